@@ -1,0 +1,166 @@
+"""Settings: `genrec.toml` in the workspace, then `GENREC_*` variables (`GENREC_RANKING__METHOD=labels`), which win.
+
+Unknown keys are refused. Every key is read somewhere and has a test that fails when it is not.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from genrec.errors import ConfigError
+
+SETTINGS_FILE = "genrec.toml"
+
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class StoreSettings(_Section):
+    url: str = ""
+    """SQLAlchemy URL; empty: `store.sqlite` in the workspace. `postgresql+psycopg://…` for PostgreSQL."""
+
+
+class IndexSettings(_Section):
+    url: str = ""
+    """URL of a Qdrant cluster; empty: in process, below the workspace."""
+    api_key: str = ""
+    """Key of the cluster."""
+    collection: str = "genrec"
+    """Name of the collection in the cluster."""
+    exact: bool = False
+    """Search every vector instead of the HNSW graph."""
+    timeout_s: float = Field(default=10.0, gt=0)
+    """Seconds before a call to the cluster counts as failed."""
+
+
+class ModelSettings(_Section):
+    text: str = "sentence-transformers/all-MiniLM-L6-v2"
+    """Text encoder: hub id, local folder, or empty for none."""
+    image: str = "ViT-B-32/laion2b_s34b_b79k"
+    """open_clip `architecture/pretrained tag`, a local folder saved by open_clip, or empty for none."""
+    llm: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    """Causal LM that ranks and writes: hub id, local folder, or `fake` for the deterministic one."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the models run."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Precision of the LLM."""
+    hub: bool = True
+    """Whether weights may be fetched from the model hub or a package mirror; off: local path and cache only."""
+    batch_tokens: PositiveInt = 4096
+    """Most tokens in one forward pass of the LLM."""
+
+
+class IngestSettings(_Section):
+    max_image_bytes: PositiveInt = 10_000_000
+    """Largest picture file taken, in bytes."""
+    max_image_pixels: PositiveInt = 25_000_000
+    """Largest picture taken, in pixels."""
+    allow_private_addresses: bool = False
+    """Whether a picture's URL may point to a private or loopback address."""
+    image_timeout_s: float = Field(default=10.0, gt=0)
+    """Seconds to wait for a picture's URL."""
+    max_text_chars: PositiveInt = 100_000
+    """A longer text field is a fault of its row."""
+
+
+class RetrievalSettings(_Section):
+    weights: dict[str, float] = Field(default={"text": 0.3, "image": 0.1, "behaviour": 1.0})
+    """Weight of each modality in the fused vector (≥ 0)."""
+    candidates: PositiveInt = 50
+    """How many candidates are handed to the ranker."""
+    history: PositiveInt = 50
+    """How many of the latest events make the user vector."""
+    half_life: float = Field(default=10.0, gt=0)
+    """Recency: an event this many places back in the history weighs half."""
+    negative_value: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Weight of events valued below the user's middle: 0 ignores them, 1 counts them like any other."""
+    behaviour_dim: PositiveInt = 64
+    """Dimensions of the behaviour vectors."""
+    popular_share: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of the candidate list kept for popular items when the user has a history."""
+    diversity: float = Field(default=0.3, ge=0.0, le=1.0)
+    """MMR weight of diversity in the list for a user without history: 0 none, 1 only diversity."""
+
+
+class RankingSettings(_Section):
+    mode: Literal["llm", "off"] = "llm"
+    """`off`: the retriever's order."""
+    method: Literal["likelihood", "labels", "markers"] = "likelihood"
+    """How the LLM scores a candidate list."""
+    weight: float = Field(default=0.2, ge=0.0, le=1.0)
+    """`a` in `a·log p(LLM) + (1-a)·log p(retriever)`."""
+    prior: float = Field(default=1.0, ge=0.0, le=2.0)
+    """`b` in likelihood scoring: how much of the title's log-probability without the profile is taken off."""
+    per_token: bool = True
+    """Likelihood per token of the title instead of the sum."""
+    history: PositiveInt = 16
+    """How many past items the profile shows."""
+    window: int = Field(default=50, ge=2, le=50)
+    """Most candidates scored in one prompt; longer lists go in windows merged by score."""
+    title_chars: PositiveInt = 80
+    """A longer title is cut in the prompt."""
+
+
+class ReasonSettings(_Section):
+    explain: Literal["llm", "template", "off"] = "llm"
+    """Who writes the reason."""
+    evidence: Literal["retriever", "ranker"] = "retriever"
+    """Which scorer the leave-one-out evidence is computed on."""
+    cited: int = Field(default=2, ge=1, le=5)
+    """Most past items a reason cites."""
+    max_tokens: PositiveInt = 48
+    """Longest reason the LLM may write, in tokens."""
+
+
+class Settings(BaseSettings):
+    """All settings of one workspace."""
+
+    model_config = SettingsConfigDict(env_prefix="GENREC_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    store: StoreSettings = StoreSettings()
+    index: IndexSettings = IndexSettings()
+    models: ModelSettings = ModelSettings()
+    ingest: IngestSettings = IngestSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    ranking: RankingSettings = RankingSettings()
+    reasons: ReasonSettings = ReasonSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+
+def load_settings(folder: Path | None = None, **overrides: Any) -> Settings:
+    """Read the settings of a workspace folder.
+
+    `overrides` are sections as dicts and win over the file, not over the environment.
+    Raises ConfigError with the file, key and fault.
+    """
+    values: dict[str, Any] = {}
+    source = "settings"
+    path = None if folder is None else Path(folder) / SETTINGS_FILE
+    if path is not None and path.exists():
+        source = str(path)
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise ConfigError(f"{path}: {error}", hint="Mend the file, or delete it to go back to the defaults.") from error
+    for section, keys in overrides.items():
+        values[section] = {**values.get(section, {}), **keys}
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise ConfigError(f"{source}: {faults}", hint=f"Keys are listed in docs/settings.md; mend {SETTINGS_FILE} or the GENREC_* variable.") from error

@@ -1,0 +1,127 @@
+"""The records that travel between rooms: frozen, slotted, keyword-only.
+
+`Item` and `User` are equal when their ids are; all other fields are content, not identity.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+Scalar = str | int | float | bool
+AttributeValue = Scalar | tuple[Scalar, ...]
+"""A typed attribute: one scalar, or a tuple of scalars for a list column."""
+
+NO_ATTRIBUTES: Mapping[str, AttributeValue] = MappingProxyType({})
+NO_SOURCES: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One thing that can be recommended. `image`, `audio` and `video` are paths below the workspace's media folder."""
+
+    item_id: str
+    platform: str = field(default="", compare=False)
+    title: str = field(default="", compare=False)
+    text: str = field(default="", compare=False)
+    attributes: Mapping[str, AttributeValue] = field(default=NO_ATTRIBUTES, compare=False)
+    image: str | None = field(default=None, compare=False)
+    audio: str | None = field(default=None, compare=False)
+    video: str | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """One person. `interests` are words the person stated (used before there is any history)."""
+
+    user_id: str
+    interests: tuple[str, ...] = field(default=(), compare=False)
+    attributes: Mapping[str, AttributeValue] = field(default=NO_ATTRIBUTES, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One action. `timestamp` is seconds since 1970 UTC, or the position in the sequence where the table has no times."""
+
+    user_id: str
+    item_id: str
+    timestamp: float = 0.0
+    kind: str = "interaction"
+    value: float | None = None
+    platform: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An item that retrieval found. `sources` maps each leg that found it (`fused`, `text`, `bm25`, `popular`…) to its score there."""
+
+    item_id: str
+    score: float
+    sources: Mapping[str, float] = NO_SOURCES
+
+
+EvidenceKind = Literal["history", "attribute", "query", "interest", "popularity"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A computed fact behind a recommendation; a reason may say nothing else.
+
+    history     `item_ids` = (past item,), `weight` = share of the score that falls when it is left out, in [0, 1]
+    attribute   the item's `attribute` has `value`; `item_ids` = past items that have it too
+    query       `value` = a word of the query that the item's own text contains
+    interest    `value` = a stated interest that the item's own text contains
+    popularity  `value` = number of people with an event on it, as text
+    """
+
+    kind: EvidenceKind
+    item_ids: tuple[str, ...] = ()
+    attribute: str = ""
+    value: str = ""
+    weight: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One or two sentences. `verified`: every title, name, number and value in `text` occurs in `evidence`."""
+
+    text: str
+    evidence: tuple[Evidence, ...] = ()
+    verified: bool = False
+    source: Literal["llm", "template", "off"] = "template"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A step of the answer. `status` is `ok`, `off` (asked for), or `degraded` (failed or missing; `note` says why)."""
+
+    name: str
+    milliseconds: float
+    status: Literal["ok", "off", "degraded"] = "ok"
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """What an answer did: its stages in order, the models it used by role, the digests of its prompts by name."""
+
+    stages: tuple[Stage, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
+    prompts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def degraded(self) -> bool:
+        return any(stage.status == "degraded" for stage in self.stages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation:
+    """One row of an answer; `rank` counts from 1."""
+
+    user_id: str
+    rank: int
+    item: Item
+    score: float
+    reason: Reason
+    trace: Trace
+    sources: Mapping[str, float] = NO_SOURCES
