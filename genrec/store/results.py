@@ -1,0 +1,61 @@
+"""What the store answers with, besides the records of `genrec.types`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What one write did; the three add up to the number of records given."""
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+
+    def __add__(self, other: "Changes") -> "Changes":
+        return Changes(
+            added=self.added + other.added,
+            updated=self.updated + other.updated,
+            unchanged=self.unchanged + other.unchanged,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Size of the store. `users` have a row or an event; `platforms` are the distinct non-empty ones of items and events."""
+
+    items: int
+    users: int
+    events: int
+    platforms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """What was deleted: the number of `events`, and whether there was a `profile` (a row of the user table)."""
+
+    events: int
+    profile: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Interactions:
+    """All n events as arrays, ordered by user, then timestamp, then insertion.
+
+    user_ids, item_ids   sorted; every one has an event
+    users, items         (n,) int32, positions in `user_ids` and `item_ids`
+    values               (n,) float32, NaN where the event has no value
+    timestamps           (n,) float64, seconds since 1970 UTC or positions
+    """
+
+    user_ids: list[str]
+    item_ids: list[str]
+    users: npt.NDArray[np.int32]
+    items: npt.NDArray[np.int32]
+    values: npt.NDArray[np.float32]
+    timestamps: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.users)

@@ -1,0 +1,83 @@
+"""The tables, the same on SQLite and PostgreSQL. Their history is in `migrations/`; a test compares the two.
+
+All names begin with `genrec_`, so that a PostgreSQL database can be shared with another application.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+REVISION = "0001"
+"""The newest migration: what this version of genrec reads and writes."""
+VERSION_TABLE = "genrec_version"
+
+ID = Text().with_variant(Text(collation="C"), "postgresql")
+"""Ids are ordered by code point, as SQLite and Python do; a PostgreSQL locale would order them otherwise."""
+ROW_NUMBER = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up only an INTEGER primary key
+
+metadata = MetaData()
+
+# `digest` is a checksum of the content, so that writing the same record again is known to change nothing.
+items = Table(
+    "genrec_items",
+    metadata,
+    Column("item_id", ID, primary_key=True),
+    Column("platform", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("attributes", JSON, nullable=False),  # not JSONB, which would turn 1e20 into an integer
+    Column("image", Text),
+    Column("audio", Text),
+    Column("video", Text),
+    Column("digest", Text, nullable=False),
+)
+
+users = Table(
+    "genrec_users",
+    metadata,
+    Column("user_id", ID, primary_key=True),
+    Column("interests", JSON, nullable=False),
+    Column("attributes", JSON, nullable=False),
+    Column("digest", Text, nullable=False),
+)
+
+# The order of the unique columns makes its index serve histories, too.
+events = Table(
+    "genrec_events",
+    metadata,
+    Column("event_id", ROW_NUMBER, Identity(), primary_key=True),  # order of insertion
+    Column("user_id", ID, nullable=False),
+    Column("timestamp", Double, nullable=False),
+    Column("item_id", ID, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("platform", Text, nullable=False),
+    Column("value", Double),
+    UniqueConstraint("user_id", "timestamp", "item_id", "kind", "platform", name="genrec_events_once"),
+    Index("genrec_events_by_item", "item_id", "user_id"),
+)
+
+attributes = Table(
+    "genrec_attributes",
+    metadata,
+    Column("name", ID, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("is_list", Boolean, nullable=False),
+)
+
+meta = Table(
+    "genrec_meta",
+    metadata,
+    Column("key", ID, primary_key=True),
+    Column("value", JSON, nullable=False),
+)
