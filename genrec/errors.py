@@ -67,7 +67,13 @@ class IndexFault(GenrecError):  # noqa: N818 - `IndexError` would shadow the bui
 
 
 class FilterError(GenrecError):
+    """`position` is the 0-based character of the filter at fault; the message shows it with a caret."""
+
     exit_code = 2
+
+    def __init__(self, message: str, *, position: int = 0, hint: str = "", retryable: bool = False) -> None:
+        super().__init__(message, hint=hint, retryable=retryable)
+        self.position = position
 
 
 class UnknownError(GenrecError):

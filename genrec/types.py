@@ -24,7 +24,7 @@ class Item:
     platform: str = field(default="", compare=False)
     title: str = field(default="", compare=False)
     text: str = field(default="", compare=False)
-    attributes: Mapping[str, AttributeValue] = field(default=NO_ATTRIBUTES, compare=False)
+    attributes: Mapping[str, AttributeValue] = field(default_factory=lambda: NO_ATTRIBUTES, compare=False)
     image: str | None = field(default=None, compare=False)
     audio: str | None = field(default=None, compare=False)
     video: str | None = field(default=None, compare=False)
@@ -36,7 +36,7 @@ class User:
 
     user_id: str
     interests: tuple[str, ...] = field(default=(), compare=False)
-    attributes: Mapping[str, AttributeValue] = field(default=NO_ATTRIBUTES, compare=False)
+    attributes: Mapping[str, AttributeValue] = field(default_factory=lambda: NO_ATTRIBUTES, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +53,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """An item that retrieval found. `sources` maps each leg that found it (`fused`, `text`, `bm25`, `popular`…) to its score there."""
+    """An item that retrieval found. `sources`: each leg that found it (`fused`, `text`, `bm25`, `popular`…) to its score."""
 
     item_id: str
     score: float
-    sources: Mapping[str, float] = NO_SOURCES
+    sources: Mapping[str, float] = field(default_factory=lambda: NO_SOURCES)
 
 
 EvidenceKind = Literal["history", "attribute", "query", "interest", "popularity"]
@@ -124,4 +124,4 @@ class Recommendation:
     score: float
     reason: Reason
     trace: Trace
-    sources: Mapping[str, float] = NO_SOURCES
+    sources: Mapping[str, float] = field(default_factory=lambda: NO_SOURCES)
