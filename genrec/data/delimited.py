@@ -1,0 +1,174 @@
+"""CSV and its kin, read with the standard library's parser so that every faulty row has its number and line.
+
+The delimiter (, ; tab | ::) and whether quotes mean anything are told from the beginning of the file.
+"""
+
+import csv
+import io
+from collections import deque
+from collections.abc import Iterator
+from itertools import dropwhile, islice
+
+from genrec.data.source import CHUNK_CHARS, CHUNK_ROWS, Cells, Chunk, RowFault, Source
+from genrec.errors import TableError
+
+_DELIMITERS = (",", ";", "\t", "|", "::")
+_UNIT = "\x1f"  # stands for `::`, which the parser cannot take
+_SAMPLE_LINES = 200
+
+
+class DelimitedTable:
+    """`header=False`: the first line is data and the columns are called #1, #2, …"""
+
+    cells: Cells = "text"
+
+    def __init__(self, source: Source, *, header: bool = True, field_chars: int = 0) -> None:
+        source.refuse_binary()
+        # The parser's limit is one for the whole process: it is only ever raised.
+        csv.field_size_limit(max(csv.field_size_limit(), 2 * field_chars))
+        self.source = source
+        self._header = header
+        texts = dropwhile(lambda text: not text.strip(), (text for _, text in source.lines()))
+        sample = list(islice(texts, _SAMPLE_LINES)) or [""]
+        if "\r" in sample[0].rstrip("\r\n"):
+            hint = "Save the file with line ends LF or CR LF."
+            raise TableError(f"{source.path}: lines end in a carriage return only", hint=hint)
+        self._delimiter, self._quoted = _sniff(sample, source.name)
+        first = next(iter(self._records()), None)
+        if first is None or isinstance(first[1], str):
+            raise TableError(f"{source.path}: the header line cannot be read", hint="Write the names of the columns in line 1.")
+        self._width = len(first[1])
+        self._names = [name.strip() for name in first[1]] if header else [f"#{n + 1}" for n in range(self._width)]
+        while self._names and not self._names[-1] and self._width > 1:  # a delimiter at the end of the header line
+            self._names.pop()
+            self._width -= 1
+        self.columns = tuple(name for name in self._names if name)
+
+    def _records(self) -> Iterator[tuple[int, list[str] | str]]:
+        """(line, fields), or (line, what is wrong with the record that starts there)."""
+        wide = self._delimiter == "::"
+        feed = _Feed(((n, text.replace("::", _UNIT)) for n, text in self.source.lines()) if wide else self.source.lines())
+        reader = self._reader(feed)
+        while True:
+            feed.record.clear()
+            try:
+                fields = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield feed.record[0][0], _explain(error)
+                # A quote that is never closed swallows the rows after it: read those again on their own.
+                feed.again()
+                reader = self._reader(feed)
+                continue
+            if fields and (len(fields) > 1 or fields[0].strip()):
+                yield feed.record[0][0], fields
+
+    def _reader(self, feed: "_Feed") -> "Iterator[list[str]]":
+        return _csv_reader(feed, self._delimiter, self._quoted)
+
+    def chunks(self, fault: RowFault, *, rows: int = CHUNK_ROWS, only: tuple[str, ...] | None = None) -> Iterator[Chunk]:
+        records = self._records()
+        if self._header:
+            next(records)
+        numbers, lines, kept, row, before, chars = [], [], [], 0, 0, 0
+        for line, fields in records:
+            row += 1
+            if isinstance(fields, str):
+                fault(row, line, "unreadable row", fields)
+            elif (fitted := self._fit(fields)) is None:
+                fault(row, line, "wrong number of fields", f"{len(fields)} fields where {self._width} are expected")
+            else:
+                numbers.append(row)
+                lines.append(line)
+                kept.append(fitted)
+                chars += sum(map(len, fitted))
+            if row - before >= rows or chars > CHUNK_CHARS:
+                yield self._chunk(numbers, lines, kept, row - before)
+                numbers, lines, kept, before, chars = [], [], [], row, 0
+        if row > before:
+            yield self._chunk(numbers, lines, kept, row - before)
+
+    def _fit(self, fields: list[str]) -> list[str] | None:
+        if len(fields) > self._width and not any(fields[self._width :]):
+            return fields[: self._width]
+        return fields if len(fields) == self._width else None
+
+    def _chunk(self, numbers: list[int], lines: list[int], kept: list[list[str]], read: int) -> Chunk:
+        cells = [list(column) for column in zip(*kept, strict=True)] if kept else [[] for _ in self._names]
+        columns = {name: column for name, column in zip(self._names, cells, strict=True) if name}
+        return Chunk(numbers, lines, columns, read, self.source.position)
+
+
+class _Feed:
+    """Hands lines to the parser and keeps those of the record under way."""
+
+    def __init__(self, lines: Iterator[tuple[int, str]]) -> None:
+        self._lines = lines
+        self._waiting: deque[tuple[int, str]] = deque()
+        self.record: list[tuple[int, str]] = []
+
+    def __iter__(self) -> "_Feed":
+        return self
+
+    def __next__(self) -> str:
+        line = self._waiting.popleft() if self._waiting else next(self._lines)
+        self.record.append(line)
+        return line[1]
+
+    def again(self) -> None:
+        self._waiting.extendleft(reversed(self.record[1:]))
+
+
+def _csv_reader(lines: Iterator[str], delimiter: str, quoted: bool) -> Iterator[list[str]]:
+    sign = _UNIT if delimiter == "::" else delimiter
+    return csv.reader(lines, delimiter=sign, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=True)
+
+
+def _sniff(sample: list[str], name: str) -> tuple[str, bool]:
+    """The delimiter whose rows most often have as many fields as the first line; then the one with most fields."""
+    best, chosen = (0.0, 0), (",", True)
+    order = sorted(_DELIMITERS, key=lambda sign: sign != "\t") if name.lower().endswith((".tsv", ".tab")) else _DELIMITERS
+    for delimiter in order:
+        if delimiter not in sample[0]:
+            continue
+        for quoted in (True, False) if delimiter != "::" else (False,):
+            agreeing, width = _agreement(sample, delimiter, quoted)
+            if width > 1 and (agreeing, width) > best:
+                best, chosen = (agreeing, width), (delimiter, quoted)
+    return chosen
+
+
+def _agreement(sample: list[str], delimiter: str, quoted: bool) -> tuple[float, int]:
+    """Share of the sample's lines in records as wide as the first, and that width."""
+    text = "".join(sample).replace("::", _UNIT) if delimiter == "::" else "".join(sample)
+    feed = _Feed(enumerate(io.StringIO(text, newline="")))
+    reader, width, agreeing, records = _csv_reader(feed, delimiter, quoted), 0, 0, 0
+    while True:
+        feed.record.clear()
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return agreeing / max(records, 1), width
+        except csv.Error:
+            # The sample may end inside a quoted field; anything else speaks against this reading.
+            fields = []
+            feed.again()
+            reader = _csv_reader(feed, delimiter, quoted)
+        else:
+            if not fields:
+                continue
+        records += 1
+        width = width or len(fields)
+        agreeing += len(fields) == width
+
+
+def _explain(error: csv.Error) -> str:
+    text = str(error)
+    if "end of data" in text:
+        return "a quote is opened and never closed"
+    if "field limit" in text:
+        return "a field is too long (or a quote is opened and never closed)"
+    if "expected after" in text:
+        return "text follows a closing quote; a quote inside a field is written twice"
+    return text

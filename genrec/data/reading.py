@@ -1,0 +1,351 @@
+"""Tables to records. Each reader is a generator of batches; the report is complete when it ends.
+
+Items and users are read twice: first to learn the type of every attribute and where ids repeat, then to make records.
+Events are read once. No more than a batch is in memory, besides the ids of items and users.
+"""
+
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from genrec.data.attributes import Kinds, attribute, unusable
+from genrec.data.cleaning import absent, identifier, number, seconds, text_of
+from genrec.data.columns import Layout, resolve
+from genrec.data.images import MediaFolder
+from genrec.data.report import CellFault, Counts, Fault, Report, TableKind
+from genrec.data.source import CHUNK_ROWS, Chunk, Table
+from genrec.data.tables import open_table
+from genrec.errors import MediaError, TableError
+from genrec.progress import SILENT, Progress
+from genrec.settings import IngestSettings
+from genrec.types import AttributeValue, Event, Item, User
+
+_IMAGE_ROWS = 256
+_IMAGE_THREADS = 8
+_DEFAULTS = IngestSettings()
+
+
+@dataclass(slots=True)
+class _Place:
+    row: int
+    line: int | None
+
+
+@dataclass(slots=True)
+class _Record:
+    """A row on its way to an Item or User; later rows of the same id are laid over it."""
+
+    id: str
+    place: _Place
+    fields: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, AttributeValue] = field(default_factory=dict)
+
+    def over(self, earlier: "_Record") -> "_Record":
+        """This row with what it lacks filled from an earlier one."""
+        self.fields = earlier.fields | {name: value for name, value in self.fields.items() if value}
+        self.attributes = earlier.attributes | self.attributes
+        return self
+
+
+class _Reading:
+    """One pass over one table: faults go to the report, progress counts bytes of the file."""
+
+    def __init__(self, kind: TableKind, table: Table, layout: Layout, report: Report, progress: Progress) -> None:
+        self.kind: TableKind = kind
+        self.table = table
+        self.layout = layout
+        self.report = report
+        self.counts: Counts = report.tables[kind]
+        self._progress = progress
+        self._file = str(table.source.path)
+        self._found: list[tuple[_Place, CellFault]] = []
+
+    def fault(self, place: _Place, fault: CellFault) -> None:
+        self._found.append((place, fault))
+
+    def leave_out(self, place: _Place, fault: CellFault) -> None:
+        """Note the fault of a row that makes no record."""
+        self.counts.faulty += 1
+        self.fault(place, fault)
+
+    def flush(self) -> None:
+        """Hand the faults found since the last time to the report, in the order of the rows. Raises RowError when strict."""
+        found, self._found = sorted(self._found, key=lambda one: one[0].row), []
+        for place, fault in found:
+            kind, column, message = fault.kind, fault.column, fault.message
+            self.report.add(Fault(file=self._file, row=place.row, line=place.line, column=column, kind=kind, message=message))
+
+    def _bad_row(self, row: int, line: int | None, kind: str, message: str) -> None:
+        self.leave_out(_Place(row, line), CellFault(kind, "", message))
+
+    def chunks(self, *, rows: int = CHUNK_ROWS, only: tuple[str, ...] | None = None) -> Iterator[Chunk]:
+        """Raises TableError when there is no row at all."""
+        total = 0
+        for chunk in self._advancing(f"Reading {self.table.source.path.name}", self._bad_row, rows, only):
+            total += chunk.read
+            self.counts.read += chunk.read
+            yield chunk
+        if not total:
+            raise TableError(f"{self._file} has columns but no rows", hint="Write rows, or leave the table out.")
+
+    def survey(self, only: tuple[str, ...] | None) -> Iterator[Chunk]:
+        """A pass that reports no fault: the next one does."""
+        yield from self._advancing(f"Checking {self.table.source.path.name}", lambda *_: None, CHUNK_ROWS, only)
+
+    def _advancing(self, task: str, fault: Any, rows: int, only: tuple[str, ...] | None) -> Iterator[Chunk]:
+        self._progress.start(task, self.table.source.size)
+        position = 0
+        try:
+            for chunk in self.table.chunks(fault, rows=rows, only=only):
+                yield chunk
+                if chunk.position > position:
+                    self._progress.advance(chunk.position - position)
+                    position = chunk.position
+            self._progress.advance(self.table.source.size - position)
+        finally:
+            self._progress.finish()
+
+
+class _Records:
+    """Rows of an item or user table as records, one for each id, in the order of each id's last row."""
+
+    def __init__(self, reading: _Reading, id_field: str, limits: IngestSettings) -> None:
+        self._reading = reading
+        self._limit = limits.max_text_chars
+        self._id = id_field
+        self._column = reading.layout.fields[id_field][0]
+        self._untyped = reading.table.cells == "text"
+        self._typed = reading.table.cells == "typed"
+        self._kinds = Kinds(untyped=self._untyped)
+        self._repeats = self._survey()
+
+    def _survey(self) -> dict[str, int]:
+        """Learn the types of the columns; returns the ids that repeat and how often they occur."""
+        times: Counter[str] = Counter()
+        layout = self._reading.layout
+        for chunk in self._reading.survey((self._column,) if self._typed else None):
+            for column, values in chunk.columns.items():
+                if column not in layout.used and column not in layout.separators:
+                    self._kinds.learn(column, values)
+            for value in chunk.columns[self._column]:
+                try:
+                    times[identifier(value, "")] += 1
+                except CellFault:
+                    continue
+        return {name: n for name, n in times.items() if n > 1}
+
+    def batches(self, rows: int) -> Iterator[list[_Record]]:
+        waiting: dict[str, _Record] = {}
+        for chunk in self._reading.chunks(rows=rows):
+            batch = []
+            for index in range(len(chunk.rows)):
+                record = self._row(chunk, index)
+                if record is None:
+                    continue
+                if record.id in self._repeats:
+                    if record.id in waiting:
+                        record = record.over(waiting.pop(record.id))
+                        self._reading.counts.merged += 1
+                    waiting[record.id] = record
+                    self._repeats[record.id] -= 1
+                    if self._repeats[record.id]:
+                        continue
+                    del waiting[record.id]
+                batch.append(record)
+            yield batch
+        yield list(waiting.values())  # of these ids the last row was left out
+
+    def _row(self, chunk: Chunk, index: int) -> _Record | None:
+        place = _Place(chunk.rows[index], chunk.lines[index] if chunk.lines else None)
+        try:
+            record = _Record(identifier(chunk.columns[self._column][index], self._column), place)
+        except CellFault as fault:
+            self._reading.leave_out(place, fault)
+            return None
+        try:
+            self._fill(record, chunk, index)
+        except CellFault as fault:
+            self._reading.leave_out(place, fault)
+            if record.id in self._repeats:
+                self._repeats[record.id] -= 1
+            return None
+        return record
+
+    def _fill(self, record: _Record, chunk: Chunk, index: int) -> None:
+        layout = self._reading.layout
+        for name, columns in layout.fields.items():
+            values = [chunk.columns[column][index] if column in chunk.columns else None for column in columns]
+            if name == "image":
+                record.fields[name] = _image_of(values[0])
+            elif name == "interests":
+                record.fields[name] = self._interests(values[0], columns[0])
+            elif name != self._id:
+                record.fields[name] = _joined([text_of(v, c, self._limit) for v, c in zip(values, columns, strict=True)])
+        record.fields |= layout.constants
+        used = layout.used
+        for column, values in chunk.columns.items():
+            if column in used:
+                continue
+            separator = layout.separators.get(column, "")
+            cell = values[index]
+            if not self._untyped and (what := unusable(cell)):
+                place = self._reading.table.source.path
+                self._reading.report.note(f"{place}: column {column} holds {what} values, which are not kept")
+            kind = None if self._typed else self._kinds.kind(column)
+            value = attribute(cell, kind, column, untyped=self._untyped, separator=separator, limit=self._limit)
+            if value is not None:
+                record.attributes[layout.attributes.get(column, column)] = value
+
+    def _interests(self, value: Any, column: str) -> tuple[str, ...]:
+        separator = self._reading.layout.separators.get(column, "")
+        found = attribute(value, "text", column, untyped=self._untyped, separator=separator, limit=self._limit)
+        values = found if isinstance(found, tuple) else () if found is None else (found,)
+        return tuple(str(value) for value in values)
+
+
+def _image_of(value: Any) -> str | bytes:
+    """The picture's path, URL or bytes, "" if absent; the first of a list."""
+    while isinstance(value, list | tuple):
+        value = next((one for one in value if one), "")
+    if absent(value) or not value:
+        return ""
+    return value if isinstance(value, bytes) else str(value).strip()
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """The texts on lines of their own, those left out that another one contains."""
+    kept = [text for n, text in enumerate(texts) if text and not any(
+        text in other and (len(text) < len(other) or m < n) for m, other in enumerate(texts) if m != n)]  # fmt: skip
+    return "\n".join(kept)
+
+
+def read_items(
+    path: Path,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    limits: IngestSettings = _DEFAULTS,
+    media: MediaFolder | None = None,
+    report: Report,
+    progress: Progress = SILENT,
+) -> Iterator[list[Item]]:
+    """Yield batches of items. Rows of one id become one item: the last row counts, what it lacks comes from earlier ones.
+
+    Pictures go through `media`; without it they are not taken, and the report notes that. A bad picture is a fault, its
+    item is kept without it. Raises TableError, ConfigError (mapping), RowError (strict), WorkspaceError (no room for pictures).
+    """
+    table = open_table(path, mapping=mapping, limits=limits)
+    layout = resolve("items", table.columns, mapping, Path(path))
+    reading = _Reading("items", table, layout, report, progress)
+    pictures = "image" in layout.fields
+    if pictures and media is None:
+        report.note(f"{path}: pictures in column {layout.fields['image'][0]} are not taken: there is no media folder")
+    records = _Records(reading, "item_id", limits)
+    with ThreadPoolExecutor(_IMAGE_THREADS) as pool:
+        try:
+            for batch in records.batches(_IMAGE_ROWS if pictures and media is not None else CHUNK_ROWS):
+                images = _take_images(batch, media, reading, pool) if media is not None else [None] * len(batch)
+                reading.flush()
+                reading.counts.kept += len(batch)
+                if batch:
+                    yield [_item(record, image) for record, image in zip(batch, images, strict=True)]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _take_images(batch: list[_Record], media: MediaFolder, reading: _Reading, pool: ThreadPoolExecutor) -> list[str | None]:
+    base = reading.table.source.path.parent
+
+    def take(record: _Record) -> str | MediaError | None:
+        try:
+            return media.take(image, base=base) if (image := record.fields.get("image")) else None
+        except MediaError as error:
+            return error
+
+    taken: list[str | None] = []
+    for record, image in zip(batch, pool.map(take, batch), strict=True):
+        if isinstance(image, MediaError):
+            reading.fault(record.place, CellFault("bad picture", reading.layout.fields["image"][0], str(image)))
+        taken.append(None if isinstance(image, MediaError) else image)
+    return taken
+
+
+def _item(record: _Record, image: str | None) -> Item:
+    texts = {name: value for name, value in record.fields.items() if name in ("platform", "title", "text")}
+    return Item(item_id=record.id, attributes=record.attributes, image=image, **texts)
+
+
+def read_users(
+    path: Path,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    limits: IngestSettings = _DEFAULTS,
+    report: Report,
+    progress: Progress = SILENT,
+) -> Iterator[list[User]]:
+    """Yield batches of users, one for each id as in `read_items`. Text in `interests` is one interest unless it is split by
+    a mapping such as `interests[;]=likes`. Raises TableError, ConfigError, RowError (strict)."""
+    table = open_table(path, mapping=mapping, limits=limits)
+    layout = resolve("users", table.columns, mapping, Path(path))
+    reading = _Reading("users", table, layout, report, progress)
+    for batch in _Records(reading, "user_id", limits).batches(CHUNK_ROWS):
+        reading.flush()
+        reading.counts.kept += len(batch)
+        if batch:
+            yield [User(user_id=r.id, interests=r.fields.get("interests", ()), attributes=r.attributes) for r in batch]
+
+
+def read_events(
+    path: Path,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    limits: IngestSettings = _DEFAULTS,
+    known_items: Container[str] | None = None,
+    report: Report,
+    progress: Progress = SILENT,
+) -> Iterator[list[Event]]:
+    """Yield batches of events in the order of the table. With `known_items`, an event of another item is a fault of its row.
+
+    Without a column of times the row number is the timestamp. Raises TableError, ConfigError, RowError (strict).
+    """
+    table = open_table(path, mapping=mapping, limits=limits)
+    layout = resolve("events", table.columns, mapping, Path(path))
+    reading = _Reading("events", table, layout, report, progress)
+    if "timestamp" not in layout.fields:
+        report.note(f"{path}: there is no column of times; the order of the rows is used")
+    if left := [column for column in table.columns if column not in layout.used]:
+        report.note(f"{path}: columns of events that are not kept: {', '.join(left[:30])}")
+    for chunk in reading.chunks(only=tuple(layout.used)):
+        cells = {name: chunk.columns.get(columns[0], []) for name, columns in layout.fields.items()}
+        batch = []
+        for index, row, line in zip(count(), chunk.rows, chunk.lines or chunk.rows, strict=False):
+            try:
+                batch.append(_event(cells, index, row, layout, known_items))
+            except CellFault as fault:
+                reading.leave_out(_Place(row, line), fault)
+        reading.flush()
+        reading.counts.kept += len(batch)
+        if batch:
+            yield batch
+
+
+def _event(cells: Mapping[str, Sequence[Any]], i: int, row: int, layout: Layout, known_items: Container[str] | None) -> Event:
+    fields = layout.fields
+    item_id = identifier(cells["item_id"][i], fields["item_id"][0])
+    user_id = identifier(cells["user_id"][i], fields["user_id"][0])
+    if known_items is not None and item_id not in known_items:
+        raise CellFault("unknown item", fields["item_id"][0], f"there is no item {item_id!r}")
+    words = dict(layout.constants)
+    for name in ("kind", "platform"):
+        if name in cells and (text := text_of(cells[name][i], fields[name][0], 256)):
+            words[name] = text
+    return Event(
+        user_id=user_id,
+        item_id=item_id,
+        timestamp=seconds(cells["timestamp"][i], fields["timestamp"][0]) if "timestamp" in cells else float(row),
+        value=number(cells["value"][i], fields["value"][0]) if "value" in cells else None,
+        **words,
+    )

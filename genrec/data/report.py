@@ -1,0 +1,96 @@
+"""What an ingest read, kept, merged and left out, and why."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+from genrec.errors import RowError
+
+TableKind = Literal["items", "users", "events"]
+
+
+class CellFault(Exception):  # noqa: N818 - a fault of the table, as in `Fault`
+    """A cell or row is wrong: raised while one row is converted, caught by the reader, which knows the file and row."""
+
+    def __init__(self, kind: str, column: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.column = column
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault of one row. `row` counts data rows from 1; `line` is the line of the file where that differs."""
+
+    file: str
+    row: int
+    line: int | None = None
+    column: str = ""
+    kind: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}, row {self.row}"
+        if self.line is not None and self.line != self.row:
+            place += f" (line {self.line})"
+        if self.column:
+            place += f", column {self.column}"
+        return f"{place}: {self.message}"
+
+
+@dataclass(slots=True)
+class Counts:
+    """Rows of one kind of table: `read = kept + merged + faulty`.
+
+    `merged` rows repeat an id and went into another row's record; `faulty` rows were left out. A row that is kept without
+    its picture is not faulty, though the picture is a fault.
+    """
+
+    read: int = 0
+    kept: int = 0
+    merged: int = 0
+    faulty: int = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """Collects counts and faults over any number of tables.
+
+    `strict`      the first fault raises RowError
+    `max_faults`  so many faults are kept in `faults`; `totals` goes on counting them by kind
+    `notes`       what was not kept for the whole table (ignored columns, pictures without a media folder), once each
+    """
+
+    strict: bool = False
+    max_faults: int = 100
+    tables: dict[TableKind, Counts] = field(default_factory=lambda: {"items": Counts(), "users": Counts(), "events": Counts()})
+    faults: list[Fault] = field(default_factory=list)
+    totals: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, fault: Fault) -> None:
+        """Record a fault. Raises RowError when strict."""
+        self.totals[fault.kind] += 1
+        if len(self.faults) < self.max_faults:
+            self.faults.append(fault)
+        if self.strict:
+            raise RowError(str(fault), hint="Mend the row, or read without the strict switch to leave such rows out.")
+
+    def note(self, message: str) -> None:
+        if message not in self.notes:
+            self.notes.append(message)
+
+    def summary(self) -> list[str]:
+        """The report as lines of text: counts, notes, faults by kind, then the faults kept."""
+        lines = [
+            f"{name}: {c.read} rows read, {c.kept} kept, {c.merged} merged, {c.faulty} left out"
+            for name, c in self.tables.items()
+            if c.read
+        ]
+        lines += [f"note: {note}" for note in self.notes]
+        lines += [f"{count} × {kind}" for kind, count in self.totals.most_common()]
+        lines += [str(fault) for fault in self.faults]
+        if (more := self.totals.total() - len(self.faults)) > 0:
+            lines.append(f"… and {more} more")
+        return lines
