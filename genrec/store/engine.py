@@ -1,6 +1,7 @@
 """Opens the database: connections set up for durability, and the schema migrated to what this version reads."""
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,26 @@ def make_engine(url: URL) -> Engine:
 
 def _set_up_sqlite(raw: sqlite3.Connection, _record: object) -> None:
     raw.isolation_level = None  # no BEGIN behind our back: `_begin_sqlite` says which one
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
-        raw.execute(f"PRAGMA {pragma}").close()
+    try:
+        _use_log(raw)
+        for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+            raw.execute(f"PRAGMA {pragma}").close()
+    except sqlite3.Error:
+        raw.close()  # the pool does not know it yet
+        raise
+
+
+def _use_log(raw: sqlite3.Connection) -> None:
+    """Switch a new file to WAL. SQLite does not itself wait for another process that does the same at this moment."""
+    give_up = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            raw.execute("PRAGMA journal_mode = WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+        time.sleep(0.01)
 
 
 def _begin_sqlite(conn: Connection) -> None:
