@@ -1,0 +1,86 @@
+"""Run jobs on one thread, all that arrived while it was busy as one batch."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from genrec.errors import EngineError
+
+J = TypeVar("J")
+
+LINGER_S = 0.002
+"""Calls made at the same moment from several tasks reach the queue within this time and become one batch."""
+
+
+@dataclass(slots=True)
+class Job(Generic[J]):
+    """One request on its way; `done` is resolved as soon as its own result is there."""
+
+    request: J
+    done: "Future[Any]" = field(default_factory=Future)
+
+
+class Batcher(Generic[J]):
+    """Hands all waiting jobs to `run` at once. `run` resolves each job's future; what it raises reaches the others."""
+
+    def __init__(self, run: Callable[[list[Job[J]]], None], name: str) -> None:
+        self._run = run
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._lock = threading.Lock()
+        self._waiting: list[Job[J]] = []
+        self._closed = False
+
+    def submit(self, requests: Sequence[J]) -> "list[Future[Any]]":
+        """Queue requests; returns one future each. Raises EngineError after `close`."""
+        jobs = [Job(request) for request in requests]
+        if not jobs:
+            return []
+        with self._lock:
+            if self._closed:
+                raise EngineError("the engine is closed", hint="Open the recommender again.")
+            first = not self._waiting
+            self._waiting.extend(jobs)
+            if first:
+                self._pool.submit(self._drain)
+        return [job.done for job in jobs]
+
+    def _drain(self) -> None:
+        time.sleep(LINGER_S)
+        with self._lock:
+            jobs, self._waiting = self._waiting, []
+        batch: list[Job[J]] = [job for job in jobs if job.done.set_running_or_notify_cancel()]
+        if not batch:
+            return
+        # The outermost edge of the thread: whatever goes wrong must reach the callers instead of leaving them waiting.
+        outcome: Future[None] = Future()
+        outcome.add_done_callback(lambda future: _spread(future, batch))
+        _settle(outcome, self._run, batch)
+
+    def close(self) -> None:
+        """Refuse new jobs, finish those under way, end the thread."""
+        with self._lock:
+            self._closed = True
+        self._pool.shutdown(wait=True)
+
+
+def _settle(outcome: "Future[None]", run: Callable[[Any], None], batch: list[Any]) -> None:
+    try:
+        run(batch)
+    except EngineError as error:
+        outcome.set_exception(error)
+    except Exception as error:  # noqa: BLE001
+        failure = EngineError(f"the engine failed: {type(error).__name__}: {error}", hint="Lower models.batch_tokens if memory ran out.")
+        failure.__cause__ = error
+        outcome.set_exception(failure)
+    else:
+        outcome.set_result(None)
+
+
+def _spread(outcome: "Future[None]", batch: list[Any]) -> None:
+    failure = outcome.exception()
+    for job in batch:
+        if not job.done.done():
+            job.done.set_exception(failure or EngineError("the engine gave no answer", hint="This is a defect: please report it."))

@@ -1,0 +1,107 @@
+"""Batched decoding: many short texts at once, each handed out as soon as it ends."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from genrec.models.forward import Forward
+from genrec.models.llm import WriteRequest
+
+ROWS = 32  # texts decoded side by side
+UNFINISHED = "\ufffd"  # a character whose bytes are not all there yet
+
+
+@dataclass(slots=True)
+class Text:
+    """One text being written. `on_piece` gets what is new, `on_end` the whole text without its stop string."""
+
+    request: WriteRequest
+    prompt: list[int]
+    on_piece: Callable[[str], None]
+    on_end: Callable[[str], None]
+    tokens: list[int] = field(default_factory=list)
+    sent: int = 0
+    generator: torch.Generator | None = None
+
+
+def write(forward: Forward, prefix: Sequence[int], texts: list[Text], decode: Callable[[list[int]], str], ends: frozenset[int]) -> None:
+    """Decode `texts`, which all start with the constant tokens `prefix`; `ends` are the tokens that end a text."""
+    order = sorted(texts, key=lambda text: len(text.prompt))
+    for start in range(0, len(order), ROWS):
+        _write_batch(forward, np.asarray(prefix, dtype=np.int64), order[start : start + ROWS], decode, ends)
+
+
+@torch.inference_mode()
+def _write_batch(
+    forward: Forward, prefix: np.ndarray, texts: list[Text], decode: Callable[[list[int]], str], ends: frozenset[int]
+) -> None:
+    device = forward.device
+    length = max(len(text.prompt) for text in texts)
+    tokens = np.zeros((len(texts), length), dtype=np.int64)
+    mask = np.zeros((len(texts), len(prefix) + length), dtype=np.int64)
+    mask[:, : len(prefix)] = 1
+    for row, text in enumerate(texts):  # padding goes between the prefix and the prompt, so that all prompts end together
+        tokens[row, length - len(text.prompt) :] = text.prompt
+        mask[row, len(prefix) + length - len(text.prompt) :] = 1
+        text.generator = torch.Generator(device=device).manual_seed(text.request.seed)
+    seen = torch.from_numpy(mask).to(device)
+    positions = (seen.cumsum(1) - 1).clamp_min(0)[:, len(prefix) :]
+    cache = forward.past(forward.keep(prefix), len(texts)) if len(prefix) else None
+    inputs = torch.from_numpy(tokens).to(device)
+    alive = list(texts)
+    while alive:
+        output = forward.model.base_model(
+            input_ids=inputs, attention_mask=seen, position_ids=positions, past_key_values=cache, use_cache=True
+        )
+        cache = output.past_key_values
+        logits = forward.model.get_output_embeddings()(output.last_hidden_state[:, -1]).float()  # (B, V)
+        chosen = [_choose(logits[row], text) for row, text in enumerate(alive)]
+        going = [row for row, (text, token) in enumerate(zip(alive, chosen, strict=True)) if not _take(text, token, decode, ends)]
+        if len(going) < len(alive):  # rows that ended leave the batch
+            keep = torch.as_tensor(going, device=device, dtype=torch.long)
+            cache.batch_select_indices(keep)
+            seen, positions = seen[keep], positions[keep]
+            alive, chosen = [alive[row] for row in going], [chosen[row] for row in going]
+        if alive:
+            inputs = torch.as_tensor(chosen, device=device)[:, None]
+            positions = positions[:, -1:] + 1
+            seen = torch.cat([seen, seen.new_ones((len(alive), 1))], dim=1)
+
+
+def _choose(logits: torch.Tensor, text: Text) -> int:
+    if text.request.temperature <= 0:
+        return int(logits.argmax())
+    weights = (logits / text.request.temperature).softmax(-1)
+    return int(torch.multinomial(weights, 1, generator=text.generator))
+
+
+def _take(text: Text, token: int, decode: Callable[[list[int]], str], ends: frozenset[int]) -> bool:
+    """Add a token; returns whether the text has ended."""
+    ended = token in ends
+    if not ended:
+        text.tokens.append(token)
+    written = decode(text.tokens)
+    cuts = [at for stop in text.request.stop if (at := written.find(stop)) >= 0]
+    if cuts:
+        written, ended = written[: min(cuts)], True
+    ended = ended or len(text.tokens) >= text.request.max_tokens
+    safe = len(written) if ended else _safe_length(written, text.request.stop)
+    if safe > text.sent:
+        text.on_piece(written[text.sent : safe])
+        text.sent = safe
+    if ended:
+        text.on_end(written)
+    return ended
+
+
+def _safe_length(written: str, stops: tuple[str, ...]) -> int:
+    """How much may be sent: nothing that may turn out to be the start of a stop string or half a character."""
+    safe = len(written.rstrip(UNFINISHED))
+    for stop in stops:
+        for size in range(min(len(stop) - 1, safe), 0, -1):
+            if written[:safe].endswith(stop[:size]):
+                safe -= size
+                break
+    return safe

@@ -1,0 +1,140 @@
+"""The sums behind the `transformers` engine: packed scoring and batched decoding, on one thread, without gradients."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import DynamicCache
+
+from genrec.errors import EngineError
+from genrec.models.kv import Prefix, PrefixCache
+from genrec.models.llm import Labels, Likelihood, Scores
+from genrec.models.packing import Row, batches
+
+HEAD_ROWS = 256  # positions of the output head at once: 256 x 49,152 float32 = 50 MB
+INTERACTIVE_ROWS = 4  # calls of at most this many rows keep their context's keys and values for the next call
+
+
+class Forward:
+    """Model, cache and budget of one engine."""
+
+    def __init__(self, model: Any, *, batch_tokens: int) -> None:
+        self.model = model
+        self.device = model.device
+        self.batch_tokens = batch_tokens
+        self.cache = PrefixCache()
+        # float32 logits: a bf16 logit near 16 is rounded to 1/16, more than two candidates often differ by
+        self.head = model.get_output_embeddings().weight.detach().float()  # (V, d)
+
+    @torch.inference_mode()
+    def score(self, rows: Sequence[Row]) -> list[Scores]:
+        """Scores of packed rows, in their order."""
+        for prefix in {tuple(row.prefix) for row in rows if len(row.prefix) > 1}:
+            self.keep(np.asarray(prefix, dtype=np.int64))
+        shared = [np.asarray(row.shared, dtype=np.int64) for row in rows]
+        # at least the last shared token is computed: the first token of every continuation is read from it
+        found = [self.cache.find(tokens[:-1]) for tokens in shared]
+        results: list[Scores | None] = [None] * len(rows)
+        by_entry: dict[int, list[int]] = {}
+        for index, (entry, _) in enumerate(found):
+            by_entry.setdefault(id(entry), []).append(index)
+        for members in by_entry.values():
+            entry = found[members[0]][0]
+            lengths = [len(rows[i].tokens) - found[i][1] for i in members]
+            for group in batches(lengths, self.batch_tokens):
+                chosen = [members[position] for position in group]
+                skips = [found[i][1] for i in chosen]
+                hidden, cache = self._run(entry, [rows[i] for i in chosen], skips)
+                for place, i in enumerate(chosen):
+                    results[i] = self._read(rows[i], hidden[place], skips[place])
+                    if len(rows) <= INTERACTIVE_ROWS:
+                        self._keep_shared(shared[i], entry, skips[place], cache, place)
+        return [result for result in results if result is not None]
+
+    @torch.inference_mode()
+    def keep(self, tokens: np.ndarray) -> Prefix:
+        """Compute and keep the keys and values of `tokens`, unless they are there."""
+        entry, length = self.cache.find(tokens)
+        if length == len(tokens) == len(entry.tokens):
+            return entry
+        cache = DynamicCache()
+        self.model.base_model(
+            input_ids=torch.as_tensor(tokens, device=self.device)[None], past_key_values=cache, use_cache=True
+        )
+        entry = Prefix(tokens, tuple((layer.keys, layer.values) for layer in cache.layers))
+        self.cache.put(entry)
+        return entry
+
+    def past(self, entry: Prefix, rows: int) -> DynamicCache:
+        """The cache of a batch of `rows` that all start from `entry`."""
+        return DynamicCache([(k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)) for k, v in entry.layers])
+
+    def _run(self, entry: Prefix, rows: list[Row], skips: list[int]) -> tuple[torch.Tensor, DynamicCache]:
+        """Hidden states (B, L, d) of the tokens after each row's skip, and the cache they left."""
+        length = max(len(row.tokens) - skip for row, skip in zip(rows, skips, strict=True))
+        past = len(entry.tokens)
+        tokens = np.zeros((len(rows), length), dtype=np.int64)
+        positions = np.zeros_like(tokens)
+        branches = np.full_like(tokens, -1)  # padding is nobody's branch
+        for b, (row, skip) in enumerate(zip(rows, skips, strict=True)):
+            n = len(row.tokens) - skip
+            tokens[b, :n], positions[b, :n], branches[b, :n] = row.tokens[skip:], row.positions[skip:], row.branches[skip:]
+        same = branches[:, :, None] == branches[:, None, :]
+        visible = np.tril(np.ones((length, length), dtype=bool)) & (same | (branches[:, None, :] == 0))
+        if past:
+            reach = np.arange(past)[None, None, :] < np.asarray(skips)[:, None, None]
+            visible = np.concatenate([np.broadcast_to(reach, (len(rows), length, past)), visible], axis=2)
+        cache = self.past(entry, len(rows)) if past else DynamicCache()
+        output = self.model.base_model(
+            input_ids=torch.from_numpy(tokens).to(self.device),
+            position_ids=torch.from_numpy(positions).to(self.device),
+            attention_mask=torch.from_numpy(visible)[:, None].to(self.device),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        return output.last_hidden_state, cache
+
+    def _read(self, row: Row, hidden: torch.Tensor, skip: int) -> Scores:
+        at, inverse = np.unique(np.asarray(row.read_at) - skip, return_inverse=True)
+        states = hidden[torch.from_numpy(at).to(self.device)].to(self.head.dtype)  # (U, d)
+        computed = len(row.tokens) - skip
+        if isinstance(row.request, Likelihood):
+            per_read = self._token_logp(states, inverse, np.asarray(row.targets))
+            logp = np.bincount(row.read_for, weights=per_read, minlength=row.entries)
+            tokens = np.bincount(row.read_for, minlength=row.entries)
+        else:
+            head = self.head[torch.as_tensor(row.choices, device=self.device)]  # (c, d): only the rows that are asked for
+            logits = (states @ head.T)[torch.from_numpy(inverse).to(self.device)]
+            # two markers: the difference of their log-probabilities is the difference of their logits
+            values = logits[0].log_softmax(0) if isinstance(row.request, Labels) else logits[:, 0] - logits[:, 1]
+            logp = values.cpu().numpy()
+            tokens = np.ones(row.entries, dtype=np.int64)
+        if not np.isfinite(logp).all():
+            raise EngineError("the model gave scores that are not numbers", hint="Use models.dtype = float32, or check the weights.")
+        return Scores(logp=logp.astype(np.float32), tokens=tokens.astype(np.int32), prompt_tokens=computed, cached_tokens=skip)
+
+    def _token_logp(self, states: torch.Tensor, inverse: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        """log p of each target (R,) float64 from its hidden state; the head runs once for a state read several times."""
+        out = np.empty(len(targets))
+        for start in range(0, len(states), HEAD_ROWS):
+            logits = states[start : start + HEAD_ROWS] @ self.head.T
+            norm = logits.logsumexp(-1)
+            mine = np.flatnonzero((inverse >= start) & (inverse < start + HEAD_ROWS))
+            rows = torch.from_numpy(inverse[mine] - start).to(self.device)
+            picked = logits[rows, torch.from_numpy(targets[mine]).to(self.device)] - norm[rows]
+            out[mine] = picked.double().cpu().numpy()
+        return out
+
+    def _keep_shared(self, shared: np.ndarray, entry: Prefix, skip: int, cache: DynamicCache, place: int) -> None:
+        if self.cache.has(shared):
+            return
+        past, fresh = len(entry.tokens), len(shared) - skip
+        layers = []
+        for layer in cache.layers:
+            parts = [
+                torch.cat([tensor[place : place + 1, :, :skip], tensor[place : place + 1, :, past : past + fresh]], dim=2)
+                for tensor in (layer.keys, layer.values)
+            ]
+            layers.append((parts[0], parts[1]))
+        self.cache.put(Prefix(shared, tuple(layers)))

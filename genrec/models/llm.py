@@ -1,0 +1,108 @@
+"""The one protocol that every LLM engine speaks: `score` candidate lists, `write` short texts, `stream` one.
+
+Texts are tokenised part by part and the token lists joined, so that a shared part has the same tokens in every request
+(and its keys and values can be computed once). `prefix` is what is constant over requests, `context` what belongs to one user.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likelihood:
+    """Score each continuation by log p(continuation | prefix + context), summed over its tokens."""
+
+    prefix: str
+    context: str
+    continuations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """Score each label as the next token after prefix + context, renormalised over the labels.
+
+    Every label must be one token for the engine's tokenizer, else LabelError.
+    """
+
+    prefix: str
+    context: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Markers:
+    """Score each segment by log p(positive) - log p(negative) at its end, all segments in one pass.
+
+    The segments follow one another after prefix + context; `positive` and `negative` must be one token each, else LabelError.
+    """
+
+    prefix: str
+    context: str
+    segments: tuple[str, ...]
+    positive: str
+    negative: str
+
+
+ScoreRequest = Likelihood | Labels | Markers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """Answer to one ScoreRequest, in its order."""
+
+    logp: np.ndarray  # (n,) float32, nats (for Markers a difference of log-probabilities)
+    tokens: np.ndarray  # (n,) int32, tokens scored for each entry
+    prompt_tokens: int  # tokens the engine computed for this request
+    cached_tokens: int  # tokens it took from a cached prefix
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteRequest:
+    """Continue prefix + prompt until a `stop` string, the end token or `max_tokens`; the stop string is not returned.
+
+    `temperature` 0 is greedy. With a temperature, `seed` makes the draw repeatable.
+    """
+
+    prefix: str
+    prompt: str
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+    temperature: float = 0.0
+    seed: int = 0
+
+
+class LLM(Protocol):
+    """An engine. All calls may be made concurrently; the engine batches what arrives together."""
+
+    @property
+    def id(self) -> str:
+        """Name of the model, for traces and manifests."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest prompt with its continuation, in tokens."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of `text` without special tokens."""
+        ...
+
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
+        """Score every request. Raises LabelError, or EngineError when a request does not fit or the engine fails."""
+        ...
+
+    async def write(self, requests: Sequence[WriteRequest]) -> list[str]:
+        """Write one text per request, in order. Raises EngineError."""
+        ...
+
+    def stream(self, request: WriteRequest) -> AsyncIterator[str]:
+        """Write one text, piece by piece as it is decoded. Raises EngineError."""
+        ...
+
+    def close(self) -> None:
+        """Free the engine; calls after it raise EngineError."""
+        ...

@@ -1,0 +1,140 @@
+"""The `transformers` engine: any full-attention causal LM of the hub, in this process, on CPU or GPU."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from genrec.errors import EngineError, WeightsError
+from genrec.models.batcher import Batcher, Job
+from genrec.models.decoding import Text, write
+from genrec.models.encoders import Device, model_id, pick_device
+from genrec.models.forward import Forward
+from genrec.models.llm import Likelihood, Scores, ScoreRequest, WriteRequest
+from genrec.models.loading import quiet
+from genrec.models.packing import Row, pack
+from genrec.models.sources import Weights
+
+END_OF_PIECES = None
+
+
+class TransformersLLM:
+    """`LLM` on transformers. Safe to call from several tasks and threads: calls that meet are computed as one batch.
+
+    The engine reads hidden states of packed rows (tree attention) and applies the output head itself. At load it proves on a
+    short text that this gives the model's own log-probabilities; a model where it does not (sliding windows, state-space
+    layers, scaled logits) is refused with an EngineError.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        *,
+        device: Device = "auto",
+        dtype: Literal["bfloat16", "float32"] = "bfloat16",
+        batch_tokens: int = 1024,
+    ) -> None:
+        """Load `weights`. `batch_tokens`: most tokens in one forward pass. Raises WeightsError or EngineError."""
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self.id = model_id(weights)
+        where = pick_device(device)
+        try:
+            with quiet():
+                self._tokenizer = AutoTokenizer.from_pretrained(str(weights.path), local_files_only=True)
+                model = AutoModelForCausalLM.from_pretrained(str(weights.path), dtype=getattr(torch, dtype), local_files_only=True)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise WeightsError(f"{weights.path}: {error}", hint="The folder must hold a transformers causal LM.") from error
+        self._forward = Forward(model.to(where).eval(), batch_tokens=batch_tokens)
+        self.max_tokens = int(getattr(model.config, "max_position_embeddings", 2048))
+        ends = model.generation_config.eos_token_id if model.generation_config else None
+        self._ends = frozenset(ends if isinstance(ends, list) else [ends]) - {None} | {self._tokenizer.eos_token_id}
+        self._encoded: dict[str, list[int]] = {}
+        self._batcher: Batcher[Row | Text] = Batcher(self._run, "genrec-llm")
+        self._prove()
+
+    def count_tokens(self, text: str) -> int:
+        return len(self._encode(text))
+
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
+        # packed here, not in the batch: a request that does not fit must not fail the others
+        futures = self._batcher.submit([pack(request, self._encode, self.max_tokens) for request in requests])
+        return list(await asyncio.gather(*(asyncio.wrap_future(future) for future in futures)))
+
+    async def write(self, requests: Sequence[WriteRequest]) -> list[str]:
+        futures = self._batcher.submit([self._text(request, lambda piece: None) for request in requests])
+        return list(await asyncio.gather(*(asyncio.wrap_future(future) for future in futures)))
+
+    async def stream(self, request: WriteRequest) -> AsyncIterator[str]:
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        send = pieces.put_nowait
+        (future,) = self._batcher.submit([self._text(request, lambda piece: _call(loop, send, piece))])
+        future.add_done_callback(lambda _: _call(loop, send, END_OF_PIECES))
+        while (piece := await pieces.get()) is not END_OF_PIECES:
+            yield piece
+        await asyncio.wrap_future(future)
+
+    def close(self) -> None:
+        self._batcher.close()
+
+    def _run(self, jobs: list[Job[Any]]) -> None:
+        """One batch: scores first, they are short and a list waits for them; then the texts."""
+        scoring = [job for job in jobs if isinstance(job.request, Row)]
+        for job, scores in zip(scoring, self._forward.score([job.request for job in scoring]), strict=True):
+            job.done.set_result(scores)
+        writing = sorted((job for job in jobs if isinstance(job.request, Text)), key=lambda job: job.request.request.prefix)
+        for prefix, group in itertools.groupby(writing, key=lambda job: job.request.request.prefix):
+            texts = []
+            for job in group:
+                job.request.on_end = job.done.set_result
+                texts.append(job.request)
+            write(self._forward, self._encode(prefix), texts, self._decode, self._ends)
+
+    def _text(self, request: WriteRequest, on_piece: Any) -> Text:
+        prompt = self._encode(request.prompt)
+        if not prompt:
+            raise EngineError("a text to write needs a prompt", hint="Give at least one token after the prefix.")
+        if len(self._encode(request.prefix)) + len(prompt) + request.max_tokens > self.max_tokens:
+            raise EngineError(
+                f"a prompt of {len(prompt)} tokens with {request.max_tokens} to write does not fit the model's {self.max_tokens}",
+                hint="Shorten the prompt or lower reasons.max_tokens.",
+            )
+        return Text(request=request, prompt=prompt, on_piece=on_piece, on_end=lambda text: None)
+
+    def _encode(self, text: str) -> list[int]:
+        tokens = self._encoded.get(text)
+        if tokens is None:
+            tokens = list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+            if len(self._encoded) > 20_000:  # titles and instructions come again and again
+                self._encoded.clear()
+            self._encoded[text] = tokens
+        return tokens
+
+    def _decode(self, tokens: list[int]) -> str:
+        return self._tokenizer.decode(tokens, skip_special_tokens=True)
+
+    @torch.inference_mode()
+    def _prove(self) -> None:
+        """Compare packed scoring with the model's own logits on a short text of two branches."""
+        request = Likelihood(prefix="A list of films:\n", context="- Alien\n- ", continuations=("Aliens\n", "The Thing\n"))
+        row = pack(request, self._encode, self.max_tokens)
+        fast = self._forward.score([row])[0].logp
+        for got, text in zip(fast, request.continuations, strict=True):
+            target = self._encode(text)
+            ids = torch.tensor([row.shared + target], device=self._forward.device)
+            logp = self._forward.model(input_ids=ids).logits[0].float().log_softmax(-1)
+            own = float(logp[range(len(row.shared) - 1, ids.shape[1] - 1), target].sum())
+            if not np.isclose(got, own, rtol=0.05, atol=0.3):
+                raise EngineError(
+                    f"{self.id} scores {got:.3f} where its own logits give {own:.3f}: it is not a plain full-attention model",
+                    hint="Take a full-attention causal LM (Llama, Qwen, SmolLM …).",
+                )
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Any, value: Any) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function, value)
