@@ -27,7 +27,8 @@ class PostgresServer:
         self.folder = Path(tempfile.mkdtemp(prefix="genrec-pg-"))
         if self.user:
             os.chown(self.folder, pwd.getpwnam(self.user).pw_uid, -1)
-        self._run("initdb", "--auth=trust", "--username=genrec", "--no-sync", "--locale=C.UTF-8", "--encoding=UTF8")
+        locale = ("--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en")  # sorts a before B, unlike SQLite and Python
+        self._run("initdb", "--auth=trust", "--username=genrec", "--no-sync", "--encoding=UTF8", *locale)
         self.start()
 
     def _run(self, program: str, *arguments: str) -> None:
