@@ -1,0 +1,82 @@
+"""The deterministic engine that ships: no weights, same answers everywhere. For tests and for trying an installation."""
+
+import re
+import zlib
+from collections.abc import AsyncIterator, Sequence
+
+import numpy as np
+
+from genrec.errors import EngineError
+from genrec.models.llm import Labels, Likelihood, Markers, Scores, ScoreRequest, WriteRequest
+
+_WORD = re.compile(r"\w+")
+
+
+class FakeLLM:
+    """An `LLM` that scores a text by the words it shares with the context, then by its hash; it never looks at a label's name.
+
+    It writes the last line of its prompt.
+    """
+
+    id = "fake"
+    max_tokens = 1_000_000
+
+    def __init__(self) -> None:
+        self._closed = False
+
+    def count_tokens(self, text: str) -> int:
+        return len(_WORD.findall(text))
+
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
+        self._check_open()
+        return [self._score(request) for request in requests]
+
+    async def write(self, requests: Sequence[WriteRequest]) -> list[str]:
+        self._check_open()
+        return [self._write(request) for request in requests]
+
+    async def stream(self, request: WriteRequest) -> AsyncIterator[str]:
+        self._check_open()
+        for piece in re.findall(r"\s*\S+|\s+$", self._write(request)):
+            yield piece
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EngineError("the engine is closed", hint="Open the recommender again.")
+
+    def _score(self, request: ScoreRequest) -> Scores:
+        if isinstance(request, Labels):
+            texts = [_line_of(label.strip(), request.context) for label in request.labels]
+            context = request.context.partition("Candidates:")[0]
+        else:
+            texts = list(request.continuations if isinstance(request, Likelihood) else request.segments)
+            context = request.context
+        known = set(_WORD.findall(context.lower()))
+        logp = np.array([_affinity(text, known) for text in texts], dtype=np.float32)
+        if isinstance(request, Labels):
+            logp -= np.log(np.exp(logp).sum())
+        tokens = np.array([max(1, self.count_tokens(text)) for text in texts], dtype=np.int32)
+        if isinstance(request, Markers | Labels):
+            tokens = np.ones_like(tokens)
+        return Scores(logp=logp, tokens=tokens, prompt_tokens=self.count_tokens(request.context) + int(tokens.sum()), cached_tokens=0)
+
+    def _write(self, request: WriteRequest) -> str:
+        lines = [line for line in request.prompt.splitlines() if line.strip()]
+        text = lines[-1].strip() if lines else ""
+        for stop in request.stop:
+            text = text.partition(stop)[0]
+        return " ".join(text.split()[: request.max_tokens])
+
+
+def _line_of(label: str, context: str) -> str:
+    found = re.search(rf"^{re.escape(label)}\. (.*)$", context, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _affinity(text: str, known: set[str]) -> float:
+    words = _WORD.findall(text.lower())
+    shared = len(known.intersection(words)) / max(1, len(words))
+    return shared - 1.0 + zlib.crc32(text.strip().encode()) / 2**32 / 10

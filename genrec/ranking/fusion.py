@@ -1,0 +1,27 @@
+"""One score from two rankers that score on different scales."""
+
+import numpy as np
+
+
+def standardise(scores: np.ndarray) -> np.ndarray:
+    """Zero mean and unit variance over the candidates, float64; all zero where they do not differ."""
+    centred = np.asarray(scores, dtype=np.float64) - np.mean(scores) if len(scores) else np.zeros(0)
+    spread = centred.std() if len(centred) else 0.0
+    return centred / spread if spread > 1e-9 else np.zeros_like(centred)
+
+
+def log_softmax(scores: np.ndarray) -> np.ndarray:
+    """Log-probabilities over the candidates, nats."""
+    if not len(scores):
+        return scores
+    shifted = scores - scores.max()
+    return shifted - np.log(np.exp(shifted).sum())
+
+
+def fuse(llm: np.ndarray, retriever: np.ndarray, weight: float) -> np.ndarray:
+    """weight · log p(LLM) + (1 - weight) · log p(retriever), (n,) float64.
+
+    Both are brought to the same spread over the candidates first, so that `weight` means the same for cosines, reciprocal
+    ranks and log-likelihoods.
+    """
+    return weight * log_softmax(standardise(llm)) + (1.0 - weight) * log_softmax(standardise(retriever))

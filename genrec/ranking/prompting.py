@@ -1,0 +1,81 @@
+"""From a person and candidates to a score request, through `prompts/rerank.j2`."""
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from genrec.errors import PromptError
+from genrec.models.llm import Labels, Likelihood, Markers, ScoreRequest
+from genrec.prompts import Prompts, data
+from genrec.types import Item
+
+Method = Literal["likelihood", "labels", "markers"]
+
+CUT = "\x1e"  # the record separator: `data` takes it out of every title, so only the template can place it
+LABELS = tuple(" " + letter for letter in string.ascii_uppercase + string.ascii_lowercase)  # 52
+YES, NO = " yes", " no"
+PROMPT = "rerank"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Who is ranked for: past items oldest first, stated interests, the wish of this moment."""
+
+    history: tuple[Item, ...] = ()
+    interests: tuple[str, ...] = ()
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A candidate as the template sees it."""
+
+    title: str
+    label: str = ""
+
+
+class Prompter:
+    """Builds score requests. `history`: most past items shown; `title_chars`: longest title shown."""
+
+    def __init__(self, prompts: Prompts, *, history: int, title_chars: int) -> None:
+        self._prompts = prompts
+        self._history = history
+        self._title_chars = title_chars
+
+    def digests(self) -> dict[str, str]:
+        return {PROMPT: self._prompts.digest(PROMPT)}
+
+    def title(self, item: Item) -> str:
+        """The line that stands for an item; an item without a title goes by its id."""
+        return data(item.title, self._title_chars) or data(item.item_id, self._title_chars)
+
+    def request(self, method: Method, profile: Profile, candidates: Sequence[Item]) -> ScoreRequest:
+        """The request that scores `candidates` for `profile`. Raises PromptError when the template breaks its contract."""
+        titles = [self.title(item) for item in candidates]
+        lines = [Line(title, LABELS[n].strip() if method == "labels" else "") for n, title in enumerate(titles)]
+        text = self._prompts.render(
+            PROMPT,
+            method=method,
+            cut=CUT,
+            interests=profile.interests,
+            query=profile.query,
+            history=[Line(self.title(item)) for item in profile.history[-self._history :]],
+            candidates=lines,
+            title_chars=self._title_chars,
+        )
+        prefix, context, *rest = self._parts(text, 2 + (len(titles) if method == "markers" else 0))
+        if method == "likelihood":
+            return Likelihood(prefix=prefix, context=context, continuations=tuple(f" {title}\n" for title in titles))
+        if method == "labels":
+            return Labels(prefix=prefix, context=context, labels=LABELS[: len(titles)])
+        return Markers(prefix=prefix, context=context, segments=tuple(rest), positive=YES, negative=NO)
+
+    def _parts(self, text: str, expected: int) -> list[str]:
+        first, *rest = text.split(CUT)
+        parts = [first.lstrip("\n"), *(part.removeprefix("\n") for part in rest)]
+        if len(parts) != expected:
+            raise PromptError(
+                f"{PROMPT}.j2 has {len(parts)} parts, the ranker needs {expected}", hint="Keep every {{ cut }} of the shipped template."
+            )
+        return parts
