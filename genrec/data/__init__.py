@@ -30,7 +30,18 @@ _HOME = {
     "read_items": "reading",
     "read_users": "reading",
 }
-__all__ = sorted(_HOME)  # noqa: PLE0605 - names from the table above
+__all__ = [
+    "Counts",
+    "Dataset",
+    "Fault",
+    "MediaFolder",
+    "Report",
+    "load",
+    "parse_map",
+    "read_events",
+    "read_items",
+    "read_users",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -65,7 +65,8 @@ def kind_of(value: Any, *, untyped: bool) -> Kind | None:
             return "bool"
         if _INT.fullmatch(word):
             return "int"
-        return "float" if _FLOAT.fullmatch(word) and math.isfinite(float(word)) else "text"
+        long_code = word.lstrip("+-").isdecimal()  # more digits than a number keeps
+        return "float" if not long_code and _FLOAT.fullmatch(word) and math.isfinite(float(word)) else "text"
     if absent(value) or value == "" or (isinstance(value, float) and not math.isfinite(value)):
         return None
     if isinstance(value, bool):

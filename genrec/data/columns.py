@@ -25,6 +25,8 @@ from genrec.errors import ConfigError, TableError
 _USER = ("userid", ("uid", "user", "reviewerid", "customerid", "memberid", "personid", "visitorid", "accountid", "profileid"))
 _ITEM = ("itemid", ("item", "iid", "movieid", "asin", "parentasin", "productid", "sku", "isbn", "bookid", "songid", "trackid",
                     "gameid", "articleid", "newsid", "videoid", "businessid"))  # fmt: skip
+_IMAGES = ("imagepath", "imageurl", "imurl", "img", "poster", "posterpath", "posterurl", "picture", "photo", "cover", "coverurl",
+           "thumbnail", "imagefile")  # fmt: skip
 _TIMES = ("ts", "time", "date", "datetime", "unix", "unixtime", "unixreviewtime", "eventtime", "createdat", "sorttimestamp")
 
 # For each field its names from the best to the last resort; two names of one rank in a table are ambiguous.
@@ -34,8 +36,7 @@ _NAMES: dict[TableKind, dict[str, tuple[str | tuple[str, ...], ...]]] = {
         "platform": ("platform",),
         "title": ("title", ("name", "movietitle", "booktitle", "producttitle", "itemname", "productname", "headline")),
         "text": (),
-        "image": ("image", ("imagepath", "imageurl", "imurl", "img", "poster", "posterpath", "posterurl", "picture", "photo",
-                            "cover", "coverurl", "thumbnail", "imagefile"), "imagebytes"),
+        "image": ("image", "imagebytes", _IMAGES),
     },
     "users": {"user_id": (*_USER, ("id", "key")), "interests": ("interests", ("likes", "tastes", "preferences"))},
     "events": {
@@ -56,7 +57,10 @@ _ATTRIBUTE = "attributes."
 
 @dataclass(slots=True)
 class Layout:
-    """`fields[f]` are the columns of field f (several for `text` only); `attributes` maps a column to another name."""
+    """Where each field is; `attributes` maps a column to another name.
+
+    `fields[f]` are the columns of field f: several for `text`, and for the bytes and path of a picture, else one.
+    """
 
     fields: dict[str, tuple[str, ...]] = field(default_factory=dict)
     constants: dict[str, str] = field(default_factory=dict)
@@ -101,6 +105,8 @@ def resolve(kind: TableKind, columns: Sequence[str], mapping: Mapping[str, str] 
             found = tuple(column for column in free if normal(column) in _TEXTS)
         else:
             found = _by_name(name, ranks, free, path)
+            if name == "image" and found and normal(found[0]) == "imagebytes":  # a struct of bytes and path: either may be null
+                found += tuple(column for column in free if normal(column) == "imagepath")
         if found:
             layout.fields[name] = found
             free = [column for column in free if column not in found]

@@ -105,7 +105,10 @@ def _cached(name: str, folder: Path) -> Dataset | None:
 
 def _fetch(work: Path) -> tuple[_Frames, str]:
     failures = []
-    sources: dict[str, Callable[[Path], _Frames]] = {ARCHIVE_URL: from_archive, f"package {PACKAGE}": from_package}
+    sources: dict[str, Callable[[Path], _Frames]] = {
+        ARCHIVE_URL: lambda folder: from_archive(folder, ARCHIVE_URL),
+        f"package {PACKAGE}": from_package,
+    }
     for source, read in sources.items():
         try:
             frames = read(work)
@@ -131,7 +134,7 @@ def _write(frames: _Frames, source: str, folder: Path) -> None:
     (folder / "source.json").write_text(json.dumps({"source": source}), encoding="utf-8")
 
 
-def from_archive(work: Path, url: str = ARCHIVE_URL) -> _Frames:
+def from_archive(work: Path, url: str) -> _Frames:
     """GroupLens' own archive. Raises DataError."""
     import httpx
 

@@ -12,7 +12,8 @@ from itertools import dropwhile, islice
 from genrec.data.source import CHUNK_CHARS, CHUNK_ROWS, Cells, Chunk, RowFault, Source
 from genrec.errors import TableError
 
-_DELIMITERS = (",", ";", "\t", "|", "::")
+# With each delimiter whether quotes may mean something: always in CSV, never around `::`, else as the file shows.
+_QUOTED = {",": (True,), ";": (True,), "\t": (True, False), "|": (True, False), "::": (False,)}
 _UNIT = "\x1f"  # stands for `::`, which the parser cannot take
 _SAMPLE_LINES = 200
 
@@ -128,11 +129,11 @@ def _csv_reader(lines: Iterator[str], delimiter: str, quoted: bool) -> Iterator[
 def _sniff(sample: list[str], name: str) -> tuple[str, bool]:
     """The delimiter whose rows most often have as many fields as the first line; then the one with most fields."""
     best, chosen = (0.0, 0), (",", True)
-    order = sorted(_DELIMITERS, key=lambda sign: sign != "\t") if name.lower().endswith((".tsv", ".tab")) else _DELIMITERS
+    order = sorted(_QUOTED, key=lambda sign: sign != "\t") if name.lower().endswith((".tsv", ".tab")) else list(_QUOTED)
     for delimiter in order:
         if delimiter not in sample[0]:
             continue
-        for quoted in (True, False) if delimiter != "::" else (False,):
+        for quoted in _QUOTED[delimiter]:
             agreeing, width = _agreement(sample, delimiter, quoted)
             if width > 1 and (agreeing, width) > best:
                 best, chosen = (agreeing, width), (delimiter, quoted)

@@ -12,6 +12,8 @@ from genrec.data.source import CHUNK_ROWS, Cells, Chunk, RowFault, Source
 from genrec.errors import TableError
 
 _MAX_DEPTH = 8
+# What pyarrow raises on damaged files, found by damaging files at random.
+_DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 class ParquetTable:
@@ -32,11 +34,12 @@ class ParquetTable:
                 self._rows = file.metadata.num_rows
                 self._top = file.schema_arrow.names
                 self.columns = tuple(_flat(file.schema_arrow.empty_table()).column_names)
-        except (pa.ArrowException, OSError) as error:
+        except _DAMAGED as error:
             raise self._damaged(error) from error
 
     def _open(self) -> pq.ParquetFile:
-        return pq.ParquetFile(self._copy if self._copy is not None else self.source.path)
+        file = self._copy if self._copy is not None else self.source.path
+        return pq.ParquetFile(file, page_checksum_verification=True)
 
     def _damaged(self, error: Exception, place: str = "") -> TableError:
         reason = str(error).splitlines()[0][:200]
@@ -56,7 +59,7 @@ class ParquetTable:
                     numbers = list(range(done + 1, done + len(table) + 1))
                     done += len(table)
                     yield Chunk(numbers, None, columns, len(numbers), self.source.size * done // max(self._rows, 1))
-        except (pa.ArrowException, OSError) as error:
+        except _DAMAGED as error:
             raise self._damaged(error, f", after row {done}") from error
 
     def _cells(self, name: str, column: pa.ChunkedArray) -> list[Any]:

@@ -16,6 +16,7 @@ from genrec.data.attributes import Kinds, attribute, unusable
 from genrec.data.cleaning import absent, identifier, number, seconds, text_of
 from genrec.data.columns import Layout, resolve
 from genrec.data.images import MediaFolder
+from genrec.data.jsonrows import KEY
 from genrec.data.report import CellFault, Counts, Fault, Report, TableKind
 from genrec.data.source import CHUNK_ROWS, Chunk, Table
 from genrec.data.tables import open_table
@@ -120,6 +121,7 @@ class _Records:
         self._column = reading.layout.fields[id_field][0]
         self._untyped = reading.table.cells == "text"
         self._typed = reading.table.cells == "typed"
+        self._used = reading.layout.used
         self._kinds = Kinds(untyped=self._untyped)
         self._repeats = self._survey()
 
@@ -129,7 +131,7 @@ class _Records:
         layout = self._reading.layout
         for chunk in self._reading.survey((self._column,) if self._typed else None):
             for column, values in chunk.columns.items():
-                if column not in layout.used and column not in layout.separators:
+                if column not in self._used and column not in layout.separators:
                     self._kinds.learn(column, values)
             for value in chunk.columns[self._column]:
                 try:
@@ -180,18 +182,19 @@ class _Records:
         for name, columns in layout.fields.items():
             values = [chunk.columns[column][index] if column in chunk.columns else None for column in columns]
             if name == "image":
-                record.fields[name] = _image_of(values[0])
+                record.fields[name] = next(filter(None, map(_image_of, values)), "")
             elif name == "interests":
                 record.fields[name] = self._interests(values[0], columns[0])
             elif name != self._id:
                 record.fields[name] = _joined([text_of(v, c, self._limit) for v, c in zip(values, columns, strict=True)])
         record.fields |= layout.constants
-        used = layout.used
         for column, values in chunk.columns.items():
-            if column in used:
+            if column in self._used:
                 continue
             separator = layout.separators.get(column, "")
             cell = values[index]
+            if column == KEY and cell == record.id:  # the row says its own id again
+                continue
             if not self._untyped and (what := unusable(cell)):
                 place = self._reading.table.source.path
                 self._reading.report.note(f"{place}: column {column} holds {what} values, which are not kept")

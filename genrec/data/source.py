@@ -157,14 +157,14 @@ class Source:
     def refuse_binary(self) -> None:
         """Raises TableError for content that is plainly not UTF-8 text."""
         head = self.head
-        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or head[:2000].count(0) > len(head[:2000]) // 4:
-            hint = "Save the file as UTF-8, for instance: iconv -f UTF-16 -t UTF-8 old.csv > new.csv"
-            raise TableError(f"{self.path}: the text is UTF-16 or binary from byte 0, not UTF-8", hint=hint)
         known = {b"PK\x03\x04": "a zip archive or spreadsheet", b"%PDF": "a PDF", b"SQLite format 3": "a SQLite database"}
         known |= {b"\x89PNG": "a picture", b"\xff\xd8\xff": "a picture", b"ARROW1": "an Arrow file", b"\x28\xb5\x2f\xfd": "zstd"}
         for magic, what in known.items():
             if head.startswith(magic):
                 raise TableError(f"{self.path} is {what}, not a table", hint="Export it as Parquet, CSV or JSON lines.")
+        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or head[:2000].count(0) > len(head[:2000]) // 4:
+            hint = "Save the file as UTF-8, for instance: iconv -f UTF-16 -t UTF-8 old.csv > new.csv"
+            raise TableError(f"{self.path}: the text is UTF-16 or binary from byte 0, not UTF-8", hint=hint)
 
     def unzipped(self) -> Iterator[bytes]:
         """The content in pieces of bytes."""
