@@ -72,7 +72,9 @@ def _settle(outcome: "Future[None]", run: Callable[[Any], None], batch: list[Any
     except EngineError as error:
         outcome.set_exception(error)
     except Exception as error:  # noqa: BLE001
-        failure = EngineError(f"the engine failed: {type(error).__name__}: {error}", hint="Lower models.batch_tokens if memory ran out.")
+        failure = EngineError(
+            f"the engine failed: {type(error).__name__}: {error}", hint="Lower models.batch_tokens if memory ran out."
+        )
         failure.__cause__ = error
         outcome.set_exception(failure)
     else:
@@ -83,4 +85,6 @@ def _spread(outcome: "Future[None]", batch: list[Any]) -> None:
     failure = outcome.exception()
     for job in batch:
         if not job.done.done():
-            job.done.set_exception(failure or EngineError("the engine gave no answer", hint="This is a defect: please report it."))
+            job.done.set_exception(
+                failure or EngineError("the engine gave no answer", hint="This is a defect: please report it.")
+            )

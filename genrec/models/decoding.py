@@ -26,7 +26,9 @@ class Text:
     generator: torch.Generator | None = None
 
 
-def write(forward: Forward, prefix: Sequence[int], texts: list[Text], decode: Callable[[list[int]], str], ends: frozenset[int]) -> None:
+def write(
+    forward: Forward, prefix: Sequence[int], texts: list[Text], decode: Callable[[list[int]], str], ends: frozenset[int]
+) -> None:
     """Decode `texts`, which all start with the constant tokens `prefix`; `ends` are the tokens that end a text."""
     order = sorted(texts, key=lambda text: len(text.prompt))
     for start in range(0, len(order), ROWS):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import numpy as np
 
 from genrec.errors import EngineError
-from genrec.models.llm import Labels, Likelihood, Markers, Scores, ScoreRequest, WriteRequest
+from genrec.models.llm import Labels, Likelihood, Markers, ScoreRequest, Scores, WriteRequest
 
 _WORD = re.compile(r"\w+")
 
@@ -61,7 +61,9 @@ class FakeLLM:
         tokens = np.array([max(1, self.count_tokens(text)) for text in texts], dtype=np.int32)
         if isinstance(request, Markers | Labels):
             tokens = np.ones_like(tokens)
-        return Scores(logp=logp, tokens=tokens, prompt_tokens=self.count_tokens(request.context) + int(tokens.sum()), cached_tokens=0)
+        return Scores(
+            logp=logp, tokens=tokens, prompt_tokens=self.count_tokens(request.context) + int(tokens.sum()), cached_tokens=0
+        )
 
     def _write(self, request: WriteRequest) -> str:
         lines = [line for line in request.prompt.splitlines() if line.strip()]

@@ -59,9 +59,7 @@ class Forward:
         if length == len(tokens) == len(entry.tokens):
             return entry
         cache = DynamicCache()
-        self.model.base_model(
-            input_ids=torch.as_tensor(tokens, device=self.device)[None], past_key_values=cache, use_cache=True
-        )
+        self.model.base_model(input_ids=torch.as_tensor(tokens, device=self.device)[None], past_key_values=cache, use_cache=True)
         entry = Prefix(tokens, tuple((layer.keys, layer.values) for layer in cache.layers))
         self.cache.put(entry)
         return entry
@@ -111,7 +109,9 @@ class Forward:
             logp = values.cpu().numpy()
             tokens = np.ones(row.entries, dtype=np.int64)
         if not np.isfinite(logp).all():
-            raise EngineError("the model gave scores that are not numbers", hint="Use models.dtype = float32, or check the weights.")
+            raise EngineError(
+                "the model gave scores that are not numbers", hint="Use models.dtype = float32, or check the weights."
+            )
         return Scores(logp=logp.astype(np.float32), tokens=tokens.astype(np.int32), prompt_tokens=computed, cached_tokens=skip)
 
     def _token_logp(self, states: torch.Tensor, inverse: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from genrec.models.batcher import Batcher, Job
 from genrec.models.decoding import Text, write
 from genrec.models.encoders import Device, model_id, pick_device
 from genrec.models.forward import Forward
-from genrec.models.llm import Likelihood, Scores, ScoreRequest, WriteRequest
+from genrec.models.llm import Likelihood, ScoreRequest, Scores, WriteRequest
 from genrec.models.loading import quiet
 from genrec.models.packing import Row, pack
 from genrec.models.sources import Weights
@@ -45,7 +45,9 @@ class TransformersLLM:
         try:
             with quiet():
                 self._tokenizer = AutoTokenizer.from_pretrained(str(weights.path), local_files_only=True)
-                model = AutoModelForCausalLM.from_pretrained(str(weights.path), dtype=getattr(torch, dtype), local_files_only=True)
+                model = AutoModelForCausalLM.from_pretrained(
+                    str(weights.path), dtype=getattr(torch, dtype), local_files_only=True
+                )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise WeightsError(f"{weights.path}: {error}", hint="The folder must hold a transformers causal LM.") from error
         self._forward = Forward(model.to(where).eval(), batch_tokens=batch_tokens)

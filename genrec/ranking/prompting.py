@@ -76,6 +76,7 @@ class Prompter:
         parts = [first.lstrip("\n"), *(part.removeprefix("\n") for part in rest)]
         if len(parts) != expected:
             raise PromptError(
-                f"{PROMPT}.j2 has {len(parts)} parts, the ranker needs {expected}", hint="Keep every {{ cut }} of the shipped template."
+                f"{PROMPT}.j2 has {len(parts)} parts, the ranker needs {expected}",
+                hint="Keep every {{ cut }} of the shipped template.",
             )
         return parts

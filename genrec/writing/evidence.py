@@ -1,0 +1,104 @@
+"""The computed facts behind a recommendation. A reason may say nothing else."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from genrec.types import AttributeValue, Evidence, Item
+
+LIKED, CHOSEN = "liked", "chosen"
+SHARED_VALUES = 3
+MIN_SHARE = 1e-6
+_WORD = re.compile(r"\w[\w'’-]*")
+_STOP = frozenset(
+    "a an and are as at be but by for from i in is it like me my not of on or show some something that the their them this to want was "
+    "watch what with would you your".split()
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """A past item of the person; `liked`: its value is at or above the person's own mean (false where there are no values)."""
+
+    item: Item
+    liked: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """What is known of the whole catalogue: how many items have each text value, how many items and people there are."""
+
+    values: Mapping[tuple[str, str], int]
+    items: int
+    people: Mapping[str, int]
+
+
+def text_values(value: AttributeValue) -> tuple[str, ...]:
+    """The words of an attribute that can be shared: texts, not numbers or flags."""
+    values = value if isinstance(value, tuple) else (value,)
+    return tuple(v for v in values if isinstance(v, str) and v)
+
+
+def gather(
+    item: Item,
+    past: Sequence[Past],
+    shares: np.ndarray,
+    *,
+    catalogue: Catalogue,
+    cited: int,
+    query: str = "",
+    interests: Sequence[str] = (),
+) -> tuple[Evidence, ...]:
+    """All evidence for one item, the strongest of each kind first.
+
+    `shares` (len(past),): how much of the item's score falls when each past item is left out, in [0, 1] where positive.
+    Popularity is evidence only where nothing personal is.
+    """
+    found = [*_history(past, shares, cited)]
+    cited_items = {e.item_ids[0] for e in found}
+    found += _attributes(item, [p.item for p in past if p.item.item_id in cited_items], catalogue)
+    own = _words(" ".join([item.title, item.text, *(v for value in item.attributes.values() for v in text_values(value))]))
+    found += [Evidence(kind="query", value=word) for word in _matched(query, own)]
+    found += [Evidence(kind="interest", value=word) for word in _matched(" ".join(interests), own)]
+    if not found and catalogue.people.get(item.item_id):
+        found.append(Evidence(kind="popularity", value=str(catalogue.people[item.item_id])))
+    return tuple(found)
+
+
+def _history(past: Sequence[Past], shares: np.ndarray, cited: int) -> list[Evidence]:
+    order = sorted(range(len(past)), key=lambda n: (-float(shares[n]), n))
+    return [
+        Evidence(
+            kind="history",
+            item_ids=(past[n].item.item_id,),
+            value=LIKED if past[n].liked else CHOSEN,
+            weight=float(shares[n]),
+        )
+        for n in order[:cited]
+        if shares[n] > MIN_SHARE
+    ]
+
+
+def _attributes(item: Item, cited: Sequence[Item], catalogue: Catalogue) -> list[Evidence]:
+    """Text values that the item shares with cited past items; most shared first, then the rarest in the catalogue."""
+    found = []
+    for name, value in item.attributes.items():
+        for text in text_values(value):
+            sharing = tuple(p.item_id for p in cited if text in text_values(p.attributes.get(name, ())))
+            rarity = 1.0 - catalogue.values.get((name, text), 0) / max(1, catalogue.items)
+            if sharing and rarity > 0:  # what every item has says nothing
+                found.append(Evidence(kind="attribute", item_ids=sharing, attribute=name, value=text, weight=rarity))
+    found.sort(key=lambda e: (-len(e.item_ids), -e.weight, e.attribute, e.value))
+    return found[:SHARED_VALUES]
+
+
+def _words(text: str) -> set[str]:
+    return {word.lower() for word in _WORD.findall(text)}
+
+
+def _matched(text: str, own: set[str]) -> list[str]:
+    """Words of `text` that the item's own words contain, in order, each once."""
+    words = dict.fromkeys(word.lower() for word in _WORD.findall(text))
+    return [word for word in words if word not in _STOP and (word in own or word.removesuffix("s") in own or word + "s" in own)]

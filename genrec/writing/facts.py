@@ -1,0 +1,95 @@
+"""What one reason may say: the evidence in words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from genrec.prompts import data
+from genrec.types import Evidence, Item
+from genrec.writing.evidence import LIKED
+
+TITLE_CHARS = 80
+VALUE_CHARS = 60
+WORDS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Cited titles, values that the item shares with every cited title, matched words. `liked`: all cited titles were liked."""
+
+    evidence: tuple[Evidence, ...] = ()
+    past: tuple[str, ...] = ()
+    liked: bool = False
+    shared: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    words: tuple[str, ...] = ()
+    interests: tuple[str, ...] = ()
+    people: int = 0
+
+    @property
+    def kind(self) -> str:
+        """The name of the prompt's examples that have the same kind of facts; empty: nothing for an LLM to say."""
+        if self.words or self.interests:
+            return "words+past" if self.past else "words"
+        if self.past:
+            return "past+shared" if self.shared else "past"
+        return ""
+
+
+def state(evidence: Sequence[Evidence], items: Mapping[str, Item]) -> Facts:
+    """Put evidence in words. `items` holds every cited item.
+
+    Only values that all cited titles share are named; where there are none, only the first title is cited, with what it shares.
+    """
+    history = [e for e in evidence if e.kind == "history"]
+    attributes = [e for e in evidence if e.kind == "attribute"]
+    common = [e for e in attributes if {h.item_ids[0] for h in history} <= set(e.item_ids)]
+    if attributes and not common and history:
+        # the cited title that shares something carries the sentence
+        first = next(h for h in history if h.item_ids[0] in attributes[0].item_ids)
+        history = [first]
+        common = [e for e in attributes if first.item_ids[0] in e.item_ids]
+    shared: dict[str, list[str]] = {}
+    for e in common:
+        shared.setdefault(data(e.attribute.replace("_", " "), 40), []).append(data(e.value, VALUE_CHARS))
+    popularity = [int(e.value) for e in evidence if e.kind == "popularity"]
+    return Facts(
+        evidence=tuple(evidence),
+        past=tuple(dict.fromkeys(title(items[h.item_ids[0]]) for h in history)),
+        liked=bool(history) and all(h.value == LIKED for h in history),
+        shared=tuple((name, tuple(values)) for name, values in shared.items()),
+        words=tuple(data(e.value, 40) for e in evidence if e.kind == "query")[:WORDS],
+        interests=tuple(data(e.value, 40) for e in evidence if e.kind == "interest")[:WORDS],
+        people=popularity[0] if popularity else 0,
+    )
+
+
+def title(item: Item) -> str:
+    """An item's title as a reason quotes it: one line, no quotation marks of its own."""
+    return data(item.title.replace('"', "'"), TITLE_CHARS) or data(item.item_id, TITLE_CHARS)
+
+
+def sentence(facts: Facts) -> str:
+    """The plain template: true by construction, whatever the facts are."""
+    verb = "liked" if facts.liked else "chose"
+    past = listed([f'"{name}"' for name in facts.past])
+    shared = "; ".join(f"{name} {listed(values)}" for name, values in facts.shared)
+    matched = ""
+    if facts.words:
+        matched = f"it matches your search for {listed(facts.words)}"
+    elif facts.interests:
+        matched = f"it fits your interest in {listed(facts.interests)}"
+    if past and shared and not matched:
+        return f"You {verb} {past}, and it has the same {shared}."
+    if past and matched:
+        return f"{matched.capitalize()}, and you {verb} {past}."
+    if past:
+        return f"It is close to {past}, which you {verb}."
+    if matched:
+        return f"{matched.capitalize()}."
+    if facts.people:
+        return f"It is popular: {facts.people} {'person' if facts.people == 1 else 'people'} chose it."
+    return "Nothing in your history points to it: it fills the list."
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else list(words))

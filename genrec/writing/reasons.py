@@ -1,0 +1,91 @@
+"""Reasons: the LLM writes one sentence from the facts, the checker reads it, a template stands in where it must."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from genrec.models.llm import LLM, WriteRequest
+from genrec.prompts import Prompts
+from genrec.settings import ReasonSettings
+from genrec.types import Reason
+from genrec.writing.check import fault
+from genrec.writing.facts import TITLE_CHARS, Facts, sentence
+
+CUT = "\x1e"
+PROMPT = "reason"
+SECOND_TRY = 0.7  # temperature
+OPENINGS = ("Since you", "If you", "You", "Because you")
+
+
+class ReasonWriter:
+    """Writes reasons with `llm`, or from the template where there is none."""
+
+    def __init__(self, llm: LLM | None, prompts: Prompts, settings: ReasonSettings) -> None:
+        self._llm = llm
+        self._prompts = prompts
+        self._settings = settings
+
+    def digests(self) -> dict[str, str]:
+        return {PROMPT: self._prompts.digest(PROMPT)} if self._llm else {}
+
+    async def write(self, facts: Sequence[Facts]) -> list[Reason]:
+        """One reason for each of `facts`, in order; all are written as one batch. Raises EngineError or PromptError."""
+        reasons: dict[int, Reason] = {}
+        async for number, reason in self.stream(facts):
+            reasons[number] = reason
+        return [reasons[number] for number in range(len(facts))]
+
+    async def stream(self, facts: Sequence[Facts]) -> AsyncIterator[tuple[int, Reason]]:
+        """(place, reason) as each is done. Raises EngineError or PromptError."""
+        tasks = [asyncio.create_task(self._numbered(number, one)) for number, one in enumerate(facts)]
+        try:
+            for task in asyncio.as_completed(tasks):
+                yield await task
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _numbered(self, number: int, facts: Facts) -> tuple[int, Reason]:
+        return number, await self._one(number, facts)
+
+    async def _one(self, number: int, facts: Facts) -> Reason:
+        if self._llm is not None and facts.kind:
+            for temperature in (0.0, SECOND_TRY):
+                opening = self._opening(number, facts)
+                (written,) = await self._llm.write([self._request(facts, opening, temperature, seed=number)])
+                text = (opening + written).strip()
+                if not fault(text, facts):
+                    return Reason(text=text, evidence=facts.evidence, verified=True, source="llm")
+        return from_template(facts)
+
+    def _opening(self, number: int, facts: Facts) -> str:
+        """The first words are given: a small model then keeps to the facts, and a list does not read like one sentence."""
+        if facts.kind.startswith("past"):
+            return f"{OPENINGS[number % len(OPENINGS)]} {'liked' if facts.liked else 'chose'}"
+        return "It"
+
+    def _request(self, facts: Facts, opening: str, temperature: float, seed: int) -> WriteRequest:
+        text = self._prompts.render(
+            PROMPT,
+            cut=CUT,
+            kind=facts.kind,
+            opening=opening,
+            past=facts.past,
+            liked=facts.liked,
+            shared=facts.shared,
+            words=facts.words or facts.interests,
+            title_chars=TITLE_CHARS,
+        )
+        prefix, _, prompt = text.partition(CUT)
+        return WriteRequest(
+            prefix=prefix.lstrip("\n"),
+            prompt=prompt.removeprefix("\n").rstrip("\n"),
+            max_tokens=self._settings.max_tokens,
+            stop=("\n",),
+            temperature=temperature,
+            seed=seed,
+        )
+
+
+def from_template(facts: Facts) -> Reason:
+    """The template's sentence; it says only what is in the facts."""
+    return Reason(text=sentence(facts), evidence=facts.evidence, verified=True, source="template")
