@@ -1,6 +1,7 @@
 """Opens the database: connections set up for durability, and the schema migrated to what this version reads."""
 
 import sqlite3
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ CONNECT_TIMEOUT_S = 10
 WRITERS_LOCK = 0x67656E726563
 """Number of PostgreSQL's advisory lock: "genrec"."""
 MIGRATIONS = Path(__file__).parent / "migrations"
+_one_at_a_time = threading.Lock()  # alembic keeps the migration that runs in globals of its modules
 _EXAMPLES = "Use sqlite:////path/to/store.sqlite or postgresql+psycopg://user:password@host/database."
 
 
@@ -138,4 +140,5 @@ def _upgrade(conn: Connection, shown: str) -> None:
             f"{shown}: the store has version {found}, this genrec knows versions up to {REVISION}",
             hint="A newer genrec wrote it: upgrade genrec (pip install -U genrec). Nothing was changed.",
         )
-    command.upgrade(config, "head")
+    with _one_at_a_time:
+        command.upgrade(config, "head")

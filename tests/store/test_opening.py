@@ -122,6 +122,24 @@ def test_many_open_a_new_store_at_once(url: str) -> None:
         assert store.counts().events == 1
 
 
+def test_many_new_stores_at_once_in_one_process(tmp_path: Path) -> None:
+    gate = threading.Barrier(8)
+    made: list[str] = []
+
+    def work(number: int) -> None:
+        gate.wait()
+        with Store.open(f"sqlite:///{tmp_path / f'{number}.sqlite'}") as store:
+            store.put_items([Item(item_id=str(number))])
+            made.extend(store.item_ids())
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(made) == [str(number) for number in range(8)]
+
+
 @pytest.mark.parametrize(
     ("url", "says"),
     [
