@@ -46,7 +46,7 @@ def plain(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
-        return str(value) if abs(value) < 10**4000 else None  # Python refuses to print longer ones
+        return str(value) if value.bit_length() < 13_000 else None  # Python refuses to print much longer ones
     if isinstance(value, float | Decimal):
         return repr(float(value))
     if isinstance(value, datetime | date | time):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,7 +59,7 @@ def png() -> bytes:
 class Web:
     """A web server on a loopback port; `answers[path]` writes the answer, `requests` are the paths asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.answers: dict[str, Answer] = {}
         self.requests: list[str] = []
         web = self
@@ -76,6 +77,8 @@ class Web:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
@@ -83,10 +86,10 @@ class Web:
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
 
-    def serve(self, path: str, body: bytes, status: int = 200, **headers: str) -> str:
+    def serve(self, path: str, body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> str:
         def answer(request: BaseHTTPRequestHandler) -> None:
             request.send_response(status)
-            for name, value in ({"Content-Length": str(len(body))} | headers).items():
+            for name, value in ({"Content-Length": str(len(body))} | (headers or {})).items():
                 request.send_header(name, value)
             request.end_headers()
             request.wfile.write(body)

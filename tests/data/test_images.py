@@ -5,6 +5,8 @@ import errno
 import os
 import random
 import socket
+import ssl
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
@@ -14,6 +16,7 @@ import pytest
 from PIL import Image
 
 from genrec.data import MediaFolder, Report, read_items
+from genrec.data import web as web_module
 from genrec.data.web import is_public
 from genrec.errors import MediaError, WorkspaceError
 from genrec.settings import IngestSettings
@@ -141,6 +144,32 @@ def test_url(web: Web, media: MediaFolder, tmp_path: Path, png: bytes) -> None:
     assert web.requests == ["/a.png?size=1"]
 
 
+def test_https_checks_the_name_in_the_certificate(tmp_path: Path, png: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    pem = tmp_path / "both.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    options = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "cert")]
+    subprocess.run([*command.split(), *options], check=True, capture_output=True)
+    pem.write_bytes((tmp_path / "key").read_bytes() + (tmp_path / "cert").read_bytes())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    server = Web(context)
+    media = MediaFolder(tmp_path / "w", limits=OPEN)
+    try:
+        server.serve("/a.png", png)
+        url = f"https://localhost:{server.port}/a.png"
+        web_module._tls.cache_clear()
+        with pytest.raises(MediaError, match="certificate verify failed"):
+            media.take(url, base=tmp_path)
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert"))
+        web_module._tls.cache_clear()
+        assert media.take(url, base=tmp_path)
+        with pytest.raises(MediaError, match=r"not valid for '127\.0\.0\.1'"):
+            media.take(f"https://127.0.0.1:{server.port}/a.png", base=tmp_path)
+    finally:
+        server.close()
+        web_module._tls.cache_clear()
+
+
 def test_private_addresses_only_when_allowed(web: Web, tmp_path: Path, png: bytes) -> None:
     url = web.serve("/a.png", png)
     with pytest.raises(MediaError, match="private or reserved") as caught:
@@ -151,12 +180,12 @@ def test_private_addresses_only_when_allowed(web: Web, tmp_path: Path, png: byte
 
 def test_redirects_are_followed_and_checked(web: Web, media: MediaFolder, tmp_path: Path, png: bytes) -> None:
     web.serve("/a.png", png)
-    assert media.take(web.serve("/old", b"", 302, Location="/a.png"), base=tmp_path)
+    assert media.take(web.serve("/old", b"", 302, {"Location": "/a.png"}), base=tmp_path)
     with pytest.raises(MediaError, match="redirects"):
-        media.take(web.serve("/round", b"", 302, Location="/round"), base=tmp_path)
+        media.take(web.serve("/round", b"", 302, {"Location": "/round"}), base=tmp_path)
     assert web.requests.count("/round") == 6
     with pytest.raises(MediaError, match="only http and https"):
-        media.take(web.serve("/file", b"", 302, Location="file:///etc/passwd"), base=tmp_path)
+        media.take(web.serve("/file", b"", 302, {"Location": "file:///etc/passwd"}), base=tmp_path)
 
 
 def test_redirect_from_a_public_to_a_private_address_is_refused(
@@ -164,7 +193,7 @@ def test_redirect_from_a_public_to_a_private_address_is_refused(
 ) -> None:
     """The name `public.test` counts as public, though the test's server has to be on loopback."""
     web.serve("/a.png", png)
-    web.serve("/go", b"", 302, Location=web.url("/a.png"))
+    web.serve("/go", b"", 302, {"Location": web.url("/a.png")})
     real = socket.getaddrinfo
     names = iter(["203.0.114.9"])
 
@@ -250,12 +279,20 @@ def test_answers_that_are_no_picture(web: Web, media: MediaFolder, tmp_path: Pat
         (web.url("/none"), "answered 404"),
         (web.serve("/down", b"", 503), "answered 503"),
         (web.serve("/page", b"<html>"), "not a JPEG"),
-        (web.serve("/cut", b"abc", **{"Content-Length": "99"}), "closed|disconnected|incomplete|peer"),
+        (web.serve("/cut", b"abc", headers={"Content-Length": "99"}), "closed|disconnected|incomplete|peer"),
         ("http://localhost:9/a.png", "refused"),
-        ("http://no-such-host.invalid/a.png", "not known"),
     ):
         with pytest.raises(MediaError, match=says):
             media.take(url, base=tmp_path)
+
+
+def test_a_name_that_is_not_known(media: MediaFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(MediaError, match=r"the host shop\.example is not known"):
+        media.take("http://shop.example/a.png", base=tmp_path)
 
 
 def test_pictures_of_a_table_keep_their_rows(tmp_path: Path, web: Web) -> None:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -174,6 +174,7 @@ def test_progress_is_finished_when_reading_stops(write: Write) -> None:
     reading = read_items(
         write("b.csv", "item_id\n" + "".join(f"{n}\n" for n in range(20_000))), report=Report(), progress=progress
     )
+    assert isinstance(reading, Generator)
     next(reading)
     reading.close()
     assert not progress.open
