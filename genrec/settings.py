@@ -69,18 +69,22 @@ class IngestSettings(_Section):
 
 
 class RetrievalSettings(_Section):
-    weights: dict[str, float] = Field(default={"text": 0.3, "image": 0.1, "behaviour": 1.0})
+    weights: dict[str, float] = Field(default={"text": 0.2, "image": 0.1, "behaviour": 1.0})
     """Weight of each modality in the fused vector (≥ 0)."""
     candidates: PositiveInt = 50
     """How many candidates are handed to the ranker."""
     history: PositiveInt = 50
     """How many of the latest events make the user vector."""
-    half_life: float = Field(default=10.0, gt=0)
+    half_life: float = Field(default=3.0, gt=0)
     """Recency: an event this many places back in the history weighs half."""
-    negative_value: float = Field(default=0.0, ge=0.0, le=1.0)
+    negative_value: float = Field(default=1.0, ge=0.0, le=1.0)
     """Weight of events valued below the user's middle: 0 ignores them, 1 counts them like any other."""
-    behaviour_dim: PositiveInt = 64
-    """Dimensions of the behaviour vectors."""
+    behaviour_dim: PositiveInt = 256
+    """Most dimensions of the behaviour vectors."""
+    behaviour_half_life: float = Field(default=32.0, gt=0, lt=1e6)
+    """Two events of a person count half as related in the behaviour vectors when they lie this many places apart."""
+    trust: float = Field(default=5.0, ge=0.0)
+    """With this many people behind an item its behaviour vector counts as much as what its content lets expect."""
     popular_share: float = Field(default=0.0, ge=0.0, le=1.0)
     """Share of the candidate list kept for popular items when the user has a history."""
     diversity: float = Field(default=0.3, ge=0.0, le=1.0)

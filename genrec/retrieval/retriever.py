@@ -1,0 +1,151 @@
+"""Candidates for a batch of people in one call of the vector engine."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec.errors import ConfigError
+from genrec.filters import Filter
+from genrec.index.protocol import Dense, Hit, Leg, Lexical, Query, VectorIndex
+from genrec.retrieval.catalogue import FUSED, MOST_POPULAR, POPULAR, Catalogue
+from genrec.retrieval.diversity import mmr
+from genrec.retrieval.profile import UserVector, event_weights, user_vector
+from genrec.settings import RetrievalSettings
+from genrec.types import Candidate, Event
+
+COLD_POOL = 4
+"""A list of k for a user without history is chosen for diversity among the 4·k most popular."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ask:
+    """What one person asks for.
+
+    `history`    all events of the person, oldest first; these items are not found again unless `repeats`
+    `query`      words to look for (BM25), may be empty
+    `legs`       the query as vectors: modality → (d,) float32, say {"text": …, "image": …}
+    `interests`  stated interests as text and vector, used when the history says nothing
+    `exclude`    more items that may not be found
+    """
+
+    history: Sequence[Event] = ()
+    query: str = ""
+    legs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    interests: str = ""
+    interest_legs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    exclude: frozenset[str] = frozenset()
+    filter: Filter | None = None
+    repeats: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The searches of one Ask: the main one, and the popular ones that fill the list up."""
+
+    user: UserVector | None
+    main: Query | None
+    popular: Query | None
+    popular_places: int
+
+
+class Retriever:
+    """Finds candidates in `index`, which holds the vectors of `catalogue`."""
+
+    def __init__(self, index: VectorIndex, catalogue: Catalogue, settings: RetrievalSettings) -> None:
+        self._index = index
+        self._catalogue = catalogue
+        self._settings = settings
+
+    def user(self, history: Sequence[Event]) -> UserVector | None:
+        """The user vector of events that are ordered oldest first; None when none of the latest has a vector and counts."""
+        known = self._catalogue.known([event.item_id for event in history])
+        latest = [event for event, there in zip(history, known, strict=True) if there][-self._settings.history :]
+        ids = [event.item_id for event in latest]
+        weights = event_weights(latest, half_life=self._settings.half_life, negative_value=self._settings.negative_value)
+        return user_vector(ids, self._catalogue.history_rows(ids), weights) if ids else None
+
+    def shown(self, item_ids: Sequence[str]) -> NDArray[np.float32]:
+        """(n, D) vectors of shown items, for `leave_one_out`. Raises UnknownItemError."""
+        return self._catalogue.rows(item_ids)
+
+    def candidates(self, asks: Sequence[Ask], k: int) -> list[list[Candidate]]:
+        """At most k candidates each, best first, ties by item id; fewer when filters and exclusions leave fewer.
+
+        A person with history: the fused vector. With a query: its legs, fused with the history by reciprocal rank in the
+        engine. Without both: stated interests, then popular items chosen for diversity. Raises ConfigError for k < 1,
+        IndexFault from the engine.
+        """
+        if k < 1:
+            raise ConfigError(f"{k} candidates were asked for", hint="Ask for at least 1.")
+        plans = [self._plan(ask, k) for ask in asks]
+        queries = [query for plan in plans for query in (plan.main, plan.popular) if query is not None]
+        found = iter(self._index.search(queries) if queries else [])
+        answers = []
+        for ask, plan in zip(asks, plans, strict=True):
+            main = next(found) if plan.main is not None else []
+            popular = next(found) if plan.popular is not None else []
+            answers.append(self._merge(ask, plan, main, popular, k))
+        return answers
+
+    def _plan(self, ask: Ask, k: int) -> _Plan:
+        user = self.user(ask.history)
+        exclude = ask.exclude if ask.repeats else ask.exclude | {event.item_id for event in ask.history}
+        legs: list[Leg] = [] if user is None else [Dense(FUSED, user.vector)]
+        legs += [Dense(name, vector) for name, vector in ask.legs.items()]
+        legs += [Lexical(ask.query)] if ask.query.strip() else []
+        if not legs:
+            legs += [Dense(name, vector) for name, vector in ask.interest_legs.items()]
+            legs += [Lexical(ask.interests)] if ask.interests.strip() else []
+        if not legs:
+            places, pool = k, k if self._settings.diversity == 0 else COLD_POOL * k
+        else:
+            searched = bool(ask.query.strip() or ask.legs)
+            places = 0 if searched or user is None else round(self._settings.popular_share * k)
+            pool = k if places else 0
+        popular = Query(legs=[Dense(POPULAR, MOST_POPULAR)], limit=pool, filter=ask.filter, exclude=exclude) if pool else None
+        main = Query(legs=legs, limit=k, filter=ask.filter, exclude=exclude) if legs else None
+        return _Plan(user, main, popular, places)
+
+    def _merge(self, ask: Ask, plan: _Plan, main: Sequence[Hit], popular: Sequence[Hit], k: int) -> list[Candidate]:
+        if plan.main is None:
+            return self._diverse(popular, k)
+        searched = bool(ask.query.strip() or ask.legs)
+        stated = plan.user is None and not searched
+        first = [_candidate(hit, "interests" if stated else "") for hit in main[: k - plan.popular_places]]
+        there = {candidate.item_id for candidate in first}
+        fresh = [hit for hit in popular if hit.item_id not in there]
+        return first + self._scored(plan.user, fresh[: k - len(first)])
+
+    def _diverse(self, hits: Sequence[Hit], k: int) -> list[Candidate]:
+        """Popular items chosen by MMR. The score falls along the list: the popularity of the item or of a later one, whichever
+        is larger.
+        """
+        if not hits:
+            return []
+        rows = self._catalogue.rows([hit.item_id for hit in hits])
+        relevance = np.array([hit.score for hit in hits])
+        order = mmr(relevance, rows, k, self._settings.diversity)
+        scores = np.maximum.accumulate(relevance[order][::-1])[::-1]
+        return [
+            Candidate(item_id=hits[place].item_id, score=float(score), sources={POPULAR: hits[place].score})
+            for place, score in zip(order, scores, strict=True)
+        ]
+
+    def _scored(self, user: UserVector | None, hits: Sequence[Hit]) -> list[Candidate]:
+        """Popular items beside a history: scored like the others, listed after them."""
+        if user is None or not hits:
+            return []
+        scores = self._catalogue.rows([hit.item_id for hit in hits]) @ user.vector
+        order = np.argsort(-scores, kind="stable")
+        return [
+            Candidate(item_id=hits[place].item_id, score=float(scores[place]), sources={POPULAR: hits[place].score})
+            for place in order
+        ]
+
+
+def _candidate(hit: Hit, source: str) -> Candidate:
+    """`source` names the leg when the hit comes from something other than the vectors' own names."""
+    sources = {source: max(hit.sources.values(), default=hit.score)} if source else dict(hit.sources)
+    return Candidate(item_id=hit.item_id, score=hit.score, sources=sources)

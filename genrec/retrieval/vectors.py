@@ -1,0 +1,134 @@
+"""The vectors of the catalogue, one matrix a modality, and their files.
+
+A saved set is a JSON manifest that names a safetensors file by the digest of its content. The manifest is renamed into place
+last, so a process killed at any moment leaves the old set or the new one.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec.errors import DataError, UnknownItemError, WorkspaceError
+
+SCHEMA = 1
+MANIFEST = "vectors.json"
+REBUILD = "Run `genrec build` again."
+
+
+@dataclass(frozen=True, slots=True)
+class ModalityVectors:
+    """`matrices[m]` (N, d_m) float32 with unit rows, zero where `present[m]` (N,) is False; row i belongs to `item_ids[i]`.
+
+    `models[m]` says what made the matrix (a model id, a digest). Raises DataError when shapes, ids or lengths do not fit.
+    """
+
+    item_ids: tuple[str, ...]
+    matrices: Mapping[str, NDArray[np.float32]]
+    present: Mapping[str, NDArray[np.bool_]]
+    models: Mapping[str, str] = field(default_factory=dict)
+    _rows: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_rows", {item_id: row for row, item_id in enumerate(self.item_ids)})
+        if len(self._rows) != len(self.item_ids):
+            raise DataError("vectors: an item id occurs twice")
+        if self.matrices.keys() != self.present.keys():
+            raise DataError(f"vectors: matrices of {sorted(self.matrices)} but presence of {sorted(self.present)}")
+        for name, matrix in self.matrices.items():
+            _check_matrix(name, matrix, self.present[name], len(self.item_ids))
+
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self._rows
+
+    def index_of(self, item_id: str) -> int:
+        """Row of the item. Raises UnknownItemError."""
+        try:
+            return self._rows[item_id]
+        except KeyError:
+            raise UnknownItemError(f"item {item_id!r} has no vectors", hint="Run `genrec build` after an ingest.") from None
+
+    def save(self, folder: Path) -> None:
+        """Write the set into `folder`, which is created. Raises WorkspaceError when the disk refuses."""
+        from safetensors.numpy import save
+
+        tensors = {f"matrix/{name}": np.ascontiguousarray(matrix) for name, matrix in self.matrices.items()}
+        tensors |= {f"present/{name}": np.ascontiguousarray(mask) for name, mask in self.present.items()}
+        data = save(tensors)
+        digest = hashlib.sha256(data).hexdigest()
+        manifest = {"schema": SCHEMA, "tensors": f"vectors-{digest[:16]}.safetensors", "sha256": digest}
+        manifest |= {"models": dict(self.models), "item_ids": self.item_ids}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(folder / manifest["tensors"], data)
+            _write(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False).encode())
+            for stale in folder.glob("vectors-*.safetensors"):
+                if stale.name != manifest["tensors"]:
+                    stale.unlink(missing_ok=True)
+        except OSError as error:
+            raise WorkspaceError(
+                f"{folder}: vectors could not be written: {error}", hint="Free some space or mend the rights."
+            ) from error
+
+    @classmethod
+    def load(cls, folder: Path) -> "ModalityVectors":
+        """Read a saved set. Raises WorkspaceError when it is missing, damaged or of another version."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        path = folder / MANIFEST
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            if manifest["schema"] != SCHEMA:
+                raise WorkspaceError(f"{path}: schema {manifest['schema']}, this version reads {SCHEMA}", hint=REBUILD)
+            data = (folder / Path(manifest["tensors"]).name).read_bytes()
+            if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
+                raise WorkspaceError(f"{folder / manifest['tensors']}: the file is damaged (its digest differs)", hint=REBUILD)
+            tensors = load(data)
+            names = [name.removeprefix("matrix/") for name in tensors if name.startswith("matrix/")]
+            matrices = {name: tensors[f"matrix/{name}"] for name in names}
+            present = {name: tensors[f"present/{name}"] for name in names}
+            return cls(tuple(manifest["item_ids"]), matrices, present, manifest["models"])
+        except FileNotFoundError as error:
+            raise WorkspaceError(
+                f"{error.filename}: missing, the catalogue has no vectors yet", hint="Run `genrec build`."
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError, DataError) as error:
+            raise WorkspaceError(f"{path}: the vectors cannot be read: {error!r}", hint=REBUILD) from error
+
+
+def unit_rows(matrix: NDArray) -> NDArray[np.float32]:
+    """(N, d) float32: rows scaled to length 1, zero rows kept."""
+    wide = np.asarray(matrix, np.float64)
+    norms = np.linalg.norm(wide, axis=-1, keepdims=True)
+    return np.divide(wide, norms, out=np.zeros_like(wide), where=norms > 1e-12).astype(np.float32)
+
+
+def _check_matrix(name: str, matrix: NDArray, mask: NDArray, n: int) -> None:
+    if matrix.ndim != 2 or len(matrix) != n or mask.shape != (n,):
+        raise DataError(f"vectors: {name!r} has shape {matrix.shape} and presence {mask.shape} for {n} items")
+    if matrix.dtype != np.float32 or mask.dtype != np.bool_:
+        raise DataError(f"vectors: {name!r} is {matrix.dtype} with presence {mask.dtype}, not float32 with bool")
+    norms = np.linalg.norm(matrix, axis=1)
+    wrong = ~(np.abs(norms - mask) < 1e-3)  # also true for NaN
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise DataError(f"vectors: {name!r} row {row} has length {norms[row]:.4g}, not {int(mask[row])}")
+
+
+def _write(path: Path, data: bytes) -> None:
+    """To a temporary name, on the disk, then renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
