@@ -134,7 +134,7 @@ def event_row(event: Event) -> Row:
             raise _refuse(what, field, number, "a finite number")
     return {
         "user_id": event.user_id,
-        "timestamp": float(event.timestamp) + 0.0,  # -0.0 is the same time as 0.0
+        "timestamp": float(event.timestamp),
         "item_id": event.item_id,
         "kind": event.kind,
         "platform": event.platform,

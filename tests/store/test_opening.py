@@ -41,6 +41,10 @@ def test_migrations_make_the_tables_that_the_code_uses(url: str, opened: Open) -
         assert context.get_current_revision() == REVISION
         unique = inspect(conn).get_unique_constraints("genrec_events")
         assert [one["name"] for one in unique] == ["genrec_events_once"]
+        for table in metadata.sorted_tables:
+            for column in inspect(conn).get_columns(table.name):
+                meant = table.c[column["name"]].type.dialect_impl(engine.dialect)
+                assert getattr(column["type"], "collation", None) == getattr(meant, "collation", None)
     engine.dispose()
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
