@@ -75,11 +75,11 @@ class RetrievalSettings(_Section):
     """How many candidates are handed to the ranker."""
     history: PositiveInt = 50
     """How many of the latest events make the user vector."""
-    half_life: float = Field(default=3.0, gt=0)
+    half_life: float = Field(default=2.0, gt=0)
     """Recency: an event this many places back in the history weighs half."""
     negative_value: float = Field(default=1.0, ge=0.0, le=1.0)
     """Weight of events valued below the user's middle: 0 ignores them, 1 counts them like any other."""
-    behaviour_dim: PositiveInt = 256
+    behaviour_dim: PositiveInt = 512
     """Most dimensions of the behaviour vectors."""
     behaviour_half_life: float = Field(default=32.0, gt=0, lt=1e6)
     """Two events of a person count half as related in the behaviour vectors when they lie this many places apart."""

@@ -12,6 +12,7 @@ from genrec.index.protocol import Dense, Hit, Leg, Lexical, Query, VectorIndex
 from genrec.retrieval.catalogue import FUSED, MOST_POPULAR, POPULAR, Catalogue
 from genrec.retrieval.diversity import mmr
 from genrec.retrieval.profile import UserVector, event_weights, user_vector
+from genrec.retrieval.vectors import unit_rows
 from genrec.settings import RetrievalSettings
 from genrec.types import Candidate, Event
 
@@ -124,7 +125,7 @@ class Retriever:
         """
         if not hits:
             return []
-        rows = self._catalogue.rows([hit.item_id for hit in hits])
+        rows = unit_rows(self._catalogue.history_rows([hit.item_id for hit in hits]))  # two doubtful items are not alike for it
         relevance = np.array([hit.score for hit in hits])
         order = mmr(relevance, rows, k, self._settings.diversity)
         scores = np.maximum.accumulate(relevance[order][::-1])[::-1]
