@@ -1,0 +1,50 @@
+# Everything runs from .venv, made on first need; `make demo` and `make test` need nothing else done before.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.made
+
+.DEFAULT_GOAL := help
+.PHONY: help venv constraints test lint docs demo bench wheel clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+venv: $(STAMP)  ## the environment, pinned by constraints.txt
+
+# --no-compile: most of what is installed is never imported; the rest is compiled when it is.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
+	touch $@
+
+constraints:  ## pin the newest versions anew (then run the tests)
+	rm -rf $(VENV)-fresh && $(PYTHON) -m venv $(VENV)-fresh
+	$(VENV)-fresh/bin/pip install --quiet --disable-pip-version-check --no-compile -e '.[dev]'
+	{ grep '^#' constraints.txt; $(VENV)-fresh/bin/pip freeze --exclude-editable; } > constraints.new
+	mv constraints.new constraints.txt && rm -rf $(VENV)-fresh
+
+test: lint  ## lint, types, layers, tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+docs: $(STAMP)  ## write docs/settings.md from the settings themselves
+	$(BIN)/python docs/settings.py
+
+demo: $(STAMP)  ## explained top-10 on MovieLens-100K
+	$(BIN)/genrec demo
+
+bench: $(STAMP)  ## the benchmark; figures go to eval/results
+	$(BIN)/python eval/bench.py
+
+wheel: $(STAMP)  ## build dist/genrec-*.whl
+	$(BIN)/python -m build --wheel --no-isolation
+
+clean:  ## remove what was built and cached (not .venv)
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
