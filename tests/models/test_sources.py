@@ -223,10 +223,17 @@ def test_an_unknown_tag_lists_the_known_ones() -> None:
     assert "laion2b_s34b_b79k" in caught.value.hint
 
 
-def test_open_clip_names_lead_to_their_hub_id(image_model: Path, tmp_path: Path, elsewhere: Run) -> None:
-    with hub.serve({"laion/CLIP-ViT-B-32-laion2B-s34B-b79K": image_model, "org/clip": image_model}) as (address, _):
+def test_open_clip_names_lead_to_their_hub_id(image_model: Path, elsewhere: Run) -> None:
+    with hub.serve({"laion/CLIP-ViT-B-32-laion2B-s34B-b79K": image_model}) as (address, _):
         assert elsewhere(address, "ViT-B-32/laion2b_s34b_b79k", "image")["source"] == "hub"
-        assert elsewhere(address, "org/clip", "image")["source"] == "hub"
+
+
+@pytest.mark.usefixtures("online")
+@pytest.mark.parametrize("name", ["org/clip", "hf-hub:org/clip"])
+def test_an_image_model_may_be_a_hub_id(name: str) -> None:
+    missing = inspect(name, "image")
+    assert isinstance(missing, Missing)
+    assert missing.fetchable == ("hub: org/clip",)
 
 
 # --- packages ---
