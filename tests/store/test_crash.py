@@ -66,6 +66,18 @@ def test_kill_9_while_writing(url: str) -> None:
     assert following > 20
 
 
+def test_a_migration_that_fails_leaves_nothing(sqlite_url: str, tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "store.sqlite")
+    other.execute("CREATE TABLE genrec_meta (mine TEXT)")  # the last table of the migration is taken
+    with pytest.raises(StoreError, match="genrec_meta already exists"):
+        Store.open(sqlite_url)
+    assert other.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall() == [("genrec_meta",)]
+    other.execute("DROP TABLE genrec_meta")
+    other.close()
+    with Store.open(sqlite_url) as store:
+        assert store.counts().items == 0
+
+
 def test_kill_9_while_the_schema_is_made(sqlite_url: str, tmp_path: Path) -> None:
     chance = random.Random(7)
     interrupted = 0
@@ -92,6 +104,8 @@ def test_a_crash_of_the_server(postgres: PostgresServer, postgres_url: str, open
     finally:
         postgres.start()
     assert store.counts().events == 100  # the same store connects again
+    postgres.stop("immediate")
+    postgres.start()  # between two calls nobody notices
     assert store.add_events([Event(user_id="u", item_id="new")]) == Changes(added=1)
 
 

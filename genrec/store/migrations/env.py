@@ -1,4 +1,7 @@
-"""Run by alembic, always on the open connection and inside the transaction of `genrec.store.engine.migrate`."""
+"""Run by alembic, always on the open connection and inside the transaction of `genrec.store.engine.migrate`.
+
+That transaction covers the DDL on SQLite, too: a process killed in the middle leaves no half-made schema.
+"""
 
 from alembic import context
 
@@ -8,7 +11,6 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
     version_table=VERSION_TABLE,
-    transactional_ddl=True,  # SQLite too: the store emits BEGIN itself, so a killed migration leaves nothing behind
     render_as_batch=True,
 )
 with context.begin_transaction():
