@@ -15,7 +15,6 @@ from genrec.errors import ConfigError
 SETTINGS_FILE = "genrec.toml"
 
 
-
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -167,4 +166,4 @@ def load_settings(folder: Path | None = None, **overrides: Any) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise ConfigError(f"{source}: {faults}", hint=f"Keys are listed in docs/settings.md; mend {SETTINGS_FILE} or the GENREC_* variable.") from error
+        raise ConfigError(f"{source}: {faults}", hint=f"Mend {SETTINGS_FILE} or the GENREC_* variable.") from error

@@ -67,8 +67,10 @@ EvidenceKind = Literal["history", "attribute", "query", "interest", "popularity"
 class Evidence:
     """A computed fact behind a recommendation; a reason may say nothing else.
 
-    history     `item_ids` = (past item,), `weight` = share of the score that falls when it is left out, in [0, 1]
-    attribute   the item's `attribute` has `value`; `item_ids` = past items that have it too
+    history     `item_ids` = (past item,), `value` = `liked` (valued at or above the person's own mean) or `chosen`,
+                `weight` = how much of the score falls when it is left out: a share in (0, 1], or nats of the ranker's
+    attribute   the item's `attribute` has `value`; `item_ids` = cited past items that have it too; `weight` = share of the
+                catalogue that has it not
     query       `value` = a word of the query that the item's own text contains
     interest    `value` = a stated interest that the item's own text contains
     popularity  `value` = number of people with an event on it, as text

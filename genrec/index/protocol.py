@@ -108,7 +108,7 @@ class VectorIndex(Protocol):
         ...
 
     def search(self, queries: Sequence[Query]) -> list[list[Hit]]:
-        """Answer all queries in one call of the engine; each answer best first, ties by item id, at most `limit`."""
+        """Answer all queries in one batch of the engine; each answer best first, ties by item id, at most `limit`."""
         ...
 
     def count(self, filter: Filter | None = None) -> int:

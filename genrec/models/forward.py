@@ -58,7 +58,7 @@ class Forward:
         entry, length = self.cache.find(tokens)
         if length == len(tokens) == len(entry.tokens):
             return entry
-        cache = DynamicCache()
+        cache: Any = DynamicCache()
         self.model.base_model(input_ids=torch.as_tensor(tokens, device=self.device)[None], past_key_values=cache, use_cache=True)
         entry = Prefix(tokens, tuple((layer.keys, layer.values) for layer in cache.layers))
         self.cache.put(entry)
@@ -126,7 +126,7 @@ class Forward:
             out[mine] = picked.double().cpu().numpy()
         return out
 
-    def _keep_shared(self, shared: np.ndarray, entry: Prefix, skip: int, cache: DynamicCache, place: int) -> None:
+    def _keep_shared(self, shared: np.ndarray, entry: Prefix, skip: int, cache: Any, place: int) -> None:
         if self.cache.has(shared):
             return
         past, fresh = len(entry.tokens), len(shared) - skip

@@ -18,8 +18,6 @@ from genrec.models.loading import quiet
 from genrec.models.packing import Row, pack
 from genrec.models.sources import Weights
 
-END_OF_PIECES = None
-
 
 class TransformersLLM:
     """`LLM` on transformers. Safe to call from several tasks and threads: calls that meet are computed as one batch.
@@ -46,14 +44,15 @@ class TransformersLLM:
             with quiet():
                 self._tokenizer = AutoTokenizer.from_pretrained(str(weights.path), local_files_only=True)
                 model = AutoModelForCausalLM.from_pretrained(
-                    str(weights.path), dtype=getattr(torch, dtype), local_files_only=True
+                    str(weights.path), dtype=getattr(torch, dtype), device_map=where, local_files_only=True
                 )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise WeightsError(f"{weights.path}: {error}", hint="The folder must hold a transformers causal LM.") from error
-        self._forward = Forward(model.to(where).eval(), batch_tokens=batch_tokens)
+        self._forward = Forward(model.eval(), batch_tokens=batch_tokens)
         self.max_tokens = int(getattr(model.config, "max_position_embeddings", 2048))
         ends = model.generation_config.eos_token_id if model.generation_config else None
-        self._ends = frozenset(ends if isinstance(ends, list) else [ends]) - {None} | {self._tokenizer.eos_token_id}
+        ends = [*(ends if isinstance(ends, list) else [ends]), self._tokenizer.eos_token_id]
+        self._ends = frozenset(int(end) for end in ends if end is not None)
         self._encoded: dict[str, list[int]] = {}
         self._batcher: Batcher[Row | Text] = Batcher(self._run, "genrec-llm")
         self._prove()
@@ -75,8 +74,8 @@ class TransformersLLM:
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
         send = pieces.put_nowait
         (future,) = self._batcher.submit([self._text(request, lambda piece: _call(loop, send, piece))])
-        future.add_done_callback(lambda _: _call(loop, send, END_OF_PIECES))
-        while (piece := await pieces.get()) is not END_OF_PIECES:
+        future.add_done_callback(lambda _: _call(loop, send, None))  # the end of the pieces
+        while (piece := await pieces.get()) is not None:
             yield piece
         await asyncio.wrap_future(future)
 

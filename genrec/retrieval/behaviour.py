@@ -19,13 +19,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
-from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from genrec.errors import ConfigError, DataError
 
 DENSE_ITEMS = 1024
-"""Up to this many items the whole matrix is decomposed; Lanczos iterations are no faster there."""
-LANCZOS_TOLERANCE = 1e-6
+"""Up to this many items the whole matrix is decomposed."""
+PASSES = 6
+"""Products with the matrix that a large catalogue's vectors cost; more do not help (eval/LOG.md)."""
+SHORTEST = 1e-4
+"""An item whose eigenvector entries are shorter in all than this lies outside the leading dimensions: it has no vector."""
+BLOCK_NUMBERS = 8_000_000
+"""Most numbers of an intermediate result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,8 @@ def behaviour_vectors(
     """Vectors of the items 0 … n_items-1 from n events, given as three columns of shape (n,) in any order.
 
     Events are put in order of time for each user; ties keep the order given. `half_life` is in places of that order. The
-    vectors have min(`dim`, number of items with events) columns, none when there are no events. `smoothing` ≥ 0 is added to
+    vectors have min(`dim`, number of items with events) columns, none when there are no events. An item that shares people with
+    no other may lie outside the leading dimensions and is missing too. `smoothing` ≥ 0 is added to
     every item's degree D: items with few events lean less on each of them. The same input and seed give the same bytes.
     Raises DataError for columns that do not fit each other, ConfigError for a half-life or dimension that is not positive.
     """
@@ -68,6 +73,7 @@ def behaviour_vectors(
     rows = _leading(graph, min(dim, graph.shape[0]), seed)
     vectors = np.zeros((n_items, rows.shape[1]), np.float32)
     vectors[present] = rows
+    present = vectors.any(axis=1)
     return Behaviour(vectors, present, popularity)
 
 
@@ -94,11 +100,11 @@ def _distinct_users(users: NDArray, items: NDArray, n_items: int) -> NDArray[np.
     return np.bincount(pairs[0], minlength=n_items).astype(np.int64)
 
 
-class _Graph(LinearOperator):
+class _Graph:
     """K (n_items, n_items) in float64. The events come ordered by user, then time, and every item has one."""
 
     def __init__(self, users: NDArray, items: NDArray, n_items: int, half_life: float, smoothing: float) -> None:
-        super().__init__(np.dtype(np.float64), (n_items, n_items))
+        self.shape = (n_items, n_items)
         n = len(items)
         decay = 0.5 ** (1.0 / half_life)
         follows = users[1:] == users[:-1]  # (n-1,) the next event belongs to the same user
@@ -112,31 +118,38 @@ class _Graph(LinearOperator):
         self._root = 1.0 / np.sqrt(self._product(np.ones((n_items, 1))) + smoothing)  # (n_items, 1)
 
     def _product(self, x: NDArray) -> NDArray:
-        """G · x for x (n_items, m)."""
-        return self._back @ linalg.cho_solve_banded((self._factor, True), self._one_hot @ x)
+        """G · x for x (n_items, m), some columns at a time: the intermediate has a row for every event."""
+        width = max(1, BLOCK_NUMBERS // self._one_hot.shape[0])
+        blocks = [x[:, first : first + width] for first in range(0, x.shape[1], width)]
+        return np.concatenate(
+            [self._back @ linalg.cho_solve_banded((self._factor, True), self._one_hot @ block) for block in blocks], axis=1
+        )
 
-    def _matmat(self, X: NDArray) -> NDArray:  # noqa: N803 - the name that scipy calls it by
-        return self._root * self._product(self._root * X)
-
-    def _matvec(self, x: NDArray) -> NDArray:
-        return self._matmat(x.reshape(-1, 1)).reshape(x.shape)
+    def matmat(self, x: NDArray) -> NDArray:
+        """K · x for x (n_items, m)."""
+        return self._root * self._product(self._root * x)
 
 
 def _leading(graph: _Graph, dim: int, seed: int) -> NDArray[np.float32]:
-    """(n, dim) unit rows: leading eigenvectors times the root of their eigenvalues, signs fixed."""
+    """(n, dim) leading eigenvectors times the root of their eigenvalues, signs fixed; rows of length 1, or 0 when they lie outside."""
     n = graph.shape[0]
-    if n <= DENSE_ITEMS or dim >= n - 1:
+    wide = dim + max(10, dim // 5)
+    if n <= DENSE_ITEMS or wide >= n:
         values, vectors = linalg.eigh(graph.matmat(np.eye(n)), subset_by_index=(n - dim, n - 1))
     else:
-        start = np.random.default_rng(seed).random(n)
-        try:
-            values, vectors = eigsh(graph, k=dim, v0=start, tol=LANCZOS_TOLERANCE)  # pyright: ignore[reportArgumentType] - its stub says int
-        except ArpackError as error:
-            raise DataError(
-                f"behaviour vectors: no convergence in {dim} dimensions: {error}", hint="Lower retrieval.behaviour_dim."
-            ) from error
-    descending = np.argsort(-values, kind="stable")
-    vectors = vectors[:, descending] * np.sqrt(np.maximum(values[descending], 0.0))
+        values, vectors = _subspace(graph, wide, seed)
+        values, vectors = values[-dim:], vectors[:, -dim:]
+    vectors = vectors[:, ::-1] * np.sqrt(np.maximum(values[::-1], 0.0))
     largest = np.argmax(np.abs(vectors), axis=0)
     vectors *= np.where(vectors[largest, np.arange(dim)] < 0, -1.0, 1.0)
-    return (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > SHORTEST).astype(np.float32)
+
+
+def _subspace(graph: _Graph, width: int, seed: int) -> tuple[NDArray, NDArray]:
+    """Eigenvalues (width,) ascending and vectors (n, width) by randomised subspace iteration (Halko, Martinsson and Tropp, 2011)."""
+    basis = np.random.default_rng(seed).normal(size=(graph.shape[0], width))
+    for _ in range(PASSES):
+        basis, _ = linalg.qr(graph.matmat(basis), mode="economic", overwrite_a=True, check_finite=False)
+    values, turn = linalg.eigh(basis.T @ graph.matmat(basis))
+    return values, basis @ turn

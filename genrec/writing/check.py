@@ -11,11 +11,11 @@ from genrec.writing.facts import Facts
 
 PLAIN = frozenset(
     """
-    a again also an and another are as at be because choice choose chose close could enjoy fit fits for from go goes good has have if in
-    interest interests is it its just kind like likes looking made make makes match matches may might more much near next note of on
-    other our own perhaps pick picked picks related same search searched seem seems share shares similar since so some something
-    suggested suit suits that the their them then these they this to too try very want wanted was were well which why will wish with you
-    your both
+    a again also an and another are as at be because both choice choose chose close could enjoy fit fits for from go
+    goes good has if in interest interests is it its just kind like likes looking made make makes match matches may
+    might more much near next note of on other our own perhaps pick picked picks related same search searched seem seems
+    share shares similar since so some something suggested suit suits that the their them then these they this to too
+    try very want wanted was well were which why will wish with you your
     """.split()
 )
 LIKED = frozenset({"liked", "enjoyed"})
@@ -44,6 +44,8 @@ def fault(text: str, facts: Facts) -> str:
             return f"`{word}` is not in the evidence"
     if sum(word in LIKED or word == "chose" for word in words) > 1:
         return "it says twice that something was chosen"
+    if facts.shared and not _words_of([value for _, values in facts.shared for value in values]).intersection(words):
+        return "it names none of the shared values"
     if not facts.past and not _words_of_facts(facts).intersection(words):
         return "it says nothing of the evidence"
     if len(facts.past) < 2 and "both" in words:
@@ -87,4 +89,8 @@ def _words_of_facts(facts: Facts) -> frozenset[str]:
     texts = [*facts.words, *facts.interests]
     for name, values in facts.shared:
         texts += [name, name.removesuffix("s"), *values]
+    return _words_of(texts)
+
+
+def _words_of(texts: Iterable[str]) -> frozenset[str]:
     return frozenset(word.lower() for text in texts for word in _WORD.findall(text))

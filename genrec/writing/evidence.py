@@ -13,8 +13,10 @@ SHARED_VALUES = 3
 MIN_SHARE = 1e-6
 _WORD = re.compile(r"\w[\w'’-]*")
 _STOP = frozenset(
-    "a an and are as at be but by for from i in is it like me my not of on or show some something that the their them this to want was "
-    "watch what with would you your".split()
+    """
+    a an and are as at be but by for from i in is it like me my not of on or show some something that the their them
+    this to want was watch what with would you your
+    """.split()
 )
 
 
@@ -27,7 +29,7 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Catalogue:
+class CatalogueFacts:
     """What is known of the whole catalogue: how many items have each text value, how many items and people there are."""
 
     values: Mapping[tuple[str, str], int]
@@ -46,7 +48,7 @@ def gather(
     past: Sequence[Past],
     shares: np.ndarray,
     *,
-    catalogue: Catalogue,
+    catalogue: CatalogueFacts,
     cited: int,
     query: str = "",
     interests: Sequence[str] = (),
@@ -81,7 +83,7 @@ def _history(past: Sequence[Past], shares: np.ndarray, cited: int) -> list[Evide
     ]
 
 
-def _attributes(item: Item, cited: Sequence[Item], catalogue: Catalogue) -> list[Evidence]:
+def _attributes(item: Item, cited: Sequence[Item], catalogue: CatalogueFacts) -> list[Evidence]:
     """Text values that the item shares with cited past items; most shared first, then the rarest in the catalogue."""
     found = []
     for name, value in item.attributes.items():

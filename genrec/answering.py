@@ -1,0 +1,373 @@
+"""One answer, stage by stage: people → candidates → ranking → evidence → reasons, with a trace."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from genrec.building import schema_of
+from genrec.errors import ConfigError, ModelError, PromptError
+from genrec.filters import Field, Filter
+from genrec.models.encoders import ImageEncoder, TextEncoder
+from genrec.models.llm import LLM
+from genrec.progress import Progress
+from genrec.ranking.prompting import Profile
+from genrec.ranking.ranker import Ranker, RankRequest
+from genrec.retrieval.catalogue import Catalogue
+from genrec.retrieval.profile import leave_one_out
+from genrec.retrieval.retriever import Ask, Retriever
+from genrec.types import Candidate, Event, Item, Reason, Recommendation, Stage, Trace, User
+from genrec.workspace import Workspace
+from genrec.writing.evidence import CatalogueFacts, Past, gather, text_values
+from genrec.writing.facts import Facts, state
+from genrec.writing.reasons import ReasonWriter, from_template
+
+T = TypeVar("T")
+NO_REASON = Reason(text="", source="off")
+MAX_K = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked, every option settled."""
+
+    user_ids: tuple[str, ...]
+    k: int
+    query: str
+    filter: Filter | None
+    exclude: frozenset[str]
+    rank: Literal["llm", "off"]
+    explain: Literal["llm", "template", "off"]
+    evidence: Literal["retriever", "ranker"]
+    method: Literal["likelihood", "labels", "markers"]
+
+
+@dataclass(slots=True)
+class Person:
+    """One person on the way through the stages."""
+
+    user: User
+    events: list[Event]
+    candidates: list[Candidate] = field(default_factory=list)
+    order: list[int] = field(default_factory=list)  # places in `candidates`, best first
+    scores: list[float] = field(default_factory=list)  # of `candidates`
+
+    def shown(self, k: int) -> list[Candidate]:
+        return [self.candidates[place] for place in self.order[:k]]
+
+
+@dataclass(slots=True)
+class Stages:
+    """The trace as it grows."""
+
+    stages: list[Stage] = field(default_factory=list)
+    models: dict[str, str] = field(default_factory=dict)
+    prompts: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Time a stage; one that a model or prompt fault ends is recorded as degraded and the answer goes on without it."""
+        start = time.perf_counter()
+        try:
+            yield
+        except (ModelError, PromptError) as error:
+            self._add(name, start, "degraded", f"{type(error).__name__}: {error}")
+        else:
+            self._add(name, start, "ok", "")
+
+    def off(self, name: str, note: str) -> None:
+        self.stages.append(Stage(name=name, milliseconds=0.0, status="off", note=note))
+
+    def _add(self, name: str, start: float, status: Literal["ok", "degraded"], note: str) -> None:
+        self.stages.append(
+            Stage(name=name, milliseconds=round(1000 * (time.perf_counter() - start), 2), status=status, note=note)
+        )
+
+    def trace(self) -> Trace:
+        return Trace(stages=tuple(self.stages), models=dict(self.models), prompts=dict(self.prompts))
+
+
+@dataclass(slots=True)
+class Answer:
+    """A ranked list whose reasons are still to come. `rows` are in the order of people and ranks."""
+
+    rows: list[Recommendation]
+    facts: list[Facts]
+    writer: ReasonWriter
+    stages: Stages
+    explains: bool
+
+    def trace(self) -> Trace:
+        return self.stages.trace()
+
+    async def reasons(self) -> AsyncIterator[tuple[int, Reason]]:
+        """(row, reason) as each is written; from the template, visibly, when the LLM fails on the way."""
+        if not self.explains:
+            self.stages.off("reasons", "asked for")
+            return
+        done: set[int] = set()
+        with self.stages.timed("reasons"):
+            async for number, reason in self.writer.stream(self.facts):
+                done.add(number)
+                yield number, reason
+        for number, facts in enumerate(self.facts):
+            if number not in done:
+                yield number, from_template(facts)
+
+
+class Answering:
+    """The parts that answer, loaded when first needed."""
+
+    def __init__(self, workspace: Workspace, catalogue: Catalogue, progress: Progress) -> None:
+        self._workspace = workspace
+        self._progress = progress
+        self._lock = asyncio.Lock()
+        self._llm: LLM | ModelError | None = None
+        self._text: TextEncoder | ModelError | None = None
+        self._image: ImageEncoder | ModelError | None = None
+        self._ranker: Ranker | None = None
+        self.catalogue_changed(catalogue)
+
+    def catalogue_changed(self, catalogue: Catalogue) -> None:
+        """Take the catalogue of a new build."""
+        self._catalogue = catalogue
+        self._retriever = Retriever(self._workspace.index, catalogue, self._workspace.settings.retrieval)
+        self._facts: CatalogueFacts | None = None
+        self._schema: dict[str, Field] | None = None
+
+    def schema(self) -> Mapping[str, Field]:
+        """The attributes that filters may name."""
+        if self._schema is None:
+            self._schema = schema_of(self._workspace)
+        return self._schema
+
+    def close(self) -> None:
+        if self._llm is not None and not isinstance(self._llm, ModelError):
+            self._llm.close()
+
+    async def answer(self, request: Request) -> Answer:
+        """The list, ranked and with its evidence. Raises UnknownUserError, ConfigError, StoreError, IndexFault."""
+        if request.k > MAX_K:
+            raise ConfigError(f"k is {request.k}", hint=f"Ask for at most {MAX_K} items at once.")
+        stages = Stages()
+        with stages.timed("people"):
+            people = await asyncio.to_thread(self._people, request)
+        asks = await self._asks(request, people, stages)
+        wanted = max(request.k, self._workspace.settings.retrieval.candidates)
+        with stages.timed("candidates"):
+            found = await asyncio.to_thread(self._retriever.candidates, asks, wanted)
+        items = await asyncio.to_thread(self._items, people, found)
+        for person, candidates in zip(people, found, strict=True):
+            person.candidates = candidates
+            person.order, person.scores = list(range(len(candidates))), [c.score for c in candidates]
+        await self._rank(request, people, items, stages)
+        facts = await self._evidence(request, people, items, stages)
+        rows = [
+            Recommendation(
+                user_id=person.user.user_id,
+                rank=rank,
+                item=items[candidate.item_id],
+                score=person.scores[place],
+                reason=NO_REASON,
+                trace=Trace(),
+                sources=candidate.sources,
+            )
+            for person in people
+            for rank, place in enumerate(person.order[: request.k], 1)
+            for candidate in [person.candidates[place]]
+        ]
+        llm = await self._loaded_llm(stages, "reasons") if request.explain == "llm" and rows else None
+        writer = ReasonWriter(llm, self._workspace.prompts, self._workspace.settings.reasons)
+        stages.prompts |= writer.digests()
+        return Answer(rows, facts, writer, stages, explains=request.explain != "off")
+
+    def _people(self, request: Request) -> list[Person]:
+        store = self._workspace.store
+        users = [store.user(user_id) for user_id in request.user_ids]
+        histories = store.histories(request.user_ids)
+        return [Person(user, histories.get(user.user_id, [])) for user in users]
+
+    def _items(self, people: Sequence[Person], found: Sequence[Sequence[Candidate]]) -> dict[str, Item]:
+        shown = max(self._workspace.settings.ranking.history, self._workspace.settings.retrieval.history)
+        wanted = {event.item_id for person in people for event in person.events[-shown:]}
+        wanted.update(candidate.item_id for candidates in found for candidate in candidates)
+        return self._workspace.store.items(sorted(wanted))
+
+    async def _asks(self, request: Request, people: Sequence[Person], stages: Stages) -> list[Ask]:
+        """What the engine is asked for each person; the query is encoded once, stated interests where there is no history."""
+        legs: dict[str, np.ndarray] = {}
+        interests: dict[str, dict[str, np.ndarray]] = {}
+        stated = sorted({_stated(person) for person in people if not person.events and person.user.interests})
+        if request.query or stated:
+            for name in ("text", "image"):
+                if name in self._catalogue.dims():
+                    with stages.timed(f"query {name}"):
+                        rows = await self._encode(name, [*([request.query] if request.query else []), *stated], stages)
+                        if request.query:
+                            legs[name] = rows[0]
+                        for words, row in zip(stated, rows[1:] if request.query else rows, strict=True):
+                            interests.setdefault(words, {})[name] = row
+        return [
+            Ask(
+                history=person.events,
+                query=request.query,
+                legs=legs,
+                interests=_stated(person),
+                interest_legs=interests.get(_stated(person), {}),
+                exclude=request.exclude,
+                filter=request.filter,
+            )
+            for person in people
+        ]
+
+    async def _encode(self, name: str, texts: list[str], stages: Stages) -> np.ndarray:
+        async with self._lock:
+            if name == "text":
+                if self._text is None:
+                    self._text = await _loaded(self._workspace.text_encoder, self._progress)
+                encoder = _or_raise(self._text)
+                stages.models["text"] = encoder.id
+                return await asyncio.to_thread(lambda: encoder.encode(texts, role="query"))
+            if self._image is None:
+                self._image = await _loaded(self._workspace.image_encoder, self._progress)
+            pictures = _or_raise(self._image)
+            stages.models["image"] = pictures.id
+            return await asyncio.to_thread(pictures.encode_texts, texts)
+
+    async def _rank(self, request: Request, people: Sequence[Person], items: Mapping[str, Item], stages: Stages) -> None:
+        if request.rank == "off":
+            return stages.off("ranking", "asked for")
+        ranked = [p for p in people if p.candidates and (p.events or p.user.interests or request.query)]
+        if not ranked:
+            return stages.off("ranking", "nothing is known of the person" if people else "nobody was asked for")
+        with stages.timed("ranking"):
+            ranker = await self._loaded_ranker(stages)
+            rankings = await ranker.rank([self._rank_request(request, p, p.candidates, items) for p in ranked], request.method)
+            for person, ranking in zip(ranked, rankings, strict=True):
+                person.order, person.scores = ranking.order.tolist(), ranking.score.tolist()
+            stages.prompts |= ranker.prompter.digests()
+        return None
+
+    def _rank_request(
+        self, request: Request, person: Person, candidates: Sequence[Candidate], items: Mapping[str, Item]
+    ) -> RankRequest:
+        profile = Profile(
+            history=tuple(past.item for past in self._past(person, items)), interests=person.user.interests, query=request.query
+        )
+        return RankRequest(
+            profile=profile,
+            candidates=tuple(items[c.item_id] for c in candidates),
+            scores=tuple(c.score for c in candidates),
+        )
+
+    def _past(self, person: Person, items: Mapping[str, Item]) -> list[Past]:
+        """Past items, oldest first, each once at its last event; `liked` is at or above the person's own mean value."""
+        values = [event.value for event in person.events if event.value is not None]
+        mean = sum(values) / len(values) if values else 0.0
+        last = {event.item_id: event for event in person.events}
+        ordered = sorted(last.values(), key=lambda event: event.timestamp)
+        return [
+            Past(item=items[event.item_id], liked=event.value is not None and event.value >= mean)
+            for event in ordered
+            if event.item_id in items
+        ]
+
+    async def _evidence(
+        self, request: Request, people: Sequence[Person], items: Mapping[str, Item], stages: Stages
+    ) -> list[Facts]:
+        if request.explain == "off":
+            return []
+        pasts = [self._past(person, items) for person in people]
+        exact: list[np.ndarray] = []
+        if request.evidence == "ranker":
+            with stages.timed("evidence by ranker"):
+                ranker = await self._loaded_ranker(stages)
+                for person in people:
+                    asked = self._rank_request(request, person, person.shown(request.k), items)
+                    exact.append(await ranker.leave_one_out(asked, request.method))
+        facts: list[Facts] = []
+        with stages.timed("evidence"):
+            catalogue = await asyncio.to_thread(self._catalogue_facts)
+            for number, person in enumerate(people):
+                shown, past = person.shown(request.k), pasts[number]
+                shares = exact[number] if len(exact) == len(people) else self._shares(person, past, shown)
+                past = past[len(past) - shares.shape[1] :]  # the ranker sees the latest only
+                for place, candidate in enumerate(shown):
+                    evidence = gather(
+                        items[candidate.item_id],
+                        past,
+                        shares[place],
+                        catalogue=catalogue,
+                        cited=self._workspace.settings.reasons.cited,
+                        query=request.query,
+                        interests=() if person.events else person.user.interests,
+                    )
+                    facts.append(state(evidence, items))
+        return facts
+
+    def _shares(self, person: Person, past: Sequence[Past], shown: Sequence[Candidate]) -> np.ndarray:
+        """How much of each shown item's retrieval score each past item carries, (n_shown, n_past) float32."""
+        user = self._retriever.user(person.events)
+        shares = np.zeros((len(shown), len(past)), dtype=np.float32)
+        if user is not None and shown:
+            column = {item_id: n for n, item_id in enumerate(user.item_ids)}
+            falls = leave_one_out(user, self._retriever.shown([c.item_id for c in shown]))
+            for n, one in enumerate(past):
+                if one.item.item_id in column:
+                    shares[:, n] = falls[:, column[one.item.item_id]]
+        return shares
+
+    def _catalogue_facts(self) -> CatalogueFacts:
+        if self._facts is None:
+            counts: Counter[tuple[str, str]] = Counter()
+            total = 0
+            for batch in self._workspace.store.all_items():
+                total += len(batch)
+                for item in batch:
+                    counts.update((name, text) for name, value in item.attributes.items() for text in set(text_values(value)))
+            people = dict(zip(self._catalogue.vectors.item_ids, self._catalogue.popularity.tolist(), strict=True))
+            self._facts = CatalogueFacts(values=counts, items=total, people=people)
+        return self._facts
+
+    async def _loaded_ranker(self, stages: Stages) -> Ranker:
+        llm = await self._load_llm(stages)
+        if self._ranker is None:
+            self._ranker = Ranker(llm, self._workspace.prompts, self._workspace.settings.ranking)
+        return self._ranker
+
+    async def _loaded_llm(self, stages: Stages, stage: str) -> LLM | None:
+        """The LLM, or None and a degraded stage."""
+        with stages.timed(f"{stage} model"):
+            return await self._load_llm(stages)
+        return None
+
+    async def _load_llm(self, stages: Stages) -> LLM:
+        async with self._lock:
+            if self._llm is None:
+                self._llm = await _loaded(self._workspace.llm, self._progress)
+            llm = _or_raise(self._llm)
+        stages.models["llm"] = llm.id
+        return llm
+
+
+async def _loaded(load: Callable[[Progress], T], progress: Progress) -> "T | ModelError":
+    """What `load` makes, or the ModelError it raises: weights that cannot be had are not asked for again at every call."""
+    try:
+        return await asyncio.to_thread(load, progress)
+    except ModelError as error:
+        return error
+
+
+def _or_raise(part: "T | ModelError") -> T:
+    if isinstance(part, ModelError):
+        raise part
+    return part
+
+
+def _stated(person: Person) -> str:
+    return ", ".join(person.user.interests)

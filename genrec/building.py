@@ -1,0 +1,262 @@
+"""Tables into the store, and the store into vectors and the index. What the command line calls `ingest` and `build`."""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrec.data.images import MediaFolder
+from genrec.data.reading import read_events, read_items, read_users
+from genrec.data.report import Report
+from genrec.errors import DataError, ModelError, WorkspaceError
+from genrec.filters import Field, fields_of
+from genrec.index.protocol import IndexSpec, Point, VectorIndex
+from genrec.progress import SILENT, Progress, track
+from genrec.retrieval.behaviour import behaviour_vectors
+from genrec.retrieval.catalogue import Catalogue
+from genrec.retrieval.vectors import ModalityVectors
+from genrec.types import AttributeValue, Item
+from genrec.workspace import Workspace, read_json, write_json
+
+TEXT_CHARS = 2_000
+POINTS = 512
+DIGESTS = "digests.json"
+POPULARITY = "popularity.json"
+REBUILD = "Run `genrec build`."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What a build made. `encoded`: items encoded anew by modality; `missing`: modalities left out, and why."""
+
+    items: int
+    vectors: Mapping[str, int]
+    encoded: Mapping[str, int]
+    missing: Mapping[str, str]
+    seconds: float
+
+
+def ingest(
+    workspace: Workspace,
+    *,
+    items: Sequence[Path] = (),
+    events: Sequence[Path] = (),
+    users: Sequence[Path] = (),
+    mapping: Mapping[str, Mapping[str, str]] | None = None,
+    media_roots: Sequence[Path] = (),
+    strict: bool = False,
+    progress: Progress = SILENT,
+) -> Report:
+    """Read tables into the store, items first. `mapping` maps fields to columns by table kind (`items`, `users`, `events`).
+
+    Batches are committed as they are read: what was acknowledged stays when a later row stops a strict ingest.
+    Raises TableError, ConfigError, RowError (strict), StoreError.
+    """
+    report = Report(strict=strict)
+    limits, store, mapping = workspace.settings.ingest, workspace.store, mapping or {}
+    media = MediaFolder(workspace.folder, media_roots, limits=limits)
+    for path in items:
+        of = mapping.get("items")
+        for batch in read_items(path, mapping=of, limits=limits, media=media, report=report, progress=progress):
+            store.put_items(batch)
+    for path in users:
+        for batch in read_users(path, mapping=mapping.get("users"), limits=limits, report=report, progress=progress):
+            store.put_users(batch)
+    known = frozenset(store.item_ids()) if events else frozenset()
+    for path in events:
+        of = mapping.get("events")
+        for batch in read_events(path, mapping=of, limits=limits, known_items=known, report=report, progress=progress):
+            store.add_events(batch)
+    return report
+
+
+def build(workspace: Workspace, progress: Progress = SILENT) -> Built:
+    """Encode what is new or changed, make the behaviour vectors, fill the index. Safe to run again after any interruption.
+
+    A modality whose weights cannot be had is left out and named in `missing`. Raises DataError when there are no items or
+    nothing to encode, StoreError, IndexFault, WorkspaceError.
+    """
+    start = time.perf_counter()
+    items = [item for batch in workspace.store.all_items() for item in batch]
+    if not items:
+        raise DataError("there are no items to build from", hint="Run `genrec ingest` with --items first.")
+    work = _Build(workspace, items, progress)
+    work.modality("text", lambda item: _text_digest(item_text(item)), work.encode_texts)
+    work.modality("image", lambda item: item.image or "", work.encode_images)
+    popularity = work.behaviour()
+    if not work.present or not any(mask.any() for mask in work.present.values()):
+        reasons = "; ".join(f"{name}: {why}" for name, why in work.missing.items())
+        raise DataError(f"no item got a vector ({reasons or 'no text and no events'})", hint="Run `genrec doctor`.")
+    vectors = ModalityVectors(tuple(item.item_id for item in items), work.matrices, work.present, work.models)
+    vectors.save(workspace.vectors)
+    write_json(workspace.vectors / DIGESTS, work.digests)
+    write_json(workspace.vectors / POPULARITY, popularity.tolist())
+    catalogue = Catalogue(vectors, popularity, workspace.settings.retrieval)
+    fill(workspace.index, items, catalogue, schema_of(workspace), progress)
+    write_json(workspace.build_file, {"items": len(items), "models": work.models, "missing": work.missing})
+    return Built(
+        items=len(items),
+        vectors=catalogue.dims(),
+        encoded=work.encoded,
+        missing=work.missing,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def fill(
+    index: VectorIndex, items: Sequence[Item], catalogue: Catalogue, fields: Mapping[str, Field], progress: Progress
+) -> None:
+    """Make the index anew from the catalogue's vectors. Raises IndexFault."""
+    texts = [item_text(item) for item in items]
+    words = sum(len(text.split()) for text in texts) / len(texts)
+    index.recreate(IndexSpec(vectors=catalogue.dims(), fields=fields, mean_tokens=max(1.0, words)))
+    starts = range(0, len(items), POINTS)
+    for start in track(progress, "indexing", starts, len(starts)):
+        index.upsert(
+            [
+                Point(item_id=item.item_id, vectors=catalogue.point(item.item_id), text=text, payload=fields_of(item))
+                for item, text in zip(items[start : start + POINTS], texts[start : start + POINTS], strict=True)
+            ]
+        )
+    index.finish()
+
+
+def load_catalogue(workspace: Workspace) -> Catalogue:
+    """The catalogue of the last build. Raises WorkspaceError when there is none or the index does not hold it."""
+    made = read_json(workspace.build_file, hint=REBUILD)
+    vectors = ModalityVectors.load(workspace.vectors)
+    popularity = np.asarray(read_json(workspace.vectors / POPULARITY, hint=REBUILD), dtype=np.int64)
+    count = workspace.index.count() if workspace.index.spec() is not None else 0
+    if not len(vectors.item_ids) == len(popularity) == made["items"] == count:
+        raise WorkspaceError(
+            f"the build is not whole: {made['items']} items, {len(vectors.item_ids)} vectors, {count} indexed",
+            hint=REBUILD,
+        )
+    return Catalogue(vectors, popularity, workspace.settings.retrieval)
+
+
+def schema_of(workspace: Workspace) -> dict[str, Field]:
+    """The attributes that filters may name, with their types."""
+    return {name: Field(kind, is_list) for name, (kind, is_list) in workspace.store.schema().items()}
+
+
+def item_text(item: Item) -> str:
+    """What is encoded and searched of an item: title, attributes in words, description."""
+    facts = [f"{name.replace('_', ' ')}: {words}" for name, value in item.attributes.items() if (words := _in_words(value))]
+    return "\n".join(part for part in (item.title, *facts, item.text[:TEXT_CHARS]) if part)
+
+
+def _in_words(value: AttributeValue) -> str:
+    values = value if isinstance(value, tuple) else (value,)
+    return ", ".join(str(part) for part in values if not isinstance(part, bool))
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16] if text else ""
+
+
+@dataclass(slots=True)
+class _Build:
+    """The state of one build."""
+
+    workspace: Workspace
+    items: list[Item]
+    progress: Progress
+    matrices: dict[str, np.ndarray] = field(default_factory=dict)
+    present: dict[str, np.ndarray] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, dict[str, str]] = field(default_factory=dict)
+    encoded: dict[str, int] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def modality(
+        self, name: str, digest: Callable[[Item], str], encode: Callable[[list[Item]], tuple[str, np.ndarray, np.ndarray]]
+    ) -> None:
+        """Add the vectors of one modality; rows whose content and model are those of the last build are taken over."""
+        wanted = {item.item_id: mark for item in self.items if (mark := digest(item))}
+        if not wanted:
+            return
+        if not getattr(self.workspace.settings.models, name):
+            self.missing[name] = f"models.{name} is empty"
+            return
+        try:
+            old, model = self._last(name, wanted), ""
+            todo = [item for item in self.items if item.item_id in wanted and item.item_id not in old]
+            if todo or not old:
+                model, rows, ok = encode(todo)
+                if old and model != self.models.get(name):  # other weights: everything anew
+                    old, todo = {}, [item for item in self.items if item.item_id in wanted]
+                    model, rows, ok = encode(todo)
+                fresh = {item.item_id: row for item, row, good in zip(todo, rows, ok, strict=True) if good}
+                self.models[name] = model
+            else:
+                fresh = {}
+        except ModelError as error:
+            self.missing[name] = f"{error} {error.hint}".strip()
+            self.models.pop(name, None)
+            return
+        found = old | fresh
+        self.encoded[name] = len(fresh)
+        self.digests[name] = {item_id: wanted[item_id] for item_id in found}
+        if not found:
+            return
+        matrix = np.zeros((len(self.items), len(next(iter(found.values())))), dtype=np.float32)
+        mask = np.zeros(len(self.items), dtype=bool)
+        for row, item in enumerate(self.items):
+            if item.item_id in found:
+                matrix[row], mask[row] = found[item.item_id], True
+        self.matrices[name], self.present[name] = matrix, mask
+
+    def _last(self, name: str, wanted: Mapping[str, str]) -> dict[str, np.ndarray]:
+        """Rows of the last build that still hold; none when the model's name changed or the build was not whole."""
+        settings = getattr(self.workspace.settings.models, name)
+        try:
+            vectors = ModalityVectors.load(self.workspace.vectors)
+            digests: dict[str, Any] = read_json(self.workspace.vectors / DIGESTS, hint="").get(name, {})
+        except WorkspaceError:
+            return {}  # nothing there yet, or damaged: encode everything
+        if name not in vectors.matrices or not vectors.models.get(name, "").startswith(f"{settings}@"):
+            return {}
+        self.models[name] = vectors.models[name]
+        matrix, mask = vectors.matrices[name], vectors.present[name]
+        return {
+            item_id: matrix[row]
+            for row, item_id in enumerate(vectors.item_ids)
+            if mask[row] and wanted.get(item_id) == digests.get(item_id)
+        }
+
+    def encode_texts(self, items: list[Item]) -> tuple[str, np.ndarray, np.ndarray]:
+        encoder = self.workspace.text_encoder(self.progress)
+        rows = encoder.encode([item_text(item) for item in items], progress=self.progress)
+        return encoder.id, rows, np.ones(len(items), dtype=bool)
+
+    def encode_images(self, items: list[Item]) -> tuple[str, np.ndarray, np.ndarray]:
+        encoder = self.workspace.image_encoder(self.progress)
+        paths = [self.workspace.folder / str(item.image) for item in items]
+        rows, ok = encoder.encode_images(paths, progress=self.progress)
+        return encoder.id, rows, ok
+
+    def behaviour(self) -> np.ndarray:
+        """Add the behaviour vectors; returns how many people chose each item, (N,) int64."""
+        settings = self.workspace.settings.retrieval
+        events = self.workspace.store.interactions()
+        row_of = {item.item_id: row for row, item in enumerate(self.items)}
+        places = np.array([row_of.get(item_id, -1) for item_id in events.item_ids], dtype=np.int64)
+        rows = places[events.items] if len(events.item_ids) else np.zeros(0, dtype=np.int64)
+        known = rows >= 0
+        behaviour = behaviour_vectors(
+            events.users[known],
+            rows[known],
+            events.timestamps[known],
+            n_items=len(self.items),
+            dim=settings.behaviour_dim,
+            half_life=settings.behaviour_half_life,
+        )
+        if behaviour.vectors.shape[1]:
+            self.matrices["behaviour"], self.present["behaviour"] = behaviour.vectors, behaviour.present
+            self.models["behaviour"] = f"spectral-{behaviour.vectors.shape[1]}"
+        return behaviour.popularity

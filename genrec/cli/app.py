@@ -1,0 +1,173 @@
+"""The commands. Everything that a command needs is imported inside it, so that `genrec --help` is quick."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from genrec.errors import GenrecError
+
+app = typer.Typer(
+    name="genrec",
+    help="Recommends items with reasons: embeddings find candidates, an LLM ranks them, reasons are checked against the data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+WorkspaceOption = Annotated[Path, typer.Option("-w", "--workspace", help="The workspace folder.")]
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="field=column: title=Name, text=plot,notes, genres[|]=Genre. For one table: items:title=Name"),
+]
+
+
+def run() -> None:
+    """Run the command line; errors that genrec raises on purpose end with their message, hint and exit code."""
+    try:
+        app()
+    except GenrecError as error:
+        print(f"error: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output went away: nobody is left to tell
+        sys.exit(0)
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.")]) -> None:
+    """Make a workspace: one folder with settings, store, vectors and index."""
+    from genrec.cli.printing import say
+    from genrec.workspace import Workspace
+
+    with Workspace.create(folder) as workspace:
+        say(f"workspace {workspace.folder}")
+
+
+@app.command()
+def ingest(
+    workspace: WorkspaceOption,
+    items: Annotated[list[Path] | None, typer.Option(help="A table of items: Parquet, CSV, JSON lines, each also .gz.")] = None,
+    events: Annotated[list[Path] | None, typer.Option(help="A table of events.")] = None,
+    users: Annotated[list[Path] | None, typer.Option(help="A table of users.")] = None,
+    map: MapOption = None,
+    media_root: Annotated[list[Path] | None, typer.Option(help="A further folder that pictures may lie in.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first fault instead of leaving the row out.")] = False,
+) -> None:
+    """Read tables into the workspace. Rows with faults are left out and reported; reading a table again updates."""
+    from genrec.building import ingest as read
+    from genrec.cli.maps import parse_maps
+    from genrec.cli.printing import Bars, say
+    from genrec.errors import ConfigError
+    from genrec.workspace import Workspace
+
+    if not (items or events or users):
+        raise ConfigError("there is nothing to read", hint="Give --items, --events or --users.")
+    mapping = parse_maps(map or [], {"items": bool(items), "events": bool(events), "users": bool(users)})
+    with Workspace.open(workspace) as opened, Bars() as bars:
+        report = read(
+            opened,
+            items=items or (),
+            events=events or (),
+            users=users or (),
+            mapping=mapping,
+            media_roots=media_root or (),
+            strict=strict,
+            progress=bars,
+        )
+        counts = opened.store.counts()
+    for line in report.summary():
+        say(line)
+    say(f"the store holds {counts.items} items, {counts.users} people, {counts.events} events")
+
+
+@app.command()
+def build(workspace: WorkspaceOption) -> None:
+    """Encode what is new or changed and fill the index."""
+    from genrec.building import build as make
+    from genrec.cli.printing import Bars, say, say_built
+    from genrec.workspace import Workspace
+
+    with Workspace.open(workspace) as opened, Bars() as bars:
+        built = make(opened, bars)
+    say_built(built, say)
+
+
+@app.command()
+def recommend(
+    workspace: WorkspaceOption,
+    user: Annotated[str, typer.Option("-u", "--user", help="The person's id.")],
+    k: Annotated[int, typer.Option("-k", help="How many items.")] = 10,
+    query: Annotated[str, typer.Option(help="Words of the moment.")] = "",
+    filter: Annotated[str, typer.Option(help="""For example 'year >= 1990 and genres has "Comedy"'.""")] = "",
+    exclude: Annotated[list[str] | None, typer.Option(help="An item id that may not come back.")] = None,
+    rank: Annotated[Literal["llm", "off"] | None, typer.Option(help="Who ranks.")] = None,
+    explain: Annotated[Literal["llm", "template", "off"] | None, typer.Option(help="Who writes the reasons.")] = None,
+    evidence: Annotated[Literal["retriever", "ranker"] | None, typer.Option(help="Whose score the evidence explains.")] = None,
+    method: Annotated[Literal["likelihood", "labels", "markers"] | None, typer.Option(help="How the LLM scores.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One Recommendation a line.")] = False,
+) -> None:
+    """The best unseen items for a person, each with a reason and its evidence."""
+    from genrec.cli.printing import Bars, print_json, print_table
+    from genrec.recommender import Recommender
+
+    options: dict[str, Any] = {"query": query, "filter": filter, "exclude": exclude or ()}
+    options |= {"rank": rank, "explain": explain, "evidence": evidence, "method": method}
+    with Bars() as bars, Recommender.open(workspace, progress=bars) as genrec:
+        rows = genrec.recommend(user, k, **options)
+        titles = {} if json else titles_of(genrec, rows)
+    if json:
+        print_json(rows)
+    else:
+        print_table(rows, titles)
+
+
+@app.command()
+def forget(workspace: WorkspaceOption, user: Annotated[str, typer.Option("-u", "--user", help="The person's id.")]) -> None:
+    """Delete all traces of a person from the store."""
+    from genrec.cli.printing import say
+    from genrec.workspace import Workspace
+
+    with Workspace.open(workspace) as opened:
+        opened.store.user(user)
+        gone = opened.store.forget(user)
+    say(f"deleted {gone.events} events{' and the profile' if gone.profile else ''} of {user!r}")
+    say("the vectors of items keep what they learned from these events until the next `genrec build`")
+
+
+@app.command()
+def doctor(
+    workspace: Annotated[Path | None, typer.Option("-w", "--workspace", help="A workspace whose settings to look at.")] = None,
+) -> None:
+    """What is installed, which weights are found where, what is missing and what to do about it."""
+    from genrec.cli.printing import print_findings
+    from genrec.models.doctor import examine
+    from genrec.settings import load_settings
+
+    findings = examine(load_settings(workspace), workspace=workspace)
+    print_findings(findings)
+    if any(finding.status == "missing" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    dir: Annotated[Path, typer.Option("--dir", help="Where the demo's workspace is, or will be.")] = Path("genrec-demo"),
+    user: Annotated[str, typer.Option("-u", "--user", help="The person's id.")] = "13",
+) -> None:
+    """MovieLens-100K from nothing to an explained top-10; the workspace stays for the other commands."""
+    from genrec.cli.demo import run_demo
+
+    run_demo(dir, user)
+
+
+def titles_of(genrec: Any, rows: Any) -> dict[str, str]:
+    """Titles of the past items that the evidence cites."""
+    cited = {item_id for row in rows for evidence in row.reason.evidence for item_id in evidence.item_ids}
+    return {item.item_id: item.title for item in genrec.workspace.store.items(sorted(cited)).values()}

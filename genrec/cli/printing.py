@@ -1,0 +1,144 @@
+"""What the command line prints: tables and JSON on stdout, messages and bars on stderr."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+from genrec.building import Built
+from genrec.types import Evidence, Recommendation, Trace
+
+PIPE_WIDTH = 150
+
+
+def say(line: str) -> None:
+    """A message, on stderr."""
+    print(line, file=sys.stderr)
+
+
+class Bars:
+    """A `Progress` as bars on stderr; shows nothing where stderr is not a terminal."""
+
+    def __init__(self) -> None:
+        self._bars = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task: TaskID | None = None
+
+    def start(self, task: str, total: int | None) -> None:
+        self._task = self._bars.add_task(escape(task), total=total)
+
+    def advance(self, n: int = 1) -> None:
+        if self._task is not None:
+            self._bars.advance(self._task, n)
+
+    def finish(self) -> None:
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+            self._task = None
+
+    def __enter__(self) -> "Bars":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+
+def print_json(rows: Sequence[Recommendation]) -> None:
+    """One Recommendation a line."""
+    for row in rows:
+        print(json.dumps(as_dict(row), ensure_ascii=False))
+
+
+def as_dict(row: Recommendation) -> dict[str, Any]:
+    """A Recommendation as plain JSON values."""
+    return {
+        "user_id": row.user_id,
+        "rank": row.rank,
+        "item_id": row.item.item_id,
+        "title": row.item.title,
+        "score": round(row.score, 6),
+        "reason": {
+            "text": row.reason.text,
+            "source": row.reason.source,
+            "verified": row.reason.verified,
+            "evidence": [dataclasses.asdict(evidence) for evidence in row.reason.evidence],
+        },
+        "sources": dict(row.sources),
+        "item": {"platform": row.item.platform, "attributes": dict(row.item.attributes), "image": row.item.image},
+        "trace": dataclasses.asdict(row.trace) | {"degraded": row.trace.degraded},
+    }
+
+
+def print_table(rows: Sequence[Recommendation], titles: Mapping[str, str]) -> None:
+    """The list as a table, what was degraded as a message."""
+    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
+    table = Table(show_lines=True, header_style="bold")
+    table.add_column("#", justify="right")
+    table.add_column("title", style="bold", ratio=2)
+    table.add_column("reason", ratio=4)
+    table.add_column("evidence", ratio=3)
+    for row in rows:
+        evidence = "\n".join(escape(_in_words(e, titles)) for e in row.reason.evidence)
+        table.add_row(str(row.rank), escape(row.item.title or row.item.item_id), escape(row.reason.text), evidence)
+    if rows:
+        console.print(table)
+        say(in_short(rows[0].trace))
+    else:
+        say("nothing is left to recommend: every item is seen, excluded or filtered out")
+
+
+def in_short(trace: Trace) -> str:
+    """The stages of a trace in one line, with a line for each degraded one."""
+    parts = [
+        f"{stage.name} {stage.milliseconds:.0f} ms" if stage.status == "ok" else f"{stage.name} {stage.status.upper()}"
+        for stage in trace.stages
+    ]
+    lines = [" · ".join(parts)]
+    lines += [f"degraded: {stage.name}: {stage.note}" for stage in trace.stages if stage.status == "degraded"]
+    return "\n".join(lines)
+
+
+def _in_words(evidence: Evidence, titles: Mapping[str, str]) -> str:
+    if evidence.kind == "history":
+        return f"{evidence.value} {titles.get(evidence.item_ids[0], evidence.item_ids[0])} ({evidence.weight:.0%})"
+    if evidence.kind == "attribute":
+        return f"{evidence.attribute}: {evidence.value}"
+    return f"{evidence.kind}: {evidence.value}"
+
+
+def say_built(built: Built, say: Callable[[str], None]) -> None:
+    """What a build made."""
+    vectors = ", ".join(f"{name} {dim}" for name, dim in built.vectors.items())
+    say(f"{built.items} items indexed in {built.seconds:.1f} s; vectors: {vectors}")
+    for name, count in built.encoded.items():
+        say(f"{name}: {count} encoded anew")
+    for name, why in built.missing.items():
+        say(f"{name}: left out: {why}")
+
+
+def print_findings(findings: Sequence[Any]) -> None:
+    """What `doctor` found."""
+    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
+    table = Table(header_style="bold")
+    for column in ("what", "status", "detail", "what to do"):
+        table.add_column(column, overflow="fold")
+    colours = {"ok": "green", "warning": "yellow", "missing": "red"}
+    for finding in findings:
+        status = f"[{colours[finding.status]}]{finding.status}[/]"
+        table.add_row(escape(finding.name), status, escape(finding.detail), escape(finding.hint))
+    console.print(table)

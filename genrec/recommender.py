@@ -1,0 +1,165 @@
+"""The page to read first: open a workspace, ask for recommendations.
+
+    candidates (retrieval) → LLM ranking (ranking) → leave-one-out evidence → checked reasons (writing)
+
+Each answer carries a trace of the stages it went through. A stage that fails is skipped visibly: its status is `degraded`.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from genrec.answering import Answer, Answering, Request
+from genrec.building import Built, build, load_catalogue
+from genrec.errors import ConfigError
+from genrec.filters import Filter, parse
+from genrec.progress import SILENT, Progress
+from genrec.store.results import Forgotten
+from genrec.types import Event, Recommendation
+from genrec.workspace import Workspace
+
+T = TypeVar("T")
+
+
+class Recommender:
+    """Explained recommendations from one workspace. Safe to call from several threads and tasks; close it after use.
+
+        with Recommender.open("my-shop") as genrec:
+            for recommendation in genrec.recommend("user-1", k=5, filter="year >= 1990"):
+                print(recommendation.rank, recommendation.item.title, recommendation.reason.text)
+
+    Every method has an async twin with an `a` in front; `stream` is async only.
+    """
+
+    def __init__(self, workspace: Workspace, progress: Progress = SILENT) -> None:
+        self.workspace = workspace
+        self._answering = Answering(workspace, load_catalogue(workspace), progress)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="genrec", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open(cls, path: Path | str, *, progress: Progress = SILENT, **settings: dict[str, Any]) -> Self:
+        """Open a built workspace. `settings` override its file by section: `ranking={"method": "labels"}`.
+
+        Models are loaded when a call first needs them. Raises WorkspaceError, ConfigError, StoreError, IndexFault.
+        """
+        workspace = Workspace.open(path, **settings)
+        try:
+            return cls(workspace, progress)
+        except BaseException:
+            workspace.close()
+            raise
+
+    def recommend(self, user_id: str, k: int = 10, **options: Any) -> list[Recommendation]:
+        """The k best items for a person, best first, rank from 1; fewer when the filter or the catalogue leave fewer.
+
+        `options` as in `stream`. Raises UnknownUserError, ConfigError, FilterError, StoreError, IndexFault.
+        """
+        return self._wait(self.arecommend(user_id, k, **options))
+
+    async def arecommend(self, user_id: str, k: int = 10, **options: Any) -> list[Recommendation]:
+        """`recommend` for async callers."""
+        return await self.arecommend_many([user_id], k, **options)
+
+    def recommend_many(self, user_ids: Sequence[str], k: int = 10, **options: Any) -> list[Recommendation]:
+        """One long table for many people, in their order: user_id, rank, item, score, reason. One batch for every model."""
+        return self._wait(self.arecommend_many(user_ids, k, **options))
+
+    async def arecommend_many(self, user_ids: Sequence[str], k: int = 10, **options: Any) -> list[Recommendation]:
+        """`recommend_many` for async callers. All rows of one call share its trace."""
+        answer = await self._answer(user_ids, k, **options)
+        async for number, reason in answer.reasons():
+            answer.rows[number] = replace(answer.rows[number], reason=reason)
+        return [replace(row, trace=answer.trace()) for row in answer.rows]
+
+    async def stream(self, user_id: str, k: int = 10, **options: Any) -> AsyncIterator[Recommendation]:
+        """The list at once, its reasons empty; then each row again, with its reason, as soon as that is written.
+
+        query      words of the moment: searched by meaning, by word and by picture, and shown to the ranker
+        filter     an expression over attributes, `year >= 1990 and genres has "Comedy"`, or a parsed Filter
+        exclude    item ids that may not come back (seen items never do)
+        rank       "llm" | "off"; explain "llm" | "template" | "off"; evidence "retriever" | "ranker";
+                   method "likelihood" | "labels" | "markers": each instead of the workspace's setting
+        """
+        answer = await self._answer([user_id], k, **options)
+        for row in answer.rows:
+            yield replace(row, trace=answer.trace())
+        if not answer.explains:
+            return
+        async for number, reason in answer.reasons():
+            yield replace(answer.rows[number], reason=reason, trace=answer.trace())
+
+    def build(self, progress: Progress = SILENT) -> Built:
+        """Encode new items and make the index again; the next call sees it."""
+        built = build(self.workspace, progress)
+        self._answering.catalogue_changed(load_catalogue(self.workspace))
+        return built
+
+    def add_events(self, events: Sequence[Event]) -> None:
+        """Record what people did; the next call for them takes it into account. Raises StoreError."""
+        self.workspace.store.add_events(events)
+
+    def forget(self, user_id: str) -> Forgotten:
+        """Delete all traces of a person. Raises StoreError."""
+        return self.workspace.store.forget(user_id)
+
+    def close(self) -> None:
+        self._answering.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self.workspace.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def _answer(
+        self,
+        user_ids: Sequence[str],
+        k: int,
+        *,
+        query: str = "",
+        filter: str | Filter = "",
+        exclude: Sequence[str] = (),
+        rank: Literal["llm", "off"] | None = None,
+        explain: Literal["llm", "template", "off"] | None = None,
+        evidence: Literal["retriever", "ranker"] | None = None,
+        method: Literal["likelihood", "labels", "markers"] | None = None,
+    ) -> Answer:
+        if k < 1:
+            raise ConfigError(f"k is {k}", hint="Ask for at least 1 item.")
+        settings = self.workspace.settings
+        request = Request(
+            user_ids=tuple(user_ids),
+            k=k,
+            query=query.strip(),
+            filter=await self._filter(filter),
+            exclude=frozenset(exclude),
+            rank=_choice("rank", rank, settings.ranking.mode, ("llm", "off")),
+            explain=_choice("explain", explain, settings.reasons.explain, ("llm", "template", "off")),
+            evidence=_choice("evidence", evidence, settings.reasons.evidence, ("retriever", "ranker")),
+            method=_choice("method", method, settings.ranking.method, ("likelihood", "labels", "markers")),
+        )
+        return await self._answering.answer(request)
+
+    async def _filter(self, filter: str | Filter) -> Filter | None:
+        if not isinstance(filter, str):
+            return filter
+        return parse(filter, await asyncio.to_thread(self._answering.schema)) if filter.strip() else None
+
+    def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+def _choice(name: str, given: str | None, default: str, allowed: tuple[str, ...]) -> Any:
+    value = default if given is None else given
+    if value not in allowed:
+        raise ConfigError(f"{name} is {value!r}", hint=f"It is one of {', '.join(allowed)}.")
+    return value

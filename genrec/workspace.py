@@ -1,0 +1,166 @@
+"""The workspace: one folder with the settings, the store, pictures, vectors and the index of one catalogue.
+
+genrec.toml          settings (genrec/settings.py)
+workspace.json       schema version of the folder
+store.sqlite         items, users, events (unless store.url names a database)
+media/               pictures, by content
+vectors/             vectors per modality, popularity, digests of what was encoded
+index/               the vector engine (unless index.url names a cluster)
+build.json           what the last build made; written last
+prompts/             templates that override the shipped ones (optional)
+"""
+
+import json
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genrec.errors import WorkspaceError
+from genrec.prompts import Prompts
+from genrec.settings import SETTINGS_FILE, Settings, load_settings
+
+if TYPE_CHECKING:
+    from genrec.index.protocol import VectorIndex
+    from genrec.models.encoders import ImageEncoder, TextEncoder
+    from genrec.models.llm import LLM
+    from genrec.progress import Progress
+    from genrec.store.store import Store
+
+SCHEMA = 1
+MARK = "workspace.json"
+BUILD = "build.json"
+_TOML = """\
+# Settings of this genrec workspace; every key and its default: docs/settings.md.
+# Environment variables win: GENREC_RANKING__METHOD=labels
+
+# [ranking]
+# weight = {weight}
+"""
+
+
+class Workspace:
+    """Paths and lazily opened parts of one folder. `close` it, or use it as a context manager."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder = folder
+        self.settings = settings
+
+    @classmethod
+    def create(cls, folder: Path | str) -> "Workspace":
+        """Make a workspace; one that is there is left as it is. Raises WorkspaceError when the folder cannot be made."""
+        path = Path(folder).expanduser().resolve()
+        if not (path / MARK).exists():
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                if not (path / SETTINGS_FILE).exists():
+                    (path / SETTINGS_FILE).write_text(_TOML.format(weight=Settings().ranking.weight), encoding="utf-8")
+                write_json(path / MARK, {"schema": SCHEMA})
+            except OSError as error:
+                raise WorkspaceError(
+                    f"{path}: {error.strerror or error}", hint="Choose a folder that can be written to."
+                ) from error
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, folder: Path | str, **overrides: dict[str, Any]) -> "Workspace":
+        """Open a workspace. `overrides`: settings by section. Raises WorkspaceError, or ConfigError for its settings."""
+        path = Path(folder).expanduser().resolve()
+        mark = read_json(path / MARK, hint=f"Make one with `genrec init {folder}`.")
+        if not isinstance(mark, dict) or mark.get("schema") != SCHEMA:
+            found = mark.get("schema") if isinstance(mark, dict) else mark
+            raise WorkspaceError(
+                f"{path / MARK}: schema {found!r}, this version reads {SCHEMA}", hint="Use the genrec that made it."
+            )
+        return cls(path, load_settings(path, **overrides))
+
+    @property
+    def vectors(self) -> Path:
+        return self.folder / "vectors"
+
+    @property
+    def build_file(self) -> Path:
+        return self.folder / BUILD
+
+    @cached_property
+    def store(self) -> "Store":
+        from genrec.store.store import Store
+
+        return Store.open(self.settings.store.url or f"sqlite:///{self.folder / 'store.sqlite'}")
+
+    @cached_property
+    def index(self) -> "VectorIndex":
+        settings = self.settings.index
+        if settings.url:
+            from genrec.index.remote import ClusterIndex
+
+            return ClusterIndex(
+                settings.url, settings.api_key, settings.collection, timeout_s=settings.timeout_s, exact=settings.exact
+            )
+        from genrec.index.edge import EdgeIndex
+
+        return EdgeIndex(self.folder / "index", exact=settings.exact)
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        return Prompts(self.folder / "prompts")
+
+    def text_encoder(self, progress: "Progress") -> "TextEncoder":
+        """Raises WeightsError when the weights cannot be had."""
+        from genrec.models.encoders import TextEncoder
+        from genrec.models.sources import resolve
+
+        models = self.settings.models
+        return TextEncoder(resolve(models.text, "text", hub=models.hub, progress=progress), device=models.device)
+
+    def image_encoder(self, progress: "Progress") -> "ImageEncoder":
+        """Raises WeightsError when the weights cannot be had."""
+        from genrec.models.encoders import ImageEncoder
+        from genrec.models.sources import resolve
+
+        models = self.settings.models
+        return ImageEncoder(resolve(models.image, "image", hub=models.hub, progress=progress), device=models.device)
+
+    def llm(self, progress: "Progress") -> "LLM":
+        """The engine that ranks and writes. Raises WeightsError or EngineError."""
+        models = self.settings.models
+        if models.llm == "fake":
+            from genrec.models.fake import FakeLLM
+
+            return FakeLLM()
+        from genrec.models.local import TransformersLLM
+        from genrec.models.sources import resolve
+
+        weights = resolve(models.llm, "llm", hub=models.hub, progress=progress)
+        return TransformersLLM(weights, device=models.device, dtype=models.dtype, batch_tokens=models.batch_tokens)
+
+    def close(self) -> None:
+        for part in ("store", "index"):
+            if part in self.__dict__:
+                self.__dict__.pop(part).close()
+
+    def __enter__(self) -> "Workspace":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON under a temporary name, flush it to the disk and rename it, so that a reader sees the old or the new whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file, ensure_ascii=False, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_json(path: Path, *, hint: str) -> Any:
+    """Raises WorkspaceError when the file is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise WorkspaceError(f"{path}: there is no such file", hint=hint) from error
+    except (OSError, ValueError) as error:
+        raise WorkspaceError(f"{path}: {error}", hint=hint) from error
