@@ -24,7 +24,7 @@ from genrec.errors import ConfigError, DataError
 
 DENSE_ITEMS = 1024
 """Up to this many items the whole matrix is decomposed."""
-PASSES = 6
+PASSES = 3
 """Products with the matrix that a large catalogue's vectors cost; more do not help (eval/LOG.md)."""
 SHORTEST = 1e-4
 """An item whose eigenvector entries are shorter in all than this lies outside the leading dimensions: it has no vector."""

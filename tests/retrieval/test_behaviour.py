@@ -72,10 +72,28 @@ def test_same_events_and_seed_give_the_same_bytes_in_any_order_of_rows(monkeypat
     np.testing.assert_allclose(first.vectors, make((users[shuffle], items[shuffle], times[shuffle])).vectors, atol=1e-4)
 
 
-def test_lanczos_and_the_whole_decomposition_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_subspace_iteration_and_the_whole_decomposition_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = make(events(), dim=3).vectors
     monkeypatch.setattr(behaviour, "DENSE_ITEMS", 4)
-    np.testing.assert_allclose(make(events(), dim=3).vectors, whole, atol=1e-4)
+    near = make(events(), dim=3).vectors
+    np.testing.assert_allclose(near @ near.T, whole @ whole.T, atol=0.02)
+    monkeypatch.setattr(behaviour, "PASSES", 0)
+    random = make(events(), dim=3).vectors
+    assert np.abs(random @ random.T - whole @ whole.T).max() > 0.1
+
+
+def test_an_item_outside_the_leading_dimensions_is_missing() -> None:
+    users, items, times = events()
+    made = make((np.append(users, 99), np.append(items, 31), np.append(times, 0.0)), dim=2)
+    assert made.popularity[31] == 1
+    assert not made.present[31]
+    assert not made.vectors[31].any()
+
+
+def test_blocks_of_columns_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = make(events()).vectors
+    monkeypatch.setattr(behaviour, "BLOCK_NUMBERS", 1500)  # three columns at a time
+    np.testing.assert_allclose(make(events()).vectors, whole, atol=1e-5)
 
 
 def test_half_life_smoothing_and_order_matter() -> None:
