@@ -22,8 +22,8 @@ from genrec.data import load
 from genrec.models.llm import LLM
 from genrec.prompts import Prompts
 from genrec.ranking.fusion import fuse
-from genrec.ranking.ranker import Ranker, RankRequest
 from genrec.ranking.prompting import Profile
+from genrec.ranking.ranker import Ranker, RankRequest
 from genrec.retrieval.retriever import Ask, Retriever
 from genrec.settings import RankingSettings
 from genrec.workspace import Workspace
