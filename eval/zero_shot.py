@@ -1,7 +1,7 @@
 """How good are the candidates without any training?
 
 Leave-one-out on the last event of every user, full ranking over the catalogue, the user's history left out. Settings are chosen
-on validation (the last event but one); the test column is computed once with the settings that ship.
+on validation (the last event but one); the test column takes the settings that ship.
 
     python eval/zero_shot.py --data shared/data/movies --text-model PATH [--grid]
 
@@ -227,7 +227,7 @@ def cold_items(valid: Split, text: NDArray[np.float32], settings: RetrievalSetti
     made = behaviour(data, settings)
     chosen = cold[data.targets]
     table = {}
-    for name, trust in (("fused", settings.trust), ("fused, content expects nothing (image and text only)", None)):
+    for name, trust in (("fused", settings.trust), ("fused, behaviour of new items zero", None)):
         scores = fused_scores(data, text, made, settings) if trust is not None else _content_half(data, text, made, settings)
         place = ranks(scores, data)
         among = np.where(cold[None], scores, -np.inf)

@@ -73,7 +73,7 @@ def behaviour_vectors(
     rows = _leading(graph, min(dim, graph.shape[0]), seed)
     vectors = np.zeros((n_items, rows.shape[1]), np.float32)
     vectors[present] = rows
-    present = vectors.any(axis=1)
+    present = np.any(vectors != 0, axis=1)
     return Behaviour(vectors, present, popularity)
 
 
@@ -105,7 +105,7 @@ class _Graph:
 
     def __init__(self, users: NDArray, items: NDArray, n_items: int, half_life: float, smoothing: float) -> None:
         self.shape = (n_items, n_items)
-        n = len(items)
+        n = self._events = len(items)
         decay = 0.5 ** (1.0 / half_life)
         follows = users[1:] == users[:-1]  # (n-1,) the next event belongs to the same user
         before, after = np.concatenate([[False], follows]), np.concatenate([follows, [False]])
@@ -119,7 +119,7 @@ class _Graph:
 
     def _product(self, x: NDArray) -> NDArray:
         """G · x for x (n_items, m), some columns at a time: the intermediate has a row for every event."""
-        width = max(1, BLOCK_NUMBERS // self._one_hot.shape[0])
+        width = max(1, BLOCK_NUMBERS // self._events)
         blocks = [x[:, first : first + width] for first in range(0, x.shape[1], width)]
         return np.concatenate(
             [self._back @ linalg.cho_solve_banded((self._factor, True), self._one_hot @ block) for block in blocks], axis=1
@@ -131,7 +131,7 @@ class _Graph:
 
 
 def _leading(graph: _Graph, dim: int, seed: int) -> NDArray[np.float32]:
-    """(n, dim) leading eigenvectors times the root of their eigenvalues, signs fixed; rows of length 1, or 0 when they lie outside."""
+    """(n, dim) leading eigenvectors times the root of their eigenvalues, signs fixed; rows of length 1, or 0 when outside."""
     n = graph.shape[0]
     wide = dim + max(10, dim // 5)
     if n <= DENSE_ITEMS or wide >= n:
@@ -147,9 +147,9 @@ def _leading(graph: _Graph, dim: int, seed: int) -> NDArray[np.float32]:
 
 
 def _subspace(graph: _Graph, width: int, seed: int) -> tuple[NDArray, NDArray]:
-    """Eigenvalues (width,) ascending and vectors (n, width) by randomised subspace iteration (Halko, Martinsson and Tropp, 2011)."""
+    """Eigenvalues (width,) ascending and vectors (n, width) by randomised subspace iteration (Halko et al., 2011)."""
     basis = np.random.default_rng(seed).normal(size=(graph.shape[0], width))
     for _ in range(PASSES):
-        basis, _ = linalg.qr(graph.matmat(basis), mode="economic", overwrite_a=True, check_finite=False)
+        basis = np.linalg.qr(graph.matmat(basis)).Q
     values, turn = linalg.eigh(basis.T @ graph.matmat(basis))
     return values, basis @ turn

@@ -75,6 +75,7 @@ def test_same_events_and_seed_give_the_same_bytes_in_any_order_of_rows(monkeypat
 def test_subspace_iteration_and_the_whole_decomposition_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = make(events(), dim=3).vectors
     monkeypatch.setattr(behaviour, "DENSE_ITEMS", 4)
+    monkeypatch.setattr(behaviour, "PASSES", 60)
     near = make(events(), dim=3).vectors
     np.testing.assert_allclose(near @ near.T, whole @ whole.T, atol=0.02)
     monkeypatch.setattr(behaviour, "PASSES", 0)
