@@ -1,4 +1,5 @@
-"""What every `VectorIndex` must do. A test class of an engine inherits `Contract` and gives the fixture `index`."""
+"""What every `VectorIndex` must do. A test class of an engine inherits `Contract` and gives the fixtures `index` (empty, for
+one test) and `shared` (for the whole class)."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -6,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from genrec.errors import IndexFault
-from genrec.filters import And, AttributeType, Compare, Field, Filter, Has, In, Not, Or, fields_of, matches, parse
+from genrec.filters import Compare, Field, Filter, fields_of, matches, parse
 from genrec.index.protocol import Dense, Hit, IndexSpec, Lexical, Point, Query, VectorIndex
-from genrec.types import AttributeValue, Item, Scalar
+from genrec.types import AttributeValue, Item
+from tests.index.hostile import HOSTILE, NAMES, catalogue
 
 AXES = np.eye(4, dtype=np.float32)
 FIELDS = {
@@ -55,62 +56,31 @@ def fused(vector: Sequence[float] | np.ndarray) -> Dense:
     return Dense("fused", np.asarray(vector, dtype=np.float32))
 
 
-NAMES = ["a", "a.b", "a[]", "a[0].b", "f0", "id", 'x"y', "x y", "", "日本", "a`b", "a\n", "__proto__", "item_id "]
-VALUES: dict[str, st.SearchStrategy[Scalar]] = {
-    "text": st.sampled_from(["", "a", "A", "a b", "é", "1", "true", "x" * 300]),
-    "number": st.sampled_from([0, -0.0, 1, 1.5, -2, 1e300, 2**53, 0.1 + 0.2, 0.3]),
-    "boolean": st.booleans(),
-}
+CHECKS = [
+    HealthCheck.function_scoped_fixture,
+    HealthCheck.too_slow,
+    HealthCheck.differing_executors,  # one test, inherited by the class of each engine
+]
 
 
-TYPES: list[AttributeType] = ["text", "number", "boolean"]
-HOSTILE = {name: Field(TYPES[n % 3], is_list=n % 2 == 0) for n, name in enumerate(NAMES)}
-"""Names that an engine could read as a path, with each type as scalar and as list."""
-
-
-@st.composite
-def catalogue(draw: st.DrawFn) -> tuple[list[Item], list[Filter]]:
-    """Items that may lack or mistype any attribute of HOSTILE, and filters over them."""
-    schema = {name: HOSTILE[name] for name in draw(st.sets(st.sampled_from(NAMES), min_size=1, max_size=4))}
-    any_value = st.one_of(*VALUES.values())
-
-    def attribute(field: Field) -> st.SearchStrategy[AttributeValue]:
-        own = VALUES[field.type]
-        return (
-            st.one_of(own, st.lists(own, max_size=3).map(tuple), any_value) if field.is_list else st.one_of(own, own, any_value)
-        )
-
-    attributes = st.fixed_dictionaries({}, optional={name: attribute(field) for name, field in schema.items()})
-    items = [Item(item_id=f"i{n}", attributes=draw(attributes)) for n in range(draw(st.integers(1, 5)))]
-
-    def leaf(name: str) -> st.SearchStrategy[Filter]:
-        own = VALUES[schema[name].type]
-        operators = ["==", "!="] + (["<", "<=", ">", ">="] if schema[name].type == "number" else [])
-        return st.one_of(
-            st.builds(Compare, st.just(name), st.sampled_from(operators), own),
-            st.builds(Has, st.just(name), own),
-            st.builds(In, st.just(name), st.lists(own, max_size=3).map(tuple)),
-        )
-
-    tree = st.recursive(
-        st.sampled_from(sorted(schema)).flatmap(leaf),
-        lambda inner: st.one_of(
-            st.builds(And, st.lists(inner, max_size=3).map(tuple)),
-            st.builds(Or, st.lists(inner, max_size=3).map(tuple)),
-            st.builds(Not, inner),
-        ),
-        max_leaves=6,
-    )
-    return items, draw(st.lists(tree, min_size=1, max_size=6))
+def filled(index: VectorIndex) -> VectorIndex:
+    index.recreate(SPEC)
+    index.upsert(FILMS)
+    index.finish()
+    return index
 
 
 class Contract:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def films(cls, shared: VectorIndex) -> VectorIndex:
+        """FILMS, for tests that only read."""
+        return filled(shared)
+
     @pytest.fixture
-    def films(self, index: VectorIndex) -> VectorIndex:
-        index.recreate(SPEC)
-        index.upsert(FILMS)
-        index.finish()
-        return index
+    def own(self, index: VectorIndex) -> VectorIndex:
+        """FILMS, for tests that write."""
+        return filled(index)
 
     def test_an_index_that_was_not_made_says_so(self, index: VectorIndex) -> None:
         assert index.spec() is None
@@ -146,11 +116,11 @@ class Contract:
             films.recreate(spec)
         assert films.count() == len(FILMS)
 
-    def test_recreate_empties(self, films: VectorIndex) -> None:
-        films.recreate(IndexSpec(vectors={"fused": 2}))
-        assert films.count() == 0
-        films.upsert([Point(item_id="x", vectors={"fused": np.array([0.6, 0.8], dtype=np.float32)})])
-        assert films.count() == 1
+    def test_recreate_empties(self, own: VectorIndex) -> None:
+        own.recreate(IndexSpec(vectors={"fused": 2}))
+        assert own.count() == 0
+        own.upsert([Point(item_id="x", vectors={"fused": np.array([0.6, 0.8], dtype=np.float32)})])
+        assert own.count() == 1
 
     def test_dense_scores_are_cosines(self, films: VectorIndex) -> None:
         [hits] = films.search([Query(legs=[fused([5, 0, 0, 0])], limit=3)])
@@ -269,9 +239,7 @@ class Contract:
         index.recreate(IndexSpec(vectors={"fused": 1}, fields=HOSTILE))
         return index
 
-    @settings(
-        deadline=None, max_examples=60, suppress_health_check=list(HealthCheck)
-    )  # one test, inherited by each engine's class
+    @settings(deadline=None, max_examples=60, suppress_health_check=CHECKS)
     @given(catalogue())
     def test_filters_mean_the_same_as_matches(self, hostile: VectorIndex, case: tuple[list[Item], list[Filter]]) -> None:
         items, trees = case
@@ -300,18 +268,18 @@ class Contract:
         [hits] = index.search([Query(legs=[Dense("fused", rows[0])], limit=100, exclude=seen, exact=True)])
         assert sorted(ids(hits)) == sorted(f"i{n}" for n in range(2_000, 2_050))
 
-    def test_upsert_replaces_wholly(self, films: VectorIndex) -> None:
-        films.upsert([point("heat", [0, 0, 0, 1], "a new text", rated=False)])
-        assert films.count() == len(FILMS)
-        assert ids(films.search([Query(legs=[Lexical("thief")], limit=5)])[0]) == []
-        assert films.count(parse("year == 1995", FIELDS)) == 0
-        assert sorted(ids(films.search([Query(legs=[fused(AXES[3])], limit=2)])[0])) == ["heat", "still"]
+    def test_upsert_replaces_wholly(self, own: VectorIndex) -> None:
+        own.upsert([point("heat", [0, 0, 0, 1], "a new text", rated=False)])
+        assert own.count() == len(FILMS)
+        assert ids(own.search([Query(legs=[Lexical("thief")], limit=5)])[0]) == []
+        assert own.count(parse("year == 1995", FIELDS)) == 0
+        assert sorted(ids(own.search([Query(legs=[fused(AXES[3])], limit=2)])[0])) == ["heat", "still"]
 
-    def test_delete(self, films: VectorIndex) -> None:
-        films.delete(["heat", "nobody"])
-        films.delete([])
-        assert films.count() == len(FILMS) - 1
-        assert ids(films.search([Query(legs=[fused(AXES[0])], limit=1)])[0]) == ["alien"]
+    def test_delete(self, own: VectorIndex) -> None:
+        own.delete(["heat", "nobody"])
+        own.delete([])
+        assert own.count() == len(FILMS) - 1
+        assert ids(own.search([Query(legs=[fused(AXES[0])], limit=1)])[0]) == ["alien"]
 
     def test_vectors_are_unit_rows_of_those_that_have_one(self, films: VectorIndex) -> None:
         found = films.vectors("fused", ["alien", "mute", "nobody", "heat"])
@@ -382,9 +350,9 @@ class Contract:
         assert spec is not None
         assert dict(spec.fields) == fields
 
-    def test_closed(self, films: VectorIndex) -> None:
-        films.close()
-        films.close()
-        for use in (films.spec, films.count, lambda: films.recreate(SPEC)):
+    def test_closed(self, own: VectorIndex) -> None:
+        own.close()
+        own.close()
+        for use in (own.spec, own.count, lambda: own.recreate(SPEC)):
             with pytest.raises(IndexFault, match="closed"):
                 use()

@@ -28,6 +28,12 @@ class TestEdge(Contract):
         with EdgeIndex(tmp_path / "deep" / "index") as index:
             yield index
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def shared(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VectorIndex]:
+        with EdgeIndex(tmp_path_factory.mktemp("shared")) as index:
+            yield index
+
     def test_opens_again_with_everything(self, tmp_path: Path) -> None:
         folder = tmp_path / "index"
         with EdgeIndex(folder) as index:

@@ -37,17 +37,33 @@ class TestCluster(Contract):
         with ClusterIndex(server[0]) as index:
             yield index
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def shared(cls) -> Iterator[VectorIndex]:
+        with serve() as running, ClusterIndex(running[0]) as index:
+            yield index
+
 
 if REAL:
 
     class TestRealCluster(Contract):
         @pytest.fixture
         def index(self) -> Iterator[VectorIndex]:
-            collection, key = f"genrec-test-{uuid.uuid4()}", os.environ.get("GENREC_TEST_QDRANT_KEY", "")
-            with ClusterIndex(REAL, key, collection) as index:
-                yield index
-            with ClusterIndex(REAL, key, collection) as cleaner:
-                cleaner._client.delete_collection(collection)
+            yield from real()
+
+        @pytest.fixture(scope="class")
+        @classmethod
+        def shared(cls) -> Iterator[VectorIndex]:
+            yield from real()
+
+
+def real() -> Iterator[VectorIndex]:
+    """A collection of its own on the real server, deleted afterwards."""
+    collection, key = f"genrec-test-{uuid.uuid4()}", os.environ.get("GENREC_TEST_QDRANT_KEY", "")
+    with ClusterIndex(REAL, key, collection) as index:
+        yield index
+    with ClusterIndex(REAL, key, collection) as cleaner:
+        cleaner._client.delete_collection(collection)
 
 
 @pytest.fixture
