@@ -36,12 +36,10 @@ class Batcher(Generic[J]):
     def submit(self, requests: Sequence[J]) -> "list[Future[Any]]":
         """Queue requests; returns one future each. Raises EngineError after `close`."""
         jobs = [Job(request) for request in requests]
-        if not jobs:
-            return []
         with self._lock:
             if self._closed:
                 raise EngineError("the engine is closed", hint="Open the recommender again.")
-            first = not self._waiting
+            first = bool(jobs) and not self._waiting
             self._waiting.extend(jobs)
             if first:
                 self._pool.submit(self._drain)

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 import numpy as np
 
 from genrec.errors import EngineError
-from genrec.models.llm import Labels, Likelihood, Markers, ScoreRequest, Scores, WriteRequest
+from genrec.models.llm import Labels, Likelihood, ScoreRequest, Scores, WriteRequest
+from genrec.models.packing import Row, pack, prompt_of
 
 _WORD = re.compile(r"\w+")
+_TOKEN = re.compile(r"\w+|[^\w\s]|\n")
 
 
 class FakeLLM:
@@ -25,11 +27,11 @@ class FakeLLM:
         self._closed = False
 
     def count_tokens(self, text: str) -> int:
-        return len(_WORD.findall(text))
+        return len(_encode(text))
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
         self._check_open()
-        return [self._score(request) for request in requests]
+        return [self._score(request, pack(request, _encode, self.max_tokens)) for request in requests]
 
     async def write(self, requests: Sequence[WriteRequest]) -> list[str]:
         self._check_open()
@@ -47,10 +49,10 @@ class FakeLLM:
         if self._closed:
             raise EngineError("the engine is closed", hint="Open the recommender again.")
 
-    def _score(self, request: ScoreRequest) -> Scores:
+    def _score(self, request: ScoreRequest, row: Row) -> Scores:
         if isinstance(request, Labels):
             texts = [_line_of(label.strip(), request.context) for label in request.labels]
-            context = request.context.partition("Candidates:")[0]
+            context = request.context.partition("\nCandidates:\n")[0]
         else:
             texts = list(request.continuations if isinstance(request, Likelihood) else request.segments)
             context = request.context
@@ -58,19 +60,22 @@ class FakeLLM:
         logp = np.array([_affinity(text, known) for text in texts], dtype=np.float32)
         if isinstance(request, Labels):
             logp -= np.log(np.exp(logp).sum())
-        tokens = np.array([max(1, self.count_tokens(text)) for text in texts], dtype=np.int32)
-        if isinstance(request, Markers | Labels):
-            tokens = np.ones_like(tokens)
-        return Scores(
-            logp=logp, tokens=tokens, prompt_tokens=self.count_tokens(request.context) + int(tokens.sum()), cached_tokens=0
-        )
+        whole = isinstance(request, Likelihood)
+        tokens = np.array([self.count_tokens(text) if whole else 1 for text in texts], dtype=np.int32)
+        return Scores(logp=logp, tokens=tokens, prompt_tokens=len(row.tokens), cached_tokens=0)
 
     def _write(self, request: WriteRequest) -> str:
+        prompt_of(request, _encode, self.max_tokens)
         lines = [line for line in request.prompt.splitlines() if line.strip()]
-        text = lines[-1].strip() if lines else ""
+        text = " ".join(lines[-1].split()[: request.max_tokens]) if lines else ""
         for stop in request.stop:
             text = text.partition(stop)[0]
-        return " ".join(text.split()[: request.max_tokens])
+        return text
+
+
+def _encode(text: str) -> list[int]:
+    """A token for every word, sign and line end."""
+    return [zlib.crc32(token.encode()) for token in _TOKEN.findall(text)]
 
 
 def _line_of(label: str, context: str) -> str:

@@ -1,6 +1,7 @@
 """The `transformers` engine: any full-attention causal LM of the hub, in this process, on CPU or GPU."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from genrec.models.encoders import Device, model_id, pick_device
 from genrec.models.forward import Forward
 from genrec.models.llm import Likelihood, ScoreRequest, Scores, WriteRequest
 from genrec.models.loading import quiet
-from genrec.models.packing import Row, pack
+from genrec.models.packing import Row, pack, prompt_of
 from genrec.models.sources import Weights
 
 
@@ -96,14 +97,7 @@ class TransformersLLM:
             write(self._forward, self._encode(prefix), texts, self._decode, self._ends)
 
     def _text(self, request: WriteRequest, on_piece: Any) -> Text:
-        prompt = self._encode(request.prompt)
-        if not prompt:
-            raise EngineError("a text to write needs a prompt", hint="Give at least one token after the prefix.")
-        if len(self._encode(request.prefix)) + len(prompt) + request.max_tokens > self.max_tokens:
-            raise EngineError(
-                f"a prompt of {len(prompt)} tokens with {request.max_tokens} to write does not fit the model's {self.max_tokens}",
-                hint="Shorten the prompt or lower reasons.max_tokens.",
-            )
+        prompt = prompt_of(request, self._encode, self.max_tokens)
         return Text(request=request, prompt=prompt, on_piece=on_piece, on_end=lambda text: None)
 
     def _encode(self, text: str) -> list[int]:
@@ -137,5 +131,5 @@ class TransformersLLM:
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Any, value: Any) -> None:
-    if not loop.is_closed():
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for this text any more
         loop.call_soon_threadsafe(function, value)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genrec.errors import EngineError, LabelError
-from genrec.models.llm import Labels, Likelihood, Markers, ScoreRequest
+from genrec.models.llm import Labels, Likelihood, Markers, ScoreRequest, WriteRequest
 
 Tokens = list[int]
 
@@ -49,6 +49,30 @@ def single_token(encode: Callable[[str], Tokens], text: str) -> int:
     return tokens[0]
 
 
+def distinct_tokens(encode: Callable[[str], Tokens], texts: Sequence[str]) -> Tokens:
+    """The one token of each text; LabelError when one is none or several, or when two are the same."""
+    tokens = [single_token(encode, text) for text in texts]
+    if len(set(tokens)) != len(tokens):
+        raise LabelError(f"two labels of {', '.join(map(repr, texts))} are the same token", hint="Every label must be its own.")
+    return tokens
+
+
+def prompt_of(request: WriteRequest, encode: Callable[[str], Tokens], max_tokens: int) -> Tokens:
+    """The tokens of a prompt behind its prefix. Raises EngineError when it is empty or the text does not fit behind it."""
+    prompt = encode(request.prompt)
+    if not prompt or request.max_tokens < 1:
+        raise EngineError(
+            "a text to write needs a prompt and room",
+            hint="Give at least one token after the prefix and max_tokens of at least 1.",
+        )
+    if len(encode(request.prefix)) + len(prompt) + request.max_tokens > max_tokens:
+        raise EngineError(
+            f"a prompt of {len(prompt)} tokens with {request.max_tokens} to write does not fit the model's {max_tokens}",
+            hint="Shorten the prompt or lower reasons.max_tokens.",
+        )
+    return prompt
+
+
 def pack(request: ScoreRequest, encode: Callable[[str], Tokens], max_tokens: int) -> Row:
     """Build the row of one request. Raises LabelError, or EngineError when it is empty or longer than the model takes."""
     prefix = encode(request.prefix)
@@ -57,6 +81,8 @@ def pack(request: ScoreRequest, encode: Callable[[str], Tokens], max_tokens: int
         raise EngineError("a score request needs a prompt", hint="Give a prefix or a context of at least one token.")
     fill = {Likelihood: _likelihood, Labels: _labels, Markers: _markers}[type(request)]
     row = _trunk(request, prefix, shared)
+    if not row.entries:
+        raise EngineError("a score request without candidates", hint="Give at least one continuation, label or segment.")
     fill(row, request, encode)
     if max(row.positions) >= max_tokens:
         raise EngineError(
@@ -84,15 +110,13 @@ def _likelihood(row: Row, request: Likelihood, encode: Callable[[str], Tokens]) 
 
 
 def _labels(row: Row, request: Labels, encode: Callable[[str], Tokens]) -> None:
-    row.choices = [single_token(encode, label) for label in request.labels]
-    if len(set(row.choices)) != len(row.choices):
-        raise LabelError("two labels are the same token", hint="Give every candidate a label of its own.")
+    row.choices = distinct_tokens(encode, request.labels)
     row.read_at = [len(row.shared) - 1]
     row.read_for = [0]
 
 
 def _markers(row: Row, request: Markers, encode: Callable[[str], Tokens]) -> None:
-    row.choices = [single_token(encode, request.positive), single_token(encode, request.negative)]
+    row.choices = distinct_tokens(encode, (request.positive, request.negative))
     for entry, text in enumerate(request.segments):
         segment = encode(text)
         if not segment:

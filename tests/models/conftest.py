@@ -1,10 +1,14 @@
 """Models are saved once a session; a test that changes one copies it first."""
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.models import tiny
+from genrec.models.fake import FakeLLM
+from genrec.models.llm import LLM
+from tests.models import engines, tiny
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +33,27 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("GENREC_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return engines.save_llama(tmp_path_factory.mktemp("llama") / "model")
+
+
+@pytest.fixture(scope="session", params=["fake", "tiny-float32", "tiny-bfloat16", "smollm2"])
+def engine(request: pytest.FixtureRequest) -> Iterator[engines.Opened]:
+    """Every engine there is, each opened once."""
+    again: Callable[[], LLM]
+    name = request.param
+    if name == "smollm2":
+        yield engines.Opened(name, engines.smollm(), engines.load_smollm, 0.5)
+        return
+    if name == "fake":
+        again, tolerance = FakeLLM, 0.0
+    elif name == "tiny-float32":
+        again, tolerance = partial(engines.load, request.getfixturevalue("llama"), "float32"), 1e-4
+    else:
+        again, tolerance = partial(engines.load, request.getfixturevalue("llama"), "bfloat16"), 0.5
+    llm = again()
+    yield engines.Opened(name, llm, again, tolerance)
+    llm.close()
