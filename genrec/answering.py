@@ -266,13 +266,13 @@ class Answering:
         )
 
     def _past(self, person: Person, items: Mapping[str, Item]) -> list[Past]:
-        """Past items, oldest first, each once at its last event; `liked` is at or above the person's own mean value."""
+        """Past items, oldest first, each once at its last event; `liked`: at or above the person's own mean value."""
         values = [event.value for event in person.events if event.value is not None]
         mean = sum(values) / len(values) if values else 0.0
         last = {event.item_id: event for event in person.events}
         ordered = sorted(last.values(), key=lambda event: event.timestamp)
         return [
-            Past(item=items[event.item_id], liked=event.value is not None and event.value >= mean)
+            Past(item=items[event.item_id], liked=None if event.value is None else event.value >= mean)
             for event in ordered
             if event.item_id in items
         ]

@@ -1,96 +1,151 @@
 """The checker: a written reason is shown only when all that it says occurs in the facts.
 
-It works from the closed side: a word is either part of a fact or one of the plain words below, which claim nothing about an
-item; everything else refuses the text. So a name, number, genre or judgement that was not computed cannot get through.
+It works from the closed side: what a sentence says is either a fact, letter for letter, or one of the plain words below, which
+claim nothing about an item; everything else refuses the text. So a name, number, genre or judgement that was not computed
+cannot get through.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from genrec.writing.facts import Facts
+from genrec.writing.facts import WORD, Facts
 
 PLAIN = frozenset(
     """
-    a again also an and another are as at be because both choice choose chose close could enjoy fit fits for from go
-    goes good has if in interest interests is it its just kind like likes looking made make makes match matches may
-    might more much near next note of on other our own perhaps pick picked picks related same search searched seem seems
-    share shares similar since so some something suggested suit suits that the their them then these they this to too
-    try very want wanted was well were which why will wish with you your
+    a again also an and another are as at be because both choice choose close could enjoy fit fits for from go
+    goes good has if in is it its just kind like likes make makes match matches may might more much near next
+    of on other our own perhaps pick picks related same seem seems share shares similar since so some something
+    suggested suit suits that the their them then these they this to too try very well which why will with you your
     """.split()
 )
+ASKED = frozenset("interest interests looking search searched want wanted wish".split())
+"""Plain where the person asked for something."""
+CHOSE = frozenset("chose picked was were".split())
+"""Plain where past items are cited."""
 LIKED = frozenset({"liked", "enjoyed"})
-TITLE = "\x00"
-MAX_CHARS = 320
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+"""Plain where every cited item was liked."""
+POPULAR = frozenset("chose people person popular".split())
+NOTHING = frozenset("fills history list nothing points".split())
+TITLE, FACT = "\x00", "\x01"
+MAX_CHARS = 400
+"""Beside the cited titles."""
 _SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
+_CHOSE_IT = re.compile(r"\b(?:liked|enjoyed|chose|picked)\s+(?:it|this|that|these|them)\b", re.IGNORECASE)
+_IS_TITLE = re.compile(rf"\b(?:it|this|that)(?:['’]s|\s+is)\s+{TITLE}", re.IGNORECASE)
+_LIKES_TITLE = re.compile(rf"(?<!\bif )\byou(?:\s+\w+)?\s+(?:like|enjoy)\s+{TITLE}", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """`text` with titles and facts replaced by marks; what was cited; names and values in the order of the text."""
+
+    text: str
+    cited: Counter[str]
+    facts: tuple[str, ...]
+    wrong_pair: str
 
 
 def fault(text: str, facts: Facts) -> str:
     """Why `text` may not be shown, or an empty string when it may."""
-    shape = _shape_fault(text)
-    if shape:
-        return shape
-    rest, cited = _without_titles(text, facts.past)
-    if '"' in rest or "“" in rest or "”" in rest:
-        return "it quotes something that is not a cited title"
-    if facts.past and not cited:
-        return "it cites none of the past items"
-    if any(count > 1 for count in cited.values()):
-        return "it names a title twice"
-    words = [word.lower() for word in _WORD.findall(rest)]
-    allowed = PLAIN | _words_of_facts(facts) | (LIKED if facts.liked else frozenset())
-    for word in words:
-        if word not in allowed:
-            return f"`{word}` is not in the evidence"
-    if sum(word in LIKED or word == "chose" for word in words) > 1:
-        return "it says twice that something was chosen"
-    if facts.shared and not _words_of([value for _, values in facts.shared for value in values]).intersection(words):
-        return "it names none of the shared values"
-    if not facts.past and not _words_of_facts(facts).intersection(words):
-        return "it says nothing of the evidence"
-    if len(facts.past) < 2 and "both" in words:
-        return "it says `both` of one thing"
-    return _nothing_but_history(words, facts)
+    if not text or text != text.strip() or min(text) < " ":
+        return "it is not one line of text"
+    said = _read(text, facts)
+    words = [word.lower() for word in WORD.findall(said.text)]
+    return _shape_fault(said.text) or _title_fault(said, facts) or _word_fault(words, facts) or _claim_fault(said, words, facts)
 
 
 def _shape_fault(text: str) -> str:
-    if not text or text != text.strip() or "\n" in text:
-        return "it is not one line of text"
     if len(text) > MAX_CHARS:
         return f"it is longer than {MAX_CHARS} characters"
     if text[-1] not in ".!":
         return "it does not end as a sentence"
-    if len(_SENTENCE_END.findall(re.sub(r'"[^"]*"', TITLE, text))) > 2:
+    if len(_SENTENCE_END.findall(text)) > 2:
         return "it is more than two sentences"
+    if found := re.search(rf"[^\w\s.,;:!'’{TITLE}{FACT}-]|_", text):
+        return f"it has the sign {found[0]} outside of titles"
     return ""
 
 
-def _nothing_but_history(words: Iterable[str], facts: Facts) -> str:
-    """A sentence that only repeats what was chosen says nothing of the item."""
-    if facts.past and "it" not in words and "another" not in words and "more" not in words:
+def _title_fault(said: _Said, facts: Facts) -> str:
+    if facts.past and not said.cited:
+        return "it cites none of the past items"
+    if any(count > 1 for count in said.cited.values()):
+        return "it names a title twice"
+    if _IS_TITLE.search(said.text):
+        return "it takes the item for a past one"
+    if not facts.liked and _LIKES_TITLE.search(said.text):
+        return "it says `like` of what was only chosen"
+    return ""
+
+
+def _word_fault(words: list[str], facts: Facts) -> str:
+    allowed = PLAIN | (CHOSE if facts.past else frozenset()) | (LIKED if facts.liked else frozenset())
+    if facts.words or facts.interests:
+        allowed |= ASKED
+    elif not facts.past:
+        allowed |= POPULAR if facts.people else NOTHING
+    for word in words:
+        if word not in allowed:
+            return f"`{word}` is not in the evidence"
+    return ""
+
+
+def _claim_fault(said: _Said, words: list[str], facts: Facts) -> str:
+    asked = {word.lower() for word in (*facts.words, *facts.interests)}
+    counted = facts.people and not facts.past and not asked
+    values = {value.lower() for _, values in facts.shared for value in values}
+    if sum(word in LIKED | CHOSE - {"was", "were"} for word in words) > 1:
+        return "it says twice that something was chosen"
+    if not counted and _CHOSE_IT.search(said.text):
+        return "it says that the item itself was chosen"
+    if said.wrong_pair:
+        return said.wrong_pair
+    if values and not values.intersection(said.facts) and not asked:
+        return "it names none of the shared values"
+    if asked and not asked.intersection(said.facts):
+        return "it names nothing of what was asked for"
+    if counted and str(facts.people) not in said.facts:
+        return "it does not say how many people"
+    if len(facts.past) < 2 and "both" in words:
+        return "it says `both` of one thing"
+    if facts.past and not {"it", "another", "more"}.intersection([*words, *said.facts]):
         return "it says nothing about the item"
     return ""
 
 
-def _without_titles(text: str, titles: tuple[str, ...]) -> tuple[str, dict[str, int]]:
-    """`text` with each quoted title replaced by a mark, and how often each was cited; longest titles first."""
-    cited: dict[str, int] = {}
-    for name in sorted(titles, key=len, reverse=True):
-        quoted = f'"{name}"'
-        count = text.count(quoted)
-        if count:
-            cited[name] = count
-            text = text.replace(quoted, TITLE)
-    # a title's own full stop or a comma inside the quotes is a different title
-    return text, cited
+def _read(text: str, facts: Facts) -> _Said:
+    """Mark what is fact, from left to right, the longest first: quoted titles, and names and values as whole phrases."""
+    names = {form for name, _ in facts.shared for form in (name, name.removesuffix("s"))}
+    values = {value for _, values in facts.shared for value in values}
+    titles = [f'"{name}"' for name in facts.past]
+    phrases = {*names, *values, *facts.words, *facts.interests, str(facts.people or "")} - {""}
+    # a title is cited letter for letter, the case of a fact does not matter
+    pattern = rf"(?P<title>{_any_of(titles)})|(?<![^\W_])(?P<fact>(?i:{_any_of(phrases)}))(?![^\W_])"
+    cited: Counter[str] = Counter()
+    said: list[str] = []
+    parts, wrong, before, done = [], "", "", 0
+    for found in re.finditer(pattern, text):
+        between, done, title, fact = text[done : found.start()], found.end(), found["title"], (found["fact"] or "").lower()
+        parts += [between, TITLE if title else FACT]
+        if title:
+            cited[title] += 1
+        else:
+            said.append(fact)
+            if before and not between.strip(" ,:") and not _fits(facts, before, fact):
+                wrong = f"`{fact}` is no {before}"
+        before = fact
+    return _Said("".join([*parts, text[done:]]), cited, tuple(said), wrong)
 
 
-def _words_of_facts(facts: Facts) -> frozenset[str]:
-    texts = [*facts.words, *facts.interests]
-    for name, values in facts.shared:
-        texts += [name, name.removesuffix("s"), *values]
-    return _words_of(texts)
+def _any_of(phrases: Iterable[str]) -> str:
+    return "|".join(re.escape(phrase) for phrase in sorted(phrases, key=lambda phrase: (-len(phrase), phrase))) or "(?!)"
 
 
-def _words_of(texts: Iterable[str]) -> frozenset[str]:
-    return frozenset(word.lower() for text in texts for word in _WORD.findall(text))
+def _fits(facts: Facts, name: str, value: str) -> bool:
+    """Whether `value` may follow `name`: not where `name` is one attribute's and `value` only another's."""
+    of_name = [values for other, values in facts.shared if name in (other.lower(), other.lower().removesuffix("s"))]
+    others = [values for _, values in facts.shared if values not in of_name]
+    is_value = any(value == one.lower() for values in others for one in values)
+    return not of_name or not is_value or any(value == one.lower() for values in of_name for one in values)

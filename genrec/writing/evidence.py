@@ -22,10 +22,10 @@ _STOP = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """A past item of the person; `liked`: its value is at or above the person's own mean (false where there are no values)."""
+    """A past item of the person; `liked`: its value is at or above the person's own mean, None where it has no value."""
 
     item: Item
-    liked: bool = False
+    liked: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,10 @@ def gather(
 
 
 def _history(past: Sequence[Past], shares: np.ndarray, cited: int) -> list[Evidence]:
-    order = sorted(range(len(past)), key=lambda n: (-float(shares[n]), n))
+    """The past items that carry most. One valued below the person's mean recommends nothing: only where there is no other."""
+    carrying = [n for n in range(len(past)) if shares[n] > MIN_SHARE]
+    carrying = [n for n in carrying if past[n].liked is not False] or carrying
+    order = sorted(carrying, key=lambda n: (-float(shares[n]), n))
     return [
         Evidence(
             kind="history",
@@ -79,7 +82,6 @@ def _history(past: Sequence[Past], shares: np.ndarray, cited: int) -> list[Evide
             weight=float(shares[n]),
         )
         for n in order[:cited]
-        if shares[n] > MIN_SHARE
     ]
 
 

@@ -1,5 +1,6 @@
 """What one reason may say: the evidence in words."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,10 @@ from genrec.writing.evidence import LIKED
 
 TITLE_CHARS = 80
 VALUE_CHARS = 60
+NAME_CHARS = 40
 WORDS = 4
+WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+"""A word of a reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,31 +44,41 @@ def state(evidence: Sequence[Evidence], items: Mapping[str, Item]) -> Facts:
     Only values that all cited titles share are named; where there are none, only the first title is cited, with what it shares.
     """
     history = [e for e in evidence if e.kind == "history"]
-    attributes = [e for e in evidence if e.kind == "attribute"]
+    attributes = [e for e in evidence if e.kind == "attribute" and history and all(WORD.search(part) for part in _said(e))]
     common = [e for e in attributes if {h.item_ids[0] for h in history} <= set(e.item_ids)]
-    if attributes and not common and history:
+    if attributes and not common:
         # the cited title that shares something carries the sentence
         first = next(h for h in history if h.item_ids[0] in attributes[0].item_ids)
         history = [first]
         common = [e for e in attributes if first.item_ids[0] in e.item_ids]
     shared: dict[str, list[str]] = {}
-    for e in common:
-        shared.setdefault(data(e.attribute.replace("_", " "), 40), []).append(data(e.value, VALUE_CHARS))
+    for name, value in map(_said, common):
+        shared.setdefault(name, []).append(value)
     popularity = [int(e.value) for e in evidence if e.kind == "popularity"]
     return Facts(
         evidence=tuple(evidence),
         past=tuple(dict.fromkeys(title(items[h.item_ids[0]]) for h in history)),
         liked=bool(history) and all(h.value == LIKED for h in history),
         shared=tuple((name, tuple(values)) for name, values in shared.items()),
-        words=tuple(data(e.value, 40) for e in evidence if e.kind == "query")[:WORDS],
-        interests=tuple(data(e.value, 40) for e in evidence if e.kind == "interest")[:WORDS],
+        words=tuple(plain(e.value, NAME_CHARS) for e in evidence if e.kind == "query")[:WORDS],
+        interests=tuple(plain(e.value, NAME_CHARS) for e in evidence if e.kind == "interest")[:WORDS],
         people=popularity[0] if popularity else 0,
     )
 
 
+def _said(evidence: Evidence) -> tuple[str, str]:
+    """An attribute's name and value as a reason says them."""
+    return plain(evidence.attribute.replace("_", " "), NAME_CHARS), plain(evidence.value, VALUE_CHARS)
+
+
 def title(item: Item) -> str:
-    """An item's title as a reason quotes it: one line, no quotation marks of its own."""
-    return data(item.title.replace('"', "'"), TITLE_CHARS) or data(item.item_id, TITLE_CHARS)
+    """An item's title as a reason quotes it, its id where it has none."""
+    return plain(item.title, TITLE_CHARS) or plain(item.item_id, TITLE_CHARS) or "untitled"
+
+
+def plain(text: str, limit: int) -> str:
+    """One line without double quotation marks, which are for the titles that a reason cites."""
+    return data(text.replace('"', "'"), limit)
 
 
 def sentence(facts: Facts) -> str:
@@ -74,17 +88,17 @@ def sentence(facts: Facts) -> str:
     shared = "; ".join(f"{name} {listed(values)}" for name, values in facts.shared)
     matched = ""
     if facts.words:
-        matched = f"it matches your search for {listed(facts.words)}"
+        matched = f"It matches your search for {listed(facts.words)}"
     elif facts.interests:
-        matched = f"it fits your interest in {listed(facts.interests)}"
+        matched = f"It fits your interest in {listed(facts.interests)}"
     if past and shared and not matched:
         return f"You {verb} {past}, and it has the same {shared}."
     if past and matched:
-        return f"{matched.capitalize()}, and you {verb} {past}."
+        return f"{matched}, and you {verb} {past}."
     if past:
         return f"It is close to {past}, which you {verb}."
     if matched:
-        return f"{matched.capitalize()}."
+        return f"{matched}."
     if facts.people:
         return f"It is popular: {facts.people} {'person' if facts.people == 1 else 'people'} chose it."
     return "Nothing in your history points to it: it fills the list."
