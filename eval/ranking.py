@@ -74,15 +74,22 @@ async def score(llm: LLM, folder: Path, back: int, users: int, seed: int) -> dic
         for user, candidates in zip(chosen, found, strict=True)
     ]
     out = {"place": place, "retriever": [list(r.scores) for r in requests], "llm": {}}
-    for method, prior, per_token in [
-        *itertools.product(["likelihood"], [0.0, 0.5, 1.0], [True, False]),
-        ("labels", 0.0, True),
-        ("markers", 0.0, True),
-    ]:
-        ranker = Ranker(llm, Prompts(), RankingSettings(method=method, prior=prior, per_token=per_token))
-        rankings = await ranker.rank(requests)
-        name = method if method != "likelihood" else f"likelihood prior={prior} {'per token' if per_token else 'sum'}"
-        out["llm"][name] = [r.llm.tolist() for r in rankings]
+    raw = Ranker(llm, Prompts(), RankingSettings(prior=0.0, per_token=False))
+    sums = [ranking.llm for ranking in await raw.rank(requests)]
+    only_prior = Ranker(llm, Prompts(), RankingSettings(prior=1.0, per_token=False))
+    bare = [Profile()] * len(requests)
+    priors = await only_prior._prior_of([(p, r.candidates) for p, r in zip(bare, requests, strict=True)], "likelihood")
+    titles = [[raw.prompter.title(item) for item in r.candidates] for r in requests]
+    for prior, per_token in itertools.product([0.0, 0.5, 1.0], [True, False]):
+        scores = []
+        for values, names in zip(sums, titles, strict=True):
+            score = values - prior * np.array([priors[name] for name in names])
+            tokens = np.array([llm.count_tokens(f" {name}\n") for name in names])
+            scores.append((score / tokens if per_token else score).tolist())
+        out["llm"][f"likelihood prior={prior} {'per token' if per_token else 'sum'}"] = scores
+    for method in ("labels", "markers"):
+        ranker = Ranker(llm, Prompts(), RankingSettings(method=method))
+        out["llm"][method] = [ranking.llm.tolist() for ranking in await ranker.rank(requests)]
     return out
 
 

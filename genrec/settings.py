@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from genrec.errors import ConfigError
@@ -50,8 +50,8 @@ class ModelSettings(_Section):
     """Precision of the LLM."""
     hub: bool = True
     """Whether weights may be fetched from the model hub or a package mirror; off: local path and cache only."""
-    batch_tokens: PositiveInt = 4096
-    """Most tokens in one forward pass of the LLM."""
+    batch_tokens: NonNegativeInt = 0
+    """Most tokens in one forward pass of the LLM; 0: 1024 on a CPU, whose caches a larger batch leaves, 16384 on a GPU."""
 
 
 class IngestSettings(_Section):

@@ -90,16 +90,9 @@ class Workspace:
 
     @cached_property
     def index(self) -> "VectorIndex":
-        settings = self.settings.index
-        if settings.url:
-            from genrec.index.remote import ClusterIndex
+        from genrec.index import open_index
 
-            return ClusterIndex(
-                settings.url, settings.api_key, settings.collection, timeout_s=settings.timeout_s, exact=settings.exact
-            )
-        from genrec.index.edge import EdgeIndex
-
-        return EdgeIndex(self.folder / "index", exact=settings.exact)
+        return open_index(self.settings.index, self.folder / "index")
 
     @cached_property
     def prompts(self) -> Prompts:

@@ -19,6 +19,8 @@ from genrec.models.loading import quiet
 from genrec.models.packing import Row, pack, prompt_of
 from genrec.models.sources import Weights
 
+BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
+
 
 class TransformersLLM:
     """`LLM` on transformers. Safe to call from several tasks and threads: calls that meet are computed as one batch.
@@ -34,9 +36,9 @@ class TransformersLLM:
         *,
         device: Device = "auto",
         dtype: Literal["bfloat16", "float32"] = "bfloat16",
-        batch_tokens: int = 1024,
+        batch_tokens: int = 0,
     ) -> None:
-        """Load `weights`. `batch_tokens`: most tokens in one forward pass. Raises WeightsError or EngineError."""
+        """Load `weights`. `batch_tokens`: most tokens in one forward pass (0: by device). Raises WeightsError or EngineError."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         self.id = model_id(weights)
@@ -49,7 +51,7 @@ class TransformersLLM:
                 )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise WeightsError(f"{weights.path}: {error}", hint="The folder must hold a transformers causal LM.") from error
-        self._forward = Forward(model.eval(), batch_tokens=batch_tokens)
+        self._forward = Forward(model.eval(), batch_tokens=batch_tokens or BATCH_TOKENS[where])
         self.max_tokens = int(getattr(model.config, "max_position_embeddings", 2048))
         ends = model.generation_config.eos_token_id if model.generation_config else None
         ends = [*(ends if isinstance(ends, list) else [ends]), self._tokenizer.eos_token_id]
