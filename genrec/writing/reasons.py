@@ -61,7 +61,7 @@ class ReasonWriter:
         """The first words are given: a small model then keeps to the facts, and a list does not read like one sentence."""
         if facts.kind.startswith("past"):
             return f"{OPENINGS[number % len(OPENINGS)]} {'liked' if facts.liked else 'chose'}"
-        return "It"
+        return "It matches your search for" if facts.words else "It fits your interest in"
 
     def _request(self, facts: Facts, opening: str, temperature: float, seed: int) -> WriteRequest:
         text = self._prompts.render(
