@@ -97,7 +97,7 @@ class RankingSettings(_Section):
     """How the LLM scores a candidate list."""
     weight: float = Field(default=0.2, ge=0.0, le=1.0)
     """`a` in `a·log p(LLM) + (1-a)·log p(retriever)`."""
-    prior: float = Field(default=1.0, ge=0.0, le=2.0)
+    prior: float = Field(default=0.0, ge=0.0, le=2.0)
     """`b` in likelihood scoring: how much of the title's log-probability without the profile is taken off."""
     per_token: bool = True
     """Likelihood per token of the title instead of the sum."""
