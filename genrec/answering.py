@@ -1,19 +1,19 @@
 """One answer, stage by stage: people → candidates → ranking → evidence → reasons, with a trace."""
 
 import asyncio
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from genrec.building import schema_of
-from genrec.errors import ConfigError, ModelError, PromptError
+from genrec.building import REBUILD, same_weights, schema_of
+from genrec.errors import ConfigError, ModelError, PromptError, WeightsError, WorkspaceError
 from genrec.filters import Field, Filter
-from genrec.models.encoders import ImageEncoder, TextEncoder
 from genrec.models.llm import LLM
 from genrec.progress import Progress
 from genrec.ranking.prompting import Profile
@@ -54,6 +54,7 @@ class Person:
     user: User
     events: list[Event]
     candidates: list[Candidate] = field(default_factory=list)
+    stated: str = ""  # the interests, where there is no history to go by
     order: list[int] = field(default_factory=list)  # places in `candidates`, best first
     scores: list[float] = field(default_factory=list)  # of `candidates`
 
@@ -108,10 +109,10 @@ class Answer:
     async def reasons(self) -> AsyncIterator[tuple[int, Reason]]:
         """(row, reason) as each is written; from the template, visibly, when the LLM fails on the way."""
         if not self.explains:
-            self.stages.off("reasons", "asked for")
             return
         done: set[int] = set()
         with self.stages.timed("reasons"):
+            self.stages.prompts |= self.writer.digests()
             async for number, reason in self.writer.stream(self.facts):
                 done.add(number)
                 yield number, reason
@@ -126,10 +127,8 @@ class Answering:
     def __init__(self, workspace: Workspace, catalogue: Catalogue, progress: Progress) -> None:
         self._workspace = workspace
         self._progress = progress
-        self._lock = asyncio.Lock()
-        self._llm: LLM | ModelError | None = None
-        self._text: TextEncoder | ModelError | None = None
-        self._image: ImageEncoder | ModelError | None = None
+        self._loading = threading.Lock()  # of threads: callers may come from several event loops
+        self._parts: dict[str, Any] = {}
         self._ranker: Ranker | None = None
         self.catalogue_changed(catalogue)
 
@@ -147,8 +146,9 @@ class Answering:
         return self._schema
 
     def close(self) -> None:
-        if self._llm is not None and not isinstance(self._llm, ModelError):
-            self._llm.close()
+        llm = self._parts.get("llm")
+        if llm is not None and not isinstance(llm, ModelError):
+            llm.close()
 
     async def answer(self, request: Request) -> Answer:
         """The list, ranked and with its evidence. Raises UnknownUserError, ConfigError, StoreError, IndexFault."""
@@ -183,7 +183,8 @@ class Answering:
         ]
         llm = await self._loaded_llm(stages, "reasons") if request.explain == "llm" and rows else None
         writer = ReasonWriter(llm, self._workspace.prompts, self._workspace.settings.reasons)
-        stages.prompts |= writer.digests()
+        if request.explain == "off":
+            stages.off("reasons", "asked for")
         return Answer(rows, facts, writer, stages, explains=request.explain != "off")
 
     def _people(self, request: Request) -> list[Person]:
@@ -195,14 +196,20 @@ class Answering:
     def _items(self, people: Sequence[Person], found: Sequence[Sequence[Candidate]]) -> dict[str, Item]:
         shown = max(self._workspace.settings.ranking.history, self._workspace.settings.retrieval.history)
         wanted = {event.item_id for person in people for event in person.events[-shown:]}
-        wanted.update(candidate.item_id for candidates in found for candidate in candidates)
-        return self._workspace.store.items(sorted(wanted))
+        candidates = {candidate.item_id for found_for in found for candidate in found_for}
+        items = self._workspace.store.items(sorted(wanted | candidates))
+        if lost := sorted(candidates - items.keys()):
+            raise WorkspaceError(f"the index holds {len(lost)} items that the store has not, {lost[0]!r} first", hint=REBUILD)
+        return items
 
     async def _asks(self, request: Request, people: Sequence[Person], stages: Stages) -> list[Ask]:
         """What the engine is asked for each person; the query is encoded once, stated interests where there is no history."""
         legs: dict[str, np.ndarray] = {}
         interests: dict[str, dict[str, np.ndarray]] = {}
-        stated = sorted({_stated(person) for person in people if not person.events and person.user.interests})
+        for person in people:  # stated interests count until the history says something
+            if person.user.interests and self._retriever.user(person.events) is None:
+                person.stated = ", ".join(person.user.interests)
+        stated = sorted({person.stated for person in people if person.stated})
         if request.query or stated:
             for name in ("text", "image"):
                 if name in self._catalogue.dims():
@@ -217,8 +224,8 @@ class Answering:
                 history=person.events,
                 query=request.query,
                 legs=legs,
-                interests=_stated(person),
-                interest_legs=interests.get(_stated(person), {}),
+                interests=person.stated,
+                interest_legs=interests.get(person.stated, {}),
                 exclude=request.exclude,
                 filter=request.filter,
             )
@@ -226,18 +233,22 @@ class Answering:
         ]
 
     async def _encode(self, name: str, texts: list[str], stages: Stages) -> np.ndarray:
-        async with self._lock:
-            if name == "text":
-                if self._text is None:
-                    self._text = await _loaded(self._workspace.text_encoder, self._progress)
-                encoder = _or_raise(self._text)
-                stages.models["text"] = encoder.id
-                return await asyncio.to_thread(lambda: encoder.encode(texts, role="query"))
-            if self._image is None:
-                self._image = await _loaded(self._workspace.image_encoder, self._progress)
-            pictures = _or_raise(self._image)
-            stages.models["image"] = pictures.id
-            return await asyncio.to_thread(pictures.encode_texts, texts)
+        if name == "text":
+            encoder = await asyncio.to_thread(self._part, name, self._workspace.text_encoder)
+            self._check_space(name, encoder.id)
+            stages.models[name] = encoder.id
+            return await asyncio.to_thread(lambda: encoder.encode(texts, role="query"))
+        pictures = await asyncio.to_thread(self._part, name, self._workspace.image_encoder)
+        self._check_space(name, pictures.id)
+        stages.models[name] = pictures.id
+        return await asyncio.to_thread(pictures.encode_texts, texts)
+
+    def _check_space(self, name: str, model: str) -> None:
+        """Raises WeightsError when a query would be encoded by another model than the items were."""
+        made_by = self._catalogue.vectors.models.get(name, "")
+        if not same_weights(model, made_by):
+            hint = f"Run `genrec build`, or set models.{name} back."
+            raise WeightsError(f"the {name} vectors were made by {made_by}, the query would be by {model}", hint=hint)
 
     async def _rank(self, request: Request, people: Sequence[Person], items: Mapping[str, Item], stages: Stages) -> None:
         if request.rank == "off":
@@ -305,7 +316,7 @@ class Answering:
                         catalogue=catalogue,
                         cited=self._workspace.settings.reasons.cited,
                         query=request.query,
-                        interests=() if person.events else person.user.interests,
+                        interests=person.user.interests if person.stated else (),
                     )
                     facts.append(state(evidence, items))
         return facts
@@ -347,27 +358,19 @@ class Answering:
         return None
 
     async def _load_llm(self, stages: Stages) -> LLM:
-        async with self._lock:
-            if self._llm is None:
-                self._llm = await _loaded(self._workspace.llm, self._progress)
-            llm = _or_raise(self._llm)
+        llm = await asyncio.to_thread(self._part, "llm", self._workspace.llm)
         stages.models["llm"] = llm.id
         return llm
 
-
-async def _loaded(load: Callable[[Progress], T], progress: Progress) -> "T | ModelError":
-    """What `load` makes, or the ModelError it raises: weights that cannot be had are not asked for again at every call."""
-    try:
-        return await asyncio.to_thread(load, progress)
-    except ModelError as error:
-        return error
-
-
-def _or_raise(part: "T | ModelError") -> T:
-    if isinstance(part, ModelError):
-        raise part
-    return part
-
-
-def _stated(person: Person) -> str:
-    return ", ".join(person.user.interests)
+    def _part(self, name: str, load: Callable[[Progress], T]) -> T:
+        """What `load` makes, once. A ModelError of it is raised at every call: missing weights are not looked for again."""
+        with self._loading:
+            if name not in self._parts:
+                try:
+                    self._parts[name] = load(self._progress)
+                except ModelError as error:
+                    self._parts[name] = error
+            part = self._parts[name]
+        if isinstance(part, ModelError):
+            raise part.with_traceback(None)
+        return part

@@ -5,23 +5,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from genrec.data.images import MediaFolder
 from genrec.data.reading import read_events, read_items, read_users
-from genrec.data.report import Report
+from genrec.data.report import Report, TableKind
 from genrec.errors import DataError, ModelError, WorkspaceError
 from genrec.filters import Field, fields_of
 from genrec.index.protocol import IndexSpec, Point, VectorIndex
 from genrec.progress import SILENT, Progress, track
 from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.catalogue import Catalogue
-from genrec.retrieval.vectors import ModalityVectors
+from genrec.retrieval.vectors import MANIFEST, ModalityVectors
 from genrec.types import AttributeValue, Item
 from genrec.workspace import Workspace, read_json, write_json
 
+R = TypeVar("R")
 TEXT_CHARS = 2_000
 POINTS = 512
 DIGESTS = "digests.json"
@@ -48,37 +49,51 @@ def ingest(
     users: Sequence[Path] = (),
     mapping: Mapping[str, Mapping[str, str]] | None = None,
     media_roots: Sequence[Path] = (),
-    strict: bool = False,
+    report: Report | None = None,
     progress: Progress = SILENT,
 ) -> Report:
     """Read tables into the store, items first. `mapping` maps fields to columns by table kind (`items`, `users`, `events`).
 
-    Batches are committed as they are read: what was acknowledged stays when a later row stops a strict ingest.
-    Raises TableError, ConfigError, RowError (strict), StoreError.
+    Batches are committed as they are read: what was acknowledged stays when a later row stops a strict ingest; a `report`
+    that the caller gives says also then what was read. Raises TableError, ConfigError, RowError (strict), StoreError.
     """
-    report = Report(strict=strict)
+    report = report or Report()
     limits, store, mapping = workspace.settings.ingest, workspace.store, mapping or {}
     media = MediaFolder(workspace.folder, media_roots, limits=limits)
     for path in items:
         of = mapping.get("items")
         for batch in read_items(path, mapping=of, limits=limits, media=media, report=report, progress=progress):
-            store.put_items(batch)
+            _put(store.put_items, batch, "items", path, report)
     for path in users:
         for batch in read_users(path, mapping=mapping.get("users"), limits=limits, report=report, progress=progress):
-            store.put_users(batch)
+            _put(store.put_users, batch, "users", path, report)
     known = frozenset(store.item_ids()) if events else frozenset()
     for path in events:
         of = mapping.get("events")
         for batch in read_events(path, mapping=of, limits=limits, known_items=known, report=report, progress=progress):
-            store.add_events(batch)
+            _put(store.add_events, batch, "events", path, report)
     return report
+
+
+def _put(put: Callable[[list[R]], object], records: list[R], kind: TableKind, path: Path, report: Report) -> None:
+    """Store one batch; a record that the store refuses becomes a fault and costs no other. Raises RowError (strict)."""
+    try:
+        put(records)
+    except DataError as error:
+        if len(records) == 1:
+            report.refuse(kind, str(path), str(error))
+            return
+        middle = len(records) // 2
+        _put(put, records[:middle], kind, path, report)
+        _put(put, records[middle:], kind, path, report)
 
 
 def build(workspace: Workspace, progress: Progress = SILENT) -> Built:
     """Encode what is new or changed, make the behaviour vectors, fill the index. Safe to run again after any interruption.
 
-    A modality whose weights cannot be had is left out and named in `missing`. Raises DataError when there are no items or
-    nothing to encode, StoreError, IndexFault, WorkspaceError.
+    A modality whose weights cannot be had keeps the vectors it has, for items that are as they were, and is named in
+    `missing`. Raises DataError when there are no items or nothing to encode, StoreError, IndexFault, WorkspaceError; up to
+    the filling of the index the last build stays in force.
     """
     start = time.perf_counter()
     items = [item for batch in workspace.store.all_items() for item in batch]
@@ -96,8 +111,10 @@ def build(workspace: Workspace, progress: Progress = SILENT) -> Built:
     write_json(workspace.vectors / DIGESTS, work.digests)
     write_json(workspace.vectors / POPULARITY, popularity.tolist())
     catalogue = Catalogue(vectors, popularity, workspace.settings.retrieval)
+    workspace.build_file.unlink(missing_ok=True)  # until the end the index is neither the old one nor the new
     fill(workspace.index, items, catalogue, schema_of(workspace), progress)
-    write_json(workspace.build_file, {"items": len(items), "models": work.models, "missing": work.missing})
+    made = {"items": len(items), "vectors": _manifest(workspace), "fusion": _fusion(workspace)}
+    write_json(workspace.build_file, made | {"models": work.models, "missing": work.missing})
     return Built(
         items=len(items),
         vectors=catalogue.dims(),
@@ -128,15 +145,37 @@ def fill(
 def load_catalogue(workspace: Workspace) -> Catalogue:
     """The catalogue of the last build. Raises WorkspaceError when there is none or the index does not hold it."""
     made = read_json(workspace.build_file, hint=REBUILD)
+    if not isinstance(made, dict) or not isinstance(made.get("items"), int):
+        raise WorkspaceError(f"{workspace.build_file}: the file is damaged", hint=REBUILD)
     vectors = ModalityVectors.load(workspace.vectors)
-    popularity = np.asarray(read_json(workspace.vectors / POPULARITY, hint=REBUILD), dtype=np.int64)
+    try:
+        popularity = np.asarray(read_json(workspace.vectors / POPULARITY, hint=REBUILD), dtype=np.int64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise WorkspaceError(f"{workspace.vectors / POPULARITY}: the file is damaged: {error}", hint=REBUILD) from error
     count = workspace.index.count() if workspace.index.spec() is not None else 0
-    if not len(vectors.item_ids) == len(popularity) == made["items"] == count:
+    if not (len(vectors.item_ids),) == popularity.shape == (made["items"],) == (count,):
         raise WorkspaceError(
             f"the build is not whole: {made['items']} items, {len(vectors.item_ids)} vectors, {count} indexed",
             hint=REBUILD,
         )
+    if made.get("vectors") != _manifest(workspace):
+        raise WorkspaceError("the build is not whole: the index was made from other vectors", hint=REBUILD)
+    if made.get("fusion") != _fusion(workspace):
+        raise WorkspaceError(
+            f"the index was built with retrieval.weights and trust {made.get('fusion')}, the settings say {_fusion(workspace)}",
+            hint=f"{REBUILD} Nothing is encoded anew.",
+        )
     return Catalogue(vectors, popularity, workspace.settings.retrieval)
+
+
+def _manifest(workspace: Workspace) -> str:
+    """Stands for the exact vectors that are saved."""
+    return hashlib.sha256((workspace.vectors / MANIFEST).read_bytes()).hexdigest()[:16]
+
+
+def _fusion(workspace: Workspace) -> dict[str, Any]:
+    """The settings that the fused vectors in the index depend on."""
+    return {"weights": dict(workspace.settings.retrieval.weights), "trust": workspace.settings.retrieval.trust}
 
 
 def schema_of(workspace: Workspace) -> dict[str, Field]:
@@ -153,6 +192,11 @@ def item_text(item: Item) -> str:
 def _in_words(value: AttributeValue) -> str:
     values = value if isinstance(value, tuple) else (value,)
     return ", ".join(str(part) for part in values if not isinstance(part, bool))
+
+
+def same_weights(one: str, other: str) -> bool:
+    """Whether two `name@digest` stand for the same weights, whatever they are called."""
+    return one.rpartition("@")[2] == other.rpartition("@")[2]
 
 
 def _text_digest(text: str) -> str:
@@ -174,7 +218,10 @@ class _Build:
     missing: dict[str, str] = field(default_factory=dict)
 
     def modality(
-        self, name: str, digest: Callable[[Item], str], encode: Callable[[list[Item]], tuple[str, np.ndarray, np.ndarray]]
+        self,
+        name: Literal["text", "image"],
+        digest: Callable[[Item], str],
+        encode: Callable[[list[Item]], tuple[str, np.ndarray, np.ndarray]],
     ) -> None:
         """Add the vectors of one modality; rows whose content and model are those of the last build are taken over."""
         wanted = {item.item_id: mark for item in self.items if (mark := digest(item))}
@@ -183,22 +230,17 @@ class _Build:
         if not getattr(self.workspace.settings.models, name):
             self.missing[name] = f"models.{name} is empty"
             return
-        try:
-            old, model = self._last(name, wanted), ""
-            todo = [item for item in self.items if item.item_id in wanted and item.item_id not in old]
-            if todo or not old:
-                model, rows, ok = encode(todo)
-                if old and model != self.models.get(name):  # other weights: everything anew
-                    old, todo = {}, [item for item in self.items if item.item_id in wanted]
-                    model, rows, ok = encode(todo)
+        old = self._last(name, wanted)
+        todo = [item for item in self.items if item.item_id in wanted and item.item_id not in old]
+        fresh: dict[str, np.ndarray] = {}
+        if todo:
+            try:
+                self.models[name], rows, ok = encode(todo)
                 fresh = {item.item_id: row for item, row, good in zip(todo, rows, ok, strict=True) if good}
-                self.models[name] = model
-            else:
-                fresh = {}
-        except ModelError as error:
-            self.missing[name] = f"{error} {error.hint}".strip()
-            self.models.pop(name, None)
-            return
+            except ModelError as error:
+                self.missing[name] = f"{f'{len(todo)} new or changed items: ' if old else ''}{error} {error.hint}".strip()
+                if not old:
+                    return
         found = old | fresh
         self.encoded[name] = len(fresh)
         self.digests[name] = {item_id: wanted[item_id] for item_id in found}
@@ -211,23 +253,33 @@ class _Build:
                 matrix[row], mask[row] = found[item.item_id], True
         self.matrices[name], self.present[name] = matrix, mask
 
-    def _last(self, name: str, wanted: Mapping[str, str]) -> dict[str, np.ndarray]:
-        """Rows of the last build that still hold; none when the model's name changed or the build was not whole."""
-        settings = getattr(self.workspace.settings.models, name)
+    def _last(self, name: Literal["text", "image"], wanted: Mapping[str, str]) -> dict[str, np.ndarray]:
+        """Rows of the last build that still hold; none when the model changed or the files are damaged."""
         try:
             vectors = ModalityVectors.load(self.workspace.vectors)
-            digests: dict[str, Any] = read_json(self.workspace.vectors / DIGESTS, hint="").get(name, {})
+            digests = read_json(self.workspace.vectors / DIGESTS, hint="")
         except WorkspaceError:
             return {}  # nothing there yet, or damaged: encode everything
-        if name not in vectors.matrices or not vectors.models.get(name, "").startswith(f"{settings}@"):
+        marks = digests.get(name) if isinstance(digests, dict) else None
+        made_by = vectors.models.get(name, "")
+        if name not in vectors.matrices or not isinstance(marks, dict) or not self._same_model(name, made_by):
             return {}
-        self.models[name] = vectors.models[name]
         matrix, mask = vectors.matrices[name], vectors.present[name]
-        return {
+        old = {
             item_id: matrix[row]
             for row, item_id in enumerate(vectors.item_ids)
-            if mask[row] and wanted.get(item_id) == digests.get(item_id)
+            if mask[row] and item_id in wanted and wanted[item_id] == marks.get(item_id)
         }
+        if old:
+            self.models[name] = made_by
+        return old
+
+    def _same_model(self, name: Literal["text", "image"], made_by: str) -> bool:
+        """Whether these weights made the old vectors; weights that cannot be had now are known by their name alone."""
+        try:
+            return same_weights(self.workspace.model_id(name, self.progress), made_by)
+        except ModelError:
+            return made_by.rpartition("@")[0] == getattr(self.workspace.settings.models, name)
 
     def encode_texts(self, items: list[Item]) -> tuple[str, np.ndarray, np.ndarray]:
         encoder = self.workspace.text_encoder(self.progress)

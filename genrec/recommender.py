@@ -7,14 +7,14 @@ Each answer carries a trace of the stages it went through. A stage that fails is
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 from genrec.answering import Answer, Answering, Request
 from genrec.building import Built, build, load_catalogue
-from genrec.errors import ConfigError
+from genrec.errors import ConfigError, WorkspaceError
 from genrec.filters import Filter, parse
 from genrec.progress import SILENT, Progress
 from genrec.store.results import Forgotten
@@ -108,6 +108,9 @@ class Recommender:
         return self.workspace.store.forget(user_id)
 
     def close(self) -> None:
+        """Free the models and close the workspace; a second call does nothing, other calls raise WorkspaceError."""
+        if self._loop.is_closed():
+            return
         self._answering.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -133,15 +136,19 @@ class Recommender:
         evidence: Literal["retriever", "ranker"] | None = None,
         method: Literal["likelihood", "labels", "markers"] | None = None,
     ) -> Answer:
-        if k < 1:
-            raise ConfigError(f"k is {k}", hint="Ask for at least 1 item.")
+        if self._loop.is_closed():
+            raise WorkspaceError("the recommender is closed", hint="Open it again with Recommender.open.")
+        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+            raise ConfigError(f"k is {k!r:.80}", hint="Ask for at least 1 item.")
+        if not isinstance(query, str):
+            raise ConfigError(f"query is {query!r:.80}", hint="It is text.")
         settings = self.workspace.settings
         request = Request(
-            user_ids=tuple(user_ids),
+            user_ids=_ids("user_ids", user_ids),
             k=k,
             query=query.strip(),
             filter=await self._filter(filter),
-            exclude=frozenset(exclude),
+            exclude=frozenset(_ids("exclude", exclude)),
             rank=_choice("rank", rank, settings.ranking.mode, ("llm", "off")),
             explain=_choice("explain", explain, settings.reasons.explain, ("llm", "template", "off")),
             evidence=_choice("evidence", evidence, settings.reasons.evidence, ("retriever", "ranker")),
@@ -155,7 +162,18 @@ class Recommender:
         return parse(filter, await asyncio.to_thread(self._answering.schema)) if filter.strip() else None
 
     def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if self._loop.is_closed():
+            coroutine.close()
+            raise WorkspaceError("the recommender is closed", hint="Open it again with Recommender.open.")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+
+def _ids(name: str, given: Iterable[str]) -> tuple[str, ...]:
+    """Raises ConfigError for one text where several ids belong, and for ids that are not text."""
+    ids = () if isinstance(given, str) else tuple(given)
+    if isinstance(given, str) or not all(isinstance(one, str) for one in ids):
+        raise ConfigError(f"{name} is {given!r:.80}", hint="It is a list of ids, each of them text.")
+    return ids
 
 
 def _choice(name: str, given: str | None, default: str, allowed: tuple[str, ...]) -> Any:

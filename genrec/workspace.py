@@ -14,9 +14,9 @@ import json
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from genrec.errors import WorkspaceError
+from genrec.errors import StoreError, WorkspaceError
 from genrec.prompts import Prompts
 from genrec.settings import SETTINGS_FILE, Settings, load_settings
 
@@ -66,11 +66,13 @@ class Workspace:
     def open(cls, folder: Path | str, **overrides: dict[str, Any]) -> "Workspace":
         """Open a workspace. `overrides`: settings by section. Raises WorkspaceError, or ConfigError for its settings."""
         path = Path(folder).expanduser().resolve()
-        mark = read_json(path / MARK, hint=f"Make one with `genrec init {folder}`.")
+        make = f"Make one with `genrec init {folder}`."
+        mark = read_json(path / MARK, hint=make, damaged=f"Delete this file, then `genrec init {folder}`: the rest is kept.")
         if not isinstance(mark, dict) or mark.get("schema") != SCHEMA:
             found = mark.get("schema") if isinstance(mark, dict) else mark
             raise WorkspaceError(
-                f"{path / MARK}: schema {found!r}, this version reads {SCHEMA}", hint="Use the genrec that made it."
+                f"{path / MARK}: schema {found!r:.80}, this version reads {SCHEMA}",
+                hint="A newer genrec made it: upgrade (pip install -U genrec). Nothing was changed.",
             )
         return cls(path, load_settings(path, **overrides))
 
@@ -86,7 +88,13 @@ class Workspace:
     def store(self) -> "Store":
         from genrec.store.store import Store
 
-        return Store.open(self.settings.store.url or f"sqlite:///{self.folder / 'store.sqlite'}")
+        built, file = self.build_file.exists(), self.folder / "store.sqlite"
+        if built and not self.settings.store.url and not file.exists():  # an empty one in its place would hide the loss
+            raise StoreError(
+                f"{file}: the store of this built workspace is missing",
+                hint=f"Put it back from a backup; to begin anew, delete {self.build_file} and ingest again.",
+            )
+        return Store.open(self.settings.store.url or f"sqlite:///{file}", create=not built)
 
     @cached_property
     def index(self) -> "VectorIndex":
@@ -114,6 +122,14 @@ class Workspace:
         models = self.settings.models
         return ImageEncoder(resolve(models.image, "image", hub=models.hub, progress=progress), device=models.device)
 
+    def model_id(self, kind: Literal["text", "image"], progress: "Progress") -> str:
+        """Name and digest of the weights an encoder would load, without loading it. Raises WeightsError."""
+        from genrec.models.encoders import model_id
+        from genrec.models.sources import resolve
+
+        models = self.settings.models
+        return model_id(resolve(getattr(models, kind), kind, hub=models.hub, progress=progress))
+
     def llm(self, progress: "Progress") -> "LLM":
         """The engine that ranks and writes. Raises WeightsError or EngineError."""
         models = self.settings.models
@@ -140,20 +156,30 @@ class Workspace:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON under a temporary name, flush it to the disk and rename it, so that a reader sees the old or the new whole."""
+    """Write JSON under a temporary name, flush it to the disk and rename it, so that a reader sees the old or the new whole.
+
+    Raises WorkspaceError when the disk refuses; the old file is then still there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(value, file, ensure_ascii=False, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        hint = "Choose a folder that can be written to, or free some space."
+        raise WorkspaceError(f"{path}: {error.strerror or error}", hint=hint) from error
 
 
-def read_json(path: Path, *, hint: str) -> Any:
-    """Raises WorkspaceError when the file is missing or damaged."""
+def read_json(path: Path, *, hint: str, damaged: str = "") -> Any:
+    """Raises WorkspaceError when the file is missing (with `hint`) or damaged (with `damaged`, else with `hint`)."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise WorkspaceError(f"{path}: there is no such file", hint=hint) from error
-    except (OSError, ValueError) as error:
-        raise WorkspaceError(f"{path}: {error}", hint=hint) from error
+    except OSError as error:
+        raise WorkspaceError(f"{path}: {error.strerror or error}", hint=hint) from error
+    except (ValueError, RecursionError) as error:
+        raise WorkspaceError(f"{path}: the file is damaged: {error}", hint=damaged or hint) from error

@@ -64,26 +64,31 @@ def ingest(
     from genrec.building import ingest as read
     from genrec.cli.maps import parse_maps
     from genrec.cli.printing import Bars, say
+    from genrec.data.report import Report
     from genrec.errors import ConfigError
     from genrec.workspace import Workspace
 
     if not (items or events or users):
         raise ConfigError("there is nothing to read", hint="Give --items, --events or --users.")
     mapping = parse_maps(map or [], {"items": bool(items), "events": bool(events), "users": bool(users)})
-    with Workspace.open(workspace) as opened, Bars() as bars:
-        report = read(
-            opened,
-            items=items or (),
-            events=events or (),
-            users=users or (),
-            mapping=mapping,
-            media_roots=media_root or (),
-            strict=strict,
-            progress=bars,
-        )
+    report = Report(strict=strict)
+    with Workspace.open(workspace) as opened:
+        try:
+            with Bars() as bars:
+                read(
+                    opened,
+                    items=items or (),
+                    events=events or (),
+                    users=users or (),
+                    mapping=mapping,
+                    media_roots=media_root or (),
+                    report=report,
+                    progress=bars,
+                )
+        finally:  # also when a later table cannot be read: what was read before it is in the store
+            for line in report.summary():
+                say(line)
         counts = opened.store.counts()
-    for line in report.summary():
-        say(line)
     say(f"the store holds {counts.items} items, {counts.users} people, {counts.events} events")
 
 

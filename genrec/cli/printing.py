@@ -93,7 +93,8 @@ def print_table(rows: Sequence[Recommendation], titles: Mapping[str, str]) -> No
     table.add_column("reason", ratio=4)
     table.add_column("evidence", ratio=3)
     for row in rows:
-        evidence = "\n".join(escape(_in_words(e, titles)) for e in row.reason.evidence)
+        nats = any(stage.name == "evidence by ranker" and stage.status == "ok" for stage in row.trace.stages)
+        evidence = "\n".join(escape(_in_words(e, titles, nats)) for e in row.reason.evidence)
         table.add_row(str(row.rank), escape(row.item.title or row.item.item_id), escape(row.reason.text), evidence)
     if rows:
         console.print(table)
@@ -113,9 +114,10 @@ def in_short(trace: Trace) -> str:
     return "\n".join(lines)
 
 
-def _in_words(evidence: Evidence, titles: Mapping[str, str]) -> str:
+def _in_words(evidence: Evidence, titles: Mapping[str, str], nats: bool) -> str:
     if evidence.kind == "history":
-        return f"{evidence.value} {titles.get(evidence.item_ids[0], evidence.item_ids[0])} ({evidence.weight:.0%})"
+        weight = f"{evidence.weight:.2g} nats" if nats else f"{evidence.weight:.0%}"
+        return f"{evidence.value} {titles.get(evidence.item_ids[0], evidence.item_ids[0])} ({weight})"
     if evidence.kind == "attribute":
         return f"{evidence.attribute}: {evidence.value}"
     return f"{evidence.kind}: {evidence.value}"

@@ -21,7 +21,8 @@ class CellFault(Exception):  # noqa: N818 - a fault of the table, as in `Fault`
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One fault of one row. `row` counts data rows from 1; `line` is the line of the file where that differs."""
+    """One fault of one row. `row` counts data rows from 1, 0 where it is not known (`message` names the record then);
+    `line` is the line of the file where that differs."""
 
     file: str
     row: int
@@ -31,7 +32,7 @@ class Fault:
     message: str
 
     def __str__(self) -> str:
-        place = f"{self.file}, row {self.row}"
+        place = f"{self.file}, row {self.row}" if self.row else self.file
         if self.line is not None and self.line != self.row:
             place += f" (line {self.line})"
         if self.column:
@@ -76,6 +77,12 @@ class Report:
             self.faults.append(fault)
         if self.strict:
             raise RowError(str(fault), hint="Mend the row, or read without the strict switch to leave such rows out.")
+
+    def refuse(self, kind: TableKind, file: str, message: str) -> None:
+        """Record that the store refused a record that counts as kept. Raises RowError when strict."""
+        self.tables[kind].kept -= 1
+        self.tables[kind].faulty += 1
+        self.add(Fault(file=file, row=0, kind="refused by the store", message=message))
 
     def note(self, message: str) -> None:
         if message not in self.notes:

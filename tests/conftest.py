@@ -1,0 +1,35 @@
+"""The shop: built once a session, opened once a session for those who only ask, copied for those who change it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from genrec.recommender import Recommender
+from tests import shop
+
+
+@pytest.fixture(scope="session")
+def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A built workspace that nobody may change; its tables lie in `tables` beside it."""
+    folder = tmp_path_factory.mktemp("shop")
+    return shop.make(folder / "shop", folder / "tables")
+
+
+@pytest.fixture(scope="session")
+def genrec(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recommender]:
+    """The shop, open; for tests that change nothing."""
+    with Recommender.open(shop.copy(built_shop, tmp_path_factory.mktemp("open") / "shop")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def own_shop(built_shop: Path, tmp_path: Path) -> Path:
+    """A copy of the shop for one test."""
+    return shop.copy(built_shop, tmp_path / "shop")
+
+
+@pytest.fixture
+def tables(built_shop: Path) -> Path:
+    """The shop's tables; not to be changed."""
+    return built_shop.parent / "tables"
