@@ -68,7 +68,8 @@ class Evidence:
     """A computed fact behind a recommendation; a reason may say nothing else.
 
     history     `item_ids` = (past item,), `value` = `liked` (valued at or above the person's own mean) or `chosen`,
-                `weight` = how much of the score falls when it is left out: a share in (0, 1], or nats of the ranker's
+                `weight` = how much of the score falls when it is left out: a share in (0, 1], or nats of the
+                ranker's; 0: it is cited for what it shares only
     attribute   the item's `attribute` has `value`; `item_ids` = cited past items that have it too; `weight` = share of the
                 catalogue that has it not
     query       `value` = a word of the query that the item's own text contains

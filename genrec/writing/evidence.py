@@ -56,9 +56,10 @@ def gather(
     """All evidence for one item, the strongest of each kind first.
 
     `shares` (len(past),): how much of the item's score falls when each past item is left out, in [0, 1] where positive.
+    Where no past item carries the score, the latest one that shares the rarest value is cited for that, with weight 0.
     Popularity is evidence only where nothing personal is.
     """
-    found = [*_history(past, shares, cited)]
+    found = _history(past, shares, cited) or _likest(item, past, catalogue)
     cited_items = {e.item_ids[0] for e in found}
     found += _attributes(item, [p.item for p in past if p.item.item_id in cited_items], catalogue)
     own = _words(" ".join([item.title, item.text, *(v for value in item.attributes.values() for v in text_values(value))]))
@@ -74,15 +75,22 @@ def _history(past: Sequence[Past], shares: np.ndarray, cited: int) -> list[Evide
     carrying = [n for n in range(len(past)) if shares[n] > MIN_SHARE]
     carrying = [n for n in carrying if past[n].liked is not False] or carrying
     order = sorted(carrying, key=lambda n: (-float(shares[n]), n))
-    return [
-        Evidence(
-            kind="history",
-            item_ids=(past[n].item.item_id,),
-            value=LIKED if past[n].liked else CHOSEN,
-            weight=float(shares[n]),
-        )
-        for n in order[:cited]
-    ]
+    return [_cited(past[n], float(shares[n])) for n in order[:cited]]
+
+
+def _likest(item: Item, past: Sequence[Past], catalogue: CatalogueFacts) -> list[Evidence]:
+    """The latest past item, not disliked, that shares the item's rarest shared value; it moves the score by nothing."""
+    fit = [one for one in past if one.liked is not False]
+    shared = _attributes(item, [one.item for one in fit], catalogue)
+    if not shared:
+        return []
+    rarest = max(shared, key=lambda e: e.weight)
+    return [_cited(next(one for one in reversed(fit) if one.item.item_id in rarest.item_ids), 0.0)]
+
+
+def _cited(past: Past, weight: float) -> Evidence:
+    value = LIKED if past.liked else CHOSEN
+    return Evidence(kind="history", item_ids=(past.item.item_id,), value=value, weight=weight)
 
 
 def _attributes(item: Item, cited: Sequence[Item], catalogue: CatalogueFacts) -> list[Evidence]:

@@ -85,7 +85,7 @@ def sentence(facts: Facts) -> str:
     """The plain template: true by construction, whatever the facts are."""
     verb = "liked" if facts.liked else "chose"
     past = listed([f'"{name}"' for name in facts.past])
-    shared = "; ".join(f"{name} {listed(values)}" for name, values in facts.shared)
+    shared = " and ".join(f"{name} {listed(values)}" for name, values in facts.shared)
     matched = ""
     if facts.words:
         matched = f"It matches your search for {listed(facts.words)}"

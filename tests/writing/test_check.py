@@ -174,7 +174,7 @@ def test_every_kind_of_evidence_has_its_own_template() -> None:
     assert texts == [
         'You liked "The Night Manager" and "Smiley\'s People", and it has the same genres Spy and Thriller.',
         'You chose "The Night Manager" and "Smiley\'s People", and it has the same genres Spy and Thriller.',
-        'You chose "Steel Desk Lamp", and it has the same material Steel; style Hard Bop.',
+        'You chose "Steel Desk Lamp", and it has the same material Steel and style Hard Bop.',
         'It is close to "Alien" and "Aliens", which you liked.',
         "It matches your search for calm and piano.",
         'It matches your search for calm, and you liked "Blue Train".',

@@ -57,8 +57,18 @@ def test_cited_limits_the_history_and_equal_shares_keep_their_order() -> None:
 
 def test_what_carries_nothing_is_not_cited() -> None:
     past = [Past(item=A), Past(item=B), Past(item=C)]
-    assert cited_ids(past, [0.0, -0.4, 1e-9]) == []
+    assert cited_ids([Past(item=C)], [1e-9]) == []
     assert cited_ids(past, [0.0, -0.4, 0.01]) == ["c"]
+
+
+def test_where_nothing_carries_the_latest_that_shares_the_rarest_value_is_cited_with_no_weight() -> None:
+    past = [Past(item=A), Past(item=B), Past(item=C)]
+    first, *rest = found(past, [0.0, -0.4, 1e-9])
+    assert (first.kind, first.item_ids, first.weight) == ("history", ("a",), 0.0)
+    assert [(e.value, e.item_ids) for e in rest] == [("War", ("a",)), ("UK", ("a",)), ("Sci-Fi", ("a",))]
+    again = Item(item_id="a2", attributes=A.attributes)
+    assert cited_ids([*past, Past(item=again), Past(item=again, liked=False)], [0.0] * 5) == ["a2"]
+    assert cited_ids([Past(item=A, liked=False)], [0.0]) == []
 
 
 def test_items_valued_below_the_mean_are_cited_only_where_nothing_else_carries() -> None:
