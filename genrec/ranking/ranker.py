@@ -113,13 +113,15 @@ class Ranker:
         if method != "likelihood" or not self.settings.prior:
             return {}
         wanted = {self.prompter.title(item): item for _, items in lists for item in items}
-        missing = [item for title, item in wanted.items() if title not in self._priors]
+        # taken before the engine is awaited: another call may drop what this one needs
+        found = {title: self._priors[title] for title in wanted if title in self._priors}
+        missing = [item for title, item in wanted.items() if title not in found]
         groups = [missing[i : i + self.settings.window] for i in range(0, len(missing), self.settings.window)]
         requests = [self.prompter.request(method, Profile(), group) for group in groups]
         for group, answer in zip(groups, await self._llm.score(requests), strict=True):
             for item, logp in zip(group, answer.logp.tolist(), strict=True):
-                self._priors[self.prompter.title(item)] = logp
-        found = {title: self._priors[title] for title in wanted}
+                title = self.prompter.title(item)
+                found[title] = self._priors[title] = logp
         while len(self._priors) > PRIORS_KEPT:
             self._priors.popitem(last=False)
         return found
