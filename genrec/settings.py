@@ -161,7 +161,8 @@ def load_settings(folder: Path | None = None, **overrides: Any) -> Settings:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
             raise ConfigError(f"{path}: {error}", hint="Mend the file, or delete it to go back to the defaults.") from error
     for section, keys in overrides.items():
-        values[section] = {**values.get(section, {}), **keys}
+        both = isinstance(keys, dict) and isinstance(values.get(section, {}), dict)
+        values[section] = {**values.get(section, {}), **keys} if both else keys  # pydantic says what is wrong with it
     try:
         return Settings(**values)
     except ValidationError as error:

@@ -23,6 +23,12 @@ def genrec(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield opened
 
 
+@pytest.fixture(scope="session")
+def same_shop(built_shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shop, for tests that open it in their own way and change nothing."""
+    return shop.copy(built_shop, tmp_path_factory.mktemp("same") / "shop")
+
+
 @pytest.fixture
 def own_shop(built_shop: Path, tmp_path: Path) -> Path:
     """A copy of the shop for one test."""

@@ -32,7 +32,7 @@ def item_rows() -> list[dict[str, str]]:
     rows = []
     for kind, (genres, plot, words) in KINDS.items():
         for n in range(10):
-            title = f"The {words[n % 5]} {'Returns' if n >= 5 else 'Begins'}"
+            title = f"The {words[n % 5]} {'Returns to the Old Harbour' if n >= 5 else 'Begins'}"
             row = {"item_id": f"{kind}-{n}", "title": title, "genres": genres, "year": str(1960 + 5 * n)}
             rows.append(row | {"country": COUNTRIES[n % 3], "plot": f"In this film {plot}, part {n}.", "image": ""})
     for row in rows[:4]:

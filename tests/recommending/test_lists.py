@@ -108,8 +108,15 @@ def test_unknown_people(genrec: Recommender) -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("rank", "maybe"), ("explain", "loud"), ("evidence", "none"), ("method", "magic"), ("exclude", "space-1"), ("query", 7)]
-    + [("exclude", [1])],
+    [
+        ("rank", "maybe"),
+        ("explain", "loud"),
+        ("evidence", "none"),
+        ("method", "magic"),
+        ("exclude", "space-1"),
+        ("exclude", [1]),
+        ("query", 7),
+    ],
 )
 def test_an_option_that_cannot_be(genrec: Recommender, option: str, value: Any) -> None:
     with pytest.raises(ConfigError) as caught:
