@@ -164,7 +164,7 @@ def doctor(
 @app.command()
 def demo(
     dir: Annotated[Path, typer.Option("--dir", help="Where the demo's workspace is, or will be.")] = Path("genrec-demo"),
-    user: Annotated[str, typer.Option("-u", "--user", help="The person's id.")] = "13",
+    user: Annotated[str, typer.Option("-u", "--user", help="The person's id.")] = "350",
 ) -> None:
     """MovieLens-100K from nothing to an explained top-10; the workspace stays for the other commands."""
     from genrec.cli.demo import run_demo
