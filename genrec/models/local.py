@@ -21,13 +21,15 @@ from genrec.models.sources import Weights
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
 
+_TAKE = "Take a full-attention causal LM (Llama, Qwen, SmolLM …)."
+
 
 class TransformersLLM:
     """`LLM` on transformers. Safe to call from several tasks and threads: calls that meet are computed as one batch.
 
     The engine reads hidden states of packed rows (tree attention) and applies the output head itself. At load it proves on a
-    short text that this gives the model's own log-probabilities; a model where it does not (sliding windows, state-space
-    layers, scaled logits) is refused with an EngineError.
+    short text that this gives the model's own log-probabilities; a model where it does not (state-space layers, ALiBi, scaled
+    logits) is refused with an EngineError. A model with sliding windows is used up to the length of its window.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class TransformersLLM:
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise WeightsError(f"{weights.path}: {error}", hint="The folder must hold a transformers causal LM.") from error
         self._forward = Forward(model.eval(), batch_tokens=batch_tokens or BATCH_TOKENS[where])
-        self.max_tokens = int(getattr(model.config, "max_position_embeddings", 2048))
+        self.max_tokens = longest_prompt(model.config.get_text_config())
         ends = model.generation_config.eos_token_id if model.generation_config else None
         ends = [*(ends if isinstance(ends, list) else [ends]), self._tokenizer.eos_token_id]
         self._ends = frozenset(int(end) for end in ends if end is not None)
@@ -119,17 +121,33 @@ class TransformersLLM:
         """Compare packed scoring with the model's own logits on a short text of two branches."""
         request = Likelihood(prefix="A list of films:\n", context="- Alien\n- ", continuations=("Aliens\n", "The Thing\n"))
         row = pack(request, self._encode, self.max_tokens)
-        fast = self._forward.score([row])[0].logp
-        for got, text in zip(fast, request.continuations, strict=True):
-            target = self._encode(text)
-            ids = torch.tensor([row.shared + target], device=self._forward.device)
-            logp = self._forward.model(input_ids=ids).logits[0].float().log_softmax(-1)
-            own = float(logp[range(len(row.shared) - 1, ids.shape[1] - 1), target].sum())
+        try:
+            fast = self._forward.score([row])[0].logp
+            plain = [self._plain(row.shared, self._encode(text)) for text in request.continuations]
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
+            raise EngineError(f"{self.id} cannot score packed rows: {type(error).__name__}: {error}", hint=_TAKE) from error
+        for got, own in zip(fast, plain, strict=True):
             if not np.isclose(got, own, rtol=0.05, atol=0.3):
                 raise EngineError(
                     f"{self.id} scores {got:.3f} where its own logits give {own:.3f}: it is not a plain full-attention model",
-                    hint="Take a full-attention causal LM (Llama, Qwen, SmolLM …).",
+                    hint=_TAKE,
                 )
+
+    def _plain(self, shared: list[int], target: list[int]) -> float:
+        """log p(target | shared) by the model's own logits, nothing packed."""
+        ids = torch.tensor([shared + target], device=self._forward.device)
+        logp = self._forward.model(input_ids=ids).logits[0].float().log_softmax(-1)
+        return float(logp[range(len(shared) - 1, ids.shape[1] - 1), target].sum())
+
+
+def longest_prompt(config: Any) -> int:
+    """Tokens up to which every layer of a model of this configuration sees the whole prompt."""
+    longest = int(getattr(config, "max_position_embeddings", None) or 2048)
+    kinds = getattr(config, "layer_types", None)
+    if kinds is None or any(kind != "full_attention" for kind in kinds):
+        windows = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
+        longest = min([longest, *(int(window) for window in windows if window)])
+    return longest
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Any, value: Any) -> None:

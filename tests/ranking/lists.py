@@ -13,8 +13,17 @@ from genrec.settings import RankingSettings
 from genrec.types import Item
 
 METHODS: tuple[Method, ...] = ("likelihood", "labels", "markers")
-PAST = ("Alien", "The Matrix", "Blade Runner", "Star Wars", "2001: A Space Odyssey")
-SHOWN = ("Aliens", "Cinderella", "The Matrix Reloaded", "Star Trek", "A Space Oddity", "Toy Story", "Blade Runner 2049", "Bambi")
+PAST: tuple[str, ...] = ("Alien", "The Matrix", "Blade Runner", "Star Wars", "2001: A Space Odyssey")
+SHOWN: tuple[str, ...] = (
+    "Aliens",
+    "Cinderella",
+    "The Matrix Reloaded",
+    "Star Trek",
+    "A Space Oddity",
+    "Toy Story",
+    "Blade Runner 2049",
+    "Bambi",
+)
 
 
 def items(titles: Sequence[str], start: int = 0) -> tuple[Item, ...]:

@@ -85,7 +85,8 @@ class TestOrder:
 
     @pytest.mark.parametrize("method", METHODS)
     def test_a_person_without_a_past(self, tiny: LLM, method: Method) -> None:
-        for person in ({}, {"interests": ("space", "robots")}, {"query": "something funny"}):
+        people: list[dict[str, Any]] = [{}, {"interests": ("space", "robots")}, {"query": "something funny"}]
+        for person in people:
             (ranking,) = rank(ranker(tiny, method=method), a_list(past=(), **person))
             assert sorted(ranking.order.tolist()) == list(range(len(SHOWN)))
             assert np.isfinite(ranking.llm).all()
