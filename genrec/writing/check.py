@@ -69,8 +69,8 @@ def _shape_fault(text: str) -> str:
 
 
 def _title_fault(said: _Said, facts: Facts) -> str:
-    if facts.past and not said.cited:
-        return "it cites none of the past items"
+    if facts.past and f'"{facts.past[0]}"' not in said.cited:
+        return "it does not cite the past item that counts most"
     if any(count > 1 for count in said.cited.values()):
         return "it names a title twice"
     if _IS_TITLE.search(said.text):
@@ -117,7 +117,7 @@ def _claim_fault(said: _Said, words: list[str], facts: Facts) -> str:
 
 def _read(text: str, facts: Facts) -> _Said:
     """Mark what is fact, from left to right, the longest first: quoted titles, and names and values as whole phrases."""
-    names = {form for name, _ in facts.shared for form in (name, name.removesuffix("s"))}
+    names = {form for name, _ in facts.shared for form in _forms(name)}
     values = {value for _, values in facts.shared for value in values}
     titles = [f'"{name}"' for name in facts.past]
     phrases = {*names, *values, *facts.words, *facts.interests, str(facts.people or "")} - {""}
@@ -143,9 +143,14 @@ def _any_of(phrases: Iterable[str]) -> str:
     return "|".join(re.escape(phrase) for phrase in sorted(phrases, key=lambda phrase: (-len(phrase), phrase))) or "(?!)"
 
 
+def _forms(name: str) -> tuple[str, ...]:
+    """An attribute's name in the singular and the plural."""
+    return (name, name.removesuffix("s"), name + "s")
+
+
 def _fits(facts: Facts, name: str, value: str) -> bool:
     """Whether `value` may follow `name`: not where `name` is one attribute's and `value` only another's."""
-    of_name = [values for other, values in facts.shared if name in (other.lower(), other.lower().removesuffix("s"))]
+    of_name = [values for other, values in facts.shared if name in _forms(other.lower())]
     others = [values for _, values in facts.shared if values not in of_name]
     is_value = any(value == one.lower() for values in others for one in values)
     return not of_name or not is_value or any(value == one.lower() for values in of_name for one in values)

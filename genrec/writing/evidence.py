@@ -11,6 +11,8 @@ from genrec.types import AttributeValue, Evidence, Item
 LIKED, CHOSEN = "liked", "chosen"
 SHARED_VALUES = 3
 MIN_SHARE = 1e-6
+MIN_OF_TOP = 0.25
+"""A past item is cited beside the strongest one only when it carries at least this much of what that one carries."""
 _WORD = re.compile(r"\w[\w'’-]*")
 _STOP = frozenset(
     """
@@ -75,7 +77,7 @@ def _history(past: Sequence[Past], shares: np.ndarray, cited: int) -> list[Evide
     carrying = [n for n in range(len(past)) if shares[n] > MIN_SHARE]
     carrying = [n for n in carrying if past[n].liked is not False] or carrying
     order = sorted(carrying, key=lambda n: (-float(shares[n]), n))
-    return [_cited(past[n], float(shares[n])) for n in order[:cited]]
+    return [_cited(past[n], float(shares[n])) for n in order[:cited] if shares[n] >= MIN_OF_TOP * shares[order[0]]]
 
 
 def _likest(item: Item, past: Sequence[Past], catalogue: CatalogueFacts) -> list[Evidence]:

@@ -59,7 +59,7 @@ def state(evidence: Sequence[Evidence], items: Mapping[str, Item]) -> Facts:
         evidence=tuple(evidence),
         past=tuple(dict.fromkeys(title(items[h.item_ids[0]]) for h in history)),
         liked=bool(history) and all(h.value == LIKED for h in history),
-        shared=tuple((name, tuple(values)) for name, values in shared.items()),
+        shared=tuple((_counted(name, len(values)), tuple(values)) for name, values in shared.items()),
         words=tuple(plain(e.value, NAME_CHARS) for e in evidence if e.kind == "query")[:WORDS],
         interests=tuple(plain(e.value, NAME_CHARS) for e in evidence if e.kind == "interest")[:WORDS],
         people=popularity[0] if popularity else 0,
@@ -69,6 +69,12 @@ def state(evidence: Sequence[Evidence], items: Mapping[str, Item]) -> Facts:
 def _said(evidence: Evidence) -> tuple[str, str]:
     """An attribute's name and value as a reason says them."""
     return plain(evidence.attribute.replace("_", " "), NAME_CHARS), plain(evidence.value, VALUE_CHARS)
+
+
+def _counted(name: str, values: int) -> str:
+    """`genres` is `genre` where one value is named; only plain English plurals are touched."""
+    plural = name.endswith("s") and not name.endswith(("ss", "us", "is", "ies"))
+    return name[:-1] if plural and values == 1 and len(name) > 3 else name
 
 
 def title(item: Item) -> str:

@@ -134,8 +134,13 @@ def test_liked_only_when_every_cited_item_was() -> None:
 
 def test_values_that_all_cited_items_share_are_said() -> None:
     facts = state(found([Past(item=A), Past(item=B)], [0.5, 0.4]), ITEMS)
-    assert (facts.past, facts.shared) == (("Alpha", "Beta"), (("genres", ("Sci-Fi",)),))
-    assert sentence(facts) == 'You chose "Alpha" and "Beta", and it has the same genres Sci-Fi.'
+    assert (facts.past, facts.shared) == (("Alpha", "Beta"), (("genre", ("Sci-Fi",)),))
+    assert sentence(facts) == 'You chose "Alpha" and "Beta", and it has the same genre Sci-Fi.'
+
+
+def test_a_weak_item_is_not_cited_beside_a_strong_one() -> None:
+    assert cited_ids([Past(item=A), Past(item=B)], [0.4, 0.1]) == ["a", "b"]
+    assert cited_ids([Past(item=A), Past(item=B)], [0.4, 0.09]) == ["a"]
 
 
 def test_where_nothing_is_shared_by_all_the_item_that_shares_something_is_cited() -> None:
