@@ -14,6 +14,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from genrec.answering import Answer, Answering, Request
 from genrec.building import Built, build, load_catalogue
+from genrec.data.cleaning import clean_text
 from genrec.errors import ConfigError, WorkspaceError
 from genrec.filters import Filter, parse
 from genrec.progress import SILENT, Progress
@@ -146,7 +147,7 @@ class Recommender:
         request = Request(
             user_ids=_ids("user_ids", user_ids),
             k=k,
-            query=query.strip(),
+            query=clean_text(query),
             filter=await self._filter(filter),
             exclude=frozenset(_ids("exclude", exclude)),
             rank=_choice("rank", rank, settings.ranking.mode, ("llm", "off")),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from genrec.workspace import Workspace
 
 KINDS = {
     "space": ("Sci-Fi|Adventure", "astronauts cross the galaxy in a starship", ("Star", "Orbit", "Galaxy", "Comet", "Planet")),
-    "love": ("Romance|Comedy", "two people fall in love in a small town", ("Heart", "Kiss", "Wedding", "Letter", "Summer")),
+    "love": ("Romance|Comedy", "two people fall in love in a small town", ("Heart", "Kiss", "Café", "Letter", "Summer")),
     "crime": ("Crime|Thriller", "a detective hunts a murderer in the rain", ("Murder", "Heist", "Alibi", "Witness", "Verdict")),
     "war": ("War|Drama", "soldiers hold a bridge against tanks", ("Battle", "Trench", "Convoy", "Siege", "Medal")),
     "kids": ("Animation|Family", "talking animals look for their lost friend", ("Bear", "Rabbit", "Duck", "Pony", "Owl")),
@@ -91,5 +92,22 @@ def make(folder: Path, tables: Path) -> Path:
 
 
 def copy(built: Path, to: Path) -> Path:
-    shutil.copytree(built, to)
+    shutil.copytree(built, to, copy_function=_copy_sparse)
     return to
+
+
+def _copy_sparse(source: str, target: str) -> str:
+    """Copy what was written and leave out the holes: the engine's files are 32 MiB each and nearly empty."""
+    with open(source, "rb") as old, open(target, "wb") as new:
+        size = os.fstat(old.fileno()).st_size
+        new.truncate(size)
+        end = 0
+        while end < size:
+            try:
+                start = os.lseek(old.fileno(), end, os.SEEK_DATA)
+            except OSError:  # nothing but a hole up to the end
+                break
+            end = os.lseek(old.fileno(), start, os.SEEK_HOLE)
+            new.seek(start)
+            new.write(os.pread(old.fileno(), end - start, start))
+    return target

@@ -1,5 +1,6 @@
 """The commands. Everything that a command needs is imported inside it, so that `genrec --help` is quick."""
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,6 +27,9 @@ MapOption = Annotated[
 
 def run() -> None:
     """Run the command line; errors that genrec raises on purpose end with their message, hint and exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 still shows the rest of a title
     try:
         app()
     except GenrecError as error:
