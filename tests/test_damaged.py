@@ -46,6 +46,14 @@ def edit(name: str, **values: object) -> Harm:
     return harm
 
 
+def both(first: Harm, second: Harm) -> Harm:
+    return lambda folder: (first(folder), second(folder))
+
+
+UNSERVED = write(SETTINGS_FILE, '[index]\nurl = "http://127.0.0.1:9"\n')
+NO_NOTES = [write("vectors/digests.json", "[]"), remove("vectors/digests.json")]
+
+
 @dataclass(frozen=True)
 class Damage:
     kind: str
@@ -57,7 +65,7 @@ class Damage:
 
 
 DAMAGE = [
-    Damage("workspace.json missing", remove("workspace.json"), 3, "genrec init", mended=False),
+    Damage("workspace.json missing", remove("workspace.json"), 3, "there is no such file", mended=False),
     Damage("workspace.json damaged", write("workspace.json", "{"), 3, "damaged", mended=False),
     Damage("workspace.json not an object", write("workspace.json", "[]"), 3, "schema []", mended=False),
     Damage("workspace.json binary", write("workspace.json", b"\xff\xfe"), 3, "damaged", mended=False),
@@ -68,8 +76,8 @@ DAMAGE = [
     Damage("unknown section", write(SETTINGS_FILE, "[nosuch]\na = 1\n"), 2, "nosuch", mended=False),
     Damage("setting out of range", write(SETTINGS_FILE, "[ranking]\nweight = 3\n"), 2, "ranking.weight", mended=False),
     Damage("section that is a number", write(SETTINGS_FILE, "ranking = 3\n"), 2, "ranking", mended=False),
-    Damage("store URL that is none", write(SETTINGS_FILE, '[store]\nurl = "nonsense"\n'), 5, "nonsense", mended=False),
-    Damage("index URL that nobody serves", write(SETTINGS_FILE, '[index]\nurl = "http://127.0.0.1:9"\n'), 6, "127.0.0.1", mended=False),
+    Damage("store URL that is none", write(SETTINGS_FILE, '[store]\nurl = "nonsense"\n'), 5, "store.url is not", mended=False),
+    Damage("index URL that nobody serves", UNSERVED, 6, "127.0.0.1", mended=False),
     Damage("build.json missing", remove("build.json"), 3, "build.json"),
     Damage("build.json damaged", cut("build.json", 20), 3, "damaged"),
     Damage("build.json empty", write("build.json", ""), 3, "damaged"),
@@ -90,11 +98,10 @@ DAMAGE = [
     Damage("description of the index damaged", cut("index/spec.json", 10), 6, "spec.json"),
     Damage("description of the index newer", edit("index/spec.json", version=99), 6, "99"),
     Damage("files of the index missing", remove("index/shard"), 6, "index"),
-    Damage("segments of the index missing", remove("index/shard/segments/*"), 3, "not whole"),
     Damage("store missing", remove("store.sqlite*"), 5, "missing", mended=False),
-    Damage("store empty", lambda folder: [remove("store.sqlite-*")(folder), write("store.sqlite", "")(folder)], 5, "store", mended=False),
+    Damage("store empty", both(remove("store.sqlite-*"), write("store.sqlite", "")), 5, "store", mended=False),
     Damage("store that is no database", write("store.sqlite", "x" * 5000), 5, "damaged", mended=False),
-    Damage("store cut off", lambda folder: [remove("store.sqlite-*")(folder), cut("store.sqlite", 9000)(folder)], 5, "damaged", mended=False),
+    Damage("store cut off", both(remove("store.sqlite-*"), cut("store.sqlite", 9000)), 5, "damaged", mended=False),
 ]  # fmt: skip
 
 
@@ -117,14 +124,18 @@ def test_damage_is_told_and_mended(case: Damage, built_shop: Path, tmp_path: Pat
     assert answer(folder).out == good.out
 
 
-@pytest.mark.parametrize(
-    "harm", [write("vectors/digests.json", "[]"), remove("vectors/digests.json")], ids=["damaged", "missing"]
-)
+@pytest.mark.parametrize("harm", NO_NOTES, ids=["damaged", "missing"])
 def test_without_the_notes_of_what_was_encoded_everything_is_encoded_anew(harm: Harm, own_shop: Path) -> None:
     good = answer(own_shop)
     harm(own_shop)
     assert answer(own_shop).out == good.out
     assert "text: 60 encoded anew" in genrec("build", "-w", own_shop).err
+    assert answer(own_shop).out == good.out
+
+
+def test_lost_segments_come_back_from_the_log_of_the_index(own_shop: Path) -> None:
+    good = answer(own_shop)
+    remove("index/shard/segments/*")(own_shop)
     assert answer(own_shop).out == good.out
 
 
