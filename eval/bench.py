@@ -70,7 +70,7 @@ def batch(workspace: Path, users: int) -> dict[str, Any]:
     with Recommender.open(workspace, retrieval={"candidates": 20}) as genrec:
         ids = genrec.workspace.store.user_ids()[:users]
         genrec.recommend(ids[0], explain="off")
-        llm = genrec._answering._llm
+        llm = genrec._answering._parts["llm"]
         assert isinstance(llm, TransformersLLM)
         genrec._answering._ranker._priors.clear()  # type: ignore[union-attr]
         score = llm._forward.score

@@ -30,7 +30,19 @@ _HOME = {
     "Recommender": "genrec.recommender",
     **dict.fromkeys(("Candidate", "Event", "Evidence", "Item", "Reason", "Recommendation", "Trace", "User"), "genrec.types"),
 }
-__all__ = [*sorted(_HOME), "__version__"]  # noqa: PLE0604 - names from the table above
+__all__ = [
+    "Candidate",
+    "Event",
+    "Evidence",
+    "GenrecError",
+    "Item",
+    "Reason",
+    "Recommendation",
+    "Recommender",
+    "Trace",
+    "User",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:
