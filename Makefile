@@ -40,7 +40,9 @@ demo: $(STAMP)  ## explained top-10 on MovieLens-100K
 	$(BIN)/genrec demo
 
 bench: $(STAMP)  ## the benchmark; figures go to eval/results
+	test -f genrec-demo/build.json || $(BIN)/genrec demo
 	$(BIN)/python eval/bench.py
+	$(BIN)/python eval/methods.py
 
 wheel: $(STAMP)  ## build dist/genrec-*.whl
 	$(BIN)/python -m build --wheel --no-isolation
