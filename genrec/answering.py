@@ -165,6 +165,9 @@ class Answering:
         for person, candidates in zip(people, found, strict=True):
             person.candidates = candidates
             person.order, person.scores = list(range(len(candidates))), [c.score for c in candidates]
+        if "llm" in (request.rank, request.explain) and "llm" not in self._parts:
+            with stages.timed("loading the LLM"):  # once; not to be taken for the time of the ranking
+                await self._load_llm(stages)
         await self._rank(request, people, items, stages)
         facts = await self._evidence(request, people, items, stages)
         rows = [

@@ -201,7 +201,7 @@ ROWS = [
     BadRow("wrong number of fields", "a.csv", "item_id,title\n1,a\n2,b,c\n3,c\n", "", "3 fields where 2", line=3),
     BadRow("unreadable row", "a.csv", 'item_id,title\n1,a\n2,"b" c\n3,c\n', "", "text follows a closing quote", line=3),
     BadRow("unreadable row", "a.csv", 'item_id,title\n1,a\n2,"b\n3,c\n', "", "never closed", line=3),
-    BadRow("unreadable row", "a.csv", f"item_id,title\n1,a\n2,{'x' * 200_000}\n3,c\n", "", "a field is too long", line=3),
+    BadRow("unreadable row", "a.csv", f"item_id,title\n1,a\n2,{'x' * 5_000_000}\n3,c\n", "", "a field is too long", line=3),
     BadRow("unreadable row", "a.jsonl", '{"item_id": "1"}\n{"item_id": \n{"item_id": "3"}\n', "", "not JSON"),
     BadRow("unreadable row", "a.jsonl", '{"item_id": "1"}\n["2"]\n{"item_id": "3"}\n', "", "not list"),
     BadRow("unreadable row", "a.json", '[{"item_id": "1"}, null, {"item_id": "3"}]', "", "not NoneType", line=1),
