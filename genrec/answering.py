@@ -165,9 +165,8 @@ class Answering:
         for person, candidates in zip(people, found, strict=True):
             person.candidates = candidates
             person.order, person.scores = list(range(len(candidates))), [c.score for c in candidates]
-        if "llm" in (request.rank, request.explain) and "llm" not in self._parts:
-            with stages.timed("loading the LLM"):  # once; not to be taken for the time of the ranking
-                await self._load_llm(stages)
+        if "llm" in (request.rank, request.explain):
+            await self._load("llm", stages)
         await self._rank(request, people, items, stages)
         facts = await self._evidence(request, people, items, stages)
         rows = [
@@ -216,6 +215,7 @@ class Answering:
         if request.query or stated:
             for name in ("text", "image"):
                 if name in self._catalogue.dims():
+                    await self._load(name, stages)
                     with stages.timed(f"query {name}"):
                         rows = await self._encode(name, [*([request.query] if request.query else []), *stated], stages)
                         if request.query:
@@ -237,11 +237,11 @@ class Answering:
 
     async def _encode(self, name: str, texts: list[str], stages: Stages) -> np.ndarray:
         if name == "text":
-            encoder = await asyncio.to_thread(self._part, name, self._workspace.text_encoder)
+            encoder = self._part(name, self._workspace.text_encoder)
             self._check_space(name, encoder.id)
             stages.models[name] = encoder.id
             return await asyncio.to_thread(lambda: encoder.encode(texts, role="query"))
-        pictures = await asyncio.to_thread(self._part, name, self._workspace.image_encoder)
+        pictures = self._part(name, self._workspace.image_encoder)
         self._check_space(name, pictures.id)
         stages.models[name] = pictures.id
         return await asyncio.to_thread(pictures.encode_texts, texts)
@@ -364,6 +364,13 @@ class Answering:
         llm = await asyncio.to_thread(self._part, "llm", self._workspace.llm)
         stages.models["llm"] = llm.id
         return llm
+
+    async def _load(self, name: str, stages: Stages) -> None:
+        """Load a model that is needed for the first time, as a stage of its own: not to be taken for the time of its work."""
+        loaders = {"llm": self._workspace.llm, "text": self._workspace.text_encoder, "image": self._workspace.image_encoder}
+        if name not in self._parts:
+            with stages.timed(f"loading {name}"):
+                await asyncio.to_thread(self._part, name, loaders[name])
 
     def _part(self, name: str, load: Callable[[Progress], T]) -> T:
         """What `load` makes, once. A ModelError of it is raised at every call: missing weights are not looked for again."""

@@ -11,6 +11,8 @@ from genrec.types import AttributeValue, Evidence, Item
 LIKED, CHOSEN = "liked", "chosen"
 SHARED_VALUES = 3
 MIN_SHARE = 1e-6
+MIN_RARITY = 0.5
+"""A value is evidence when at least this share of the catalogue has it not: what nearly every item has says nothing."""
 MIN_OF_TOP = 0.25
 """A past item is cited beside the strongest one only when it carries at least this much of what that one carries."""
 _WORD = re.compile(r"\w[\w'’-]*")
@@ -102,7 +104,7 @@ def _attributes(item: Item, cited: Sequence[Item], catalogue: CatalogueFacts) ->
         for text in text_values(value):
             sharing = tuple(p.item_id for p in cited if text in text_values(p.attributes.get(name, ())))
             rarity = 1.0 - catalogue.values.get((name, text), 0) / max(1, catalogue.items)
-            if sharing and rarity > 0:  # what every item has says nothing
+            if sharing and rarity >= MIN_RARITY:
                 found.append(Evidence(kind="attribute", item_ids=sharing, attribute=name, value=text, weight=rarity))
     found.sort(key=lambda e: (-len(e.item_ids), -e.weight, e.attribute, e.value))
     return found[:SHARED_VALUES]

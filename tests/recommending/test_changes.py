@@ -118,7 +118,7 @@ def test_without_the_llm_the_list_still_comes_and_says_so(own_shop: Path, tmp_pa
             trace = rows[0].trace
             assert trace.degraded
             degraded = {stage.name: stage.note for stage in trace.stages if stage.status == "degraded"}
-            assert set(degraded) == {"ranking", "reasons model"} | ({"loading the LLM"} if first else set())
+            assert set(degraded) == {"ranking", "reasons model"} | ({"loading llm"} if first else set())
             assert all("WeightsError" in note and "empty" in note for note in degraded.values())
             assert {row.reason.source for row in rows} == {"template"}
             assert all(row.reason.verified and row.reason.text for row in rows)

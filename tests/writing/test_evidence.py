@@ -89,6 +89,13 @@ def test_shared_values_most_shared_first_then_the_rarest() -> None:
     assert [e.weight for e in evidence] == pytest.approx([0.8, 0.95, 0.9])
 
 
+@pytest.mark.parametrize(("having", "is_evidence"), [(50, True), (51, False)])
+def test_what_most_items_have_says_nothing(having: int, is_evidence: bool) -> None:
+    catalogue = CatalogueFacts(values={("genres", "Comedy"): having}, items=100, people={})
+    evidence = gather(C, [Past(item=C)], np.array([0.5]), catalogue=catalogue, cited=1)
+    assert ("Comedy" in {e.value for e in evidence}) is is_evidence
+
+
 def test_a_value_of_every_item_a_number_and_a_flag_are_no_evidence() -> None:
     values = {e.value for e in found([Past(item=A), Past(item=B), Past(item=C)], [0.5, 0.4, 0.3], cited=5)}
     assert "English" not in values
