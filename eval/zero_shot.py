@@ -12,8 +12,6 @@ import argparse
 import hashlib
 import itertools
 import json
-import platform
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from record import provenance
 from scipy import sparse
 
 from genrec.retrieval.behaviour import behaviour_vectors
@@ -295,15 +294,8 @@ def main() -> None:
 
 
 def save(name: str, results: dict[str, object]) -> None:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    about = {
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": commit,
-        "machine": platform.processor() or platform.machine(),
-        "seed": SEED,
-    }
     everything = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    everything[name] = about | results
+    everything[name] = provenance(seed=SEED) | results
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(everything, indent=1) + "\n")
     print(json.dumps(everything[name], indent=1))

@@ -4,10 +4,10 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,7 +27,6 @@ from genrec.writing.evidence import CatalogueFacts, Past, gather, text_values
 from genrec.writing.facts import Facts, state
 from genrec.writing.reasons import ReasonWriter, from_template
 
-T = TypeVar("T")
 NO_REASON = Reason(text="", source="off")
 MAX_K = 1000
 
@@ -54,6 +53,7 @@ class Person:
     user: User
     events: list[Event]
     candidates: list[Candidate] = field(default_factory=list)
+    past: list[Past] = field(default_factory=list)  # oldest first
     stated: str = ""  # the interests, where there is no history to go by
     order: list[int] = field(default_factory=list)  # places in `candidates`, best first
     scores: list[float] = field(default_factory=list)  # of `candidates`
@@ -128,7 +128,8 @@ class Answering:
         self._workspace = workspace
         self._progress = progress
         self._loading = threading.Lock()  # of threads: callers may come from several event loops
-        self._parts: dict[str, Any] = {}
+        self._loaders = {"llm": workspace.llm, "text": workspace.text_encoder, "image": workspace.image_encoder}
+        self._parts: dict[str, Any] = {}  # models, or the ModelError that loading one ended with
         self._ranker: Ranker | None = None
         self.catalogue_changed(catalogue)
 
@@ -165,8 +166,7 @@ class Answering:
         for person, candidates in zip(people, found, strict=True):
             person.candidates = candidates
             person.order, person.scores = list(range(len(candidates))), [c.score for c in candidates]
-        if "llm" in (request.rank, request.explain):
-            await self._load("llm", stages)
+            person.past = _past(person.events, items)
         await self._rank(request, people, items, stages)
         facts = await self._evidence(request, people, items, stages)
         rows = [
@@ -183,7 +183,7 @@ class Answering:
             for rank, place in enumerate(person.order[: request.k], 1)
             for candidate in [person.candidates[place]]
         ]
-        llm = await self._loaded_llm(stages, "reasons") if request.explain == "llm" and rows else None
+        llm = await self._writing_llm(stages) if request.explain == "llm" and rows else None
         writer = ReasonWriter(llm, self._workspace.prompts, self._workspace.settings.reasons)
         if request.explain == "off":
             stages.off("reasons", "asked for")
@@ -237,11 +237,11 @@ class Answering:
 
     async def _encode(self, name: str, texts: list[str], stages: Stages) -> np.ndarray:
         if name == "text":
-            encoder = self._part(name, self._workspace.text_encoder)
+            encoder = self._part(name)
             self._check_space(name, encoder.id)
             stages.models[name] = encoder.id
             return await asyncio.to_thread(lambda: encoder.encode(texts, role="query"))
-        pictures = self._part(name, self._workspace.image_encoder)
+        pictures = self._part(name)
         self._check_space(name, pictures.id)
         stages.models[name] = pictures.id
         return await asyncio.to_thread(pictures.encode_texts, texts)
@@ -259,8 +259,9 @@ class Answering:
         ranked = [p for p in people if p.candidates and (p.events or p.user.interests or request.query)]
         if not ranked:
             return stages.off("ranking", "nothing is known of the person" if people else "nobody was asked for")
+        await self._load("llm", stages)
         with stages.timed("ranking"):
-            ranker = await self._loaded_ranker(stages)
+            ranker = self._loaded_ranker(stages)
             rankings = await ranker.rank([self._rank_request(request, p, p.candidates, items) for p in ranked], request.method)
             for person, ranking in zip(ranked, rankings, strict=True):
                 person.order, person.scores = ranking.order.tolist(), ranking.score.tolist()
@@ -270,37 +271,23 @@ class Answering:
     def _rank_request(
         self, request: Request, person: Person, candidates: Sequence[Candidate], items: Mapping[str, Item]
     ) -> RankRequest:
-        profile = Profile(
-            history=tuple(past.item for past in self._past(person, items)), interests=person.user.interests, query=request.query
-        )
+        profile = Profile(history=tuple(past.item for past in person.past), interests=person.user.interests, query=request.query)
         return RankRequest(
             profile=profile,
             candidates=tuple(items[c.item_id] for c in candidates),
             scores=tuple(c.score for c in candidates),
         )
 
-    def _past(self, person: Person, items: Mapping[str, Item]) -> list[Past]:
-        """Past items, oldest first, each once at its last event; `liked`: at or above the person's own mean value."""
-        values = [event.value for event in person.events if event.value is not None]
-        mean = sum(values) / len(values) if values else 0.0
-        last = {event.item_id: event for event in person.events}
-        ordered = sorted(last.values(), key=lambda event: event.timestamp)
-        return [
-            Past(item=items[event.item_id], liked=None if event.value is None else event.value >= mean)
-            for event in ordered
-            if event.item_id in items
-        ]
-
     async def _evidence(
         self, request: Request, people: Sequence[Person], items: Mapping[str, Item], stages: Stages
     ) -> list[Facts]:
         if request.explain == "off":
             return []
-        pasts = [self._past(person, items) for person in people]
         exact: list[np.ndarray] = []
         if request.evidence == "ranker":
+            await self._load("llm", stages)
             with stages.timed("evidence by ranker"):
-                ranker = await self._loaded_ranker(stages)
+                ranker = self._loaded_ranker(stages)
                 for person in people:
                     asked = self._rank_request(request, person, person.shown(request.k), items)
                     exact.append(await ranker.leave_one_out(asked, request.method))
@@ -308,9 +295,9 @@ class Answering:
         with stages.timed("evidence"):
             catalogue = await asyncio.to_thread(self._catalogue_facts)
             for number, person in enumerate(people):
-                shown, past = person.shown(request.k), pasts[number]
-                shares = exact[number] if len(exact) == len(people) else self._shares(person, past, shown)
-                past = past[len(past) - shares.shape[1] :]  # the ranker sees the latest only
+                shown = person.shown(request.k)
+                shares = exact[number] if len(exact) == len(people) else self._shares(person, shown)
+                past = person.past[len(person.past) - shares.shape[1] :]  # the ranker sees the latest only
                 for place, candidate in enumerate(shown):
                     evidence = gather(
                         items[candidate.item_id],
@@ -324,14 +311,14 @@ class Answering:
                     facts.append(state(evidence, items))
         return facts
 
-    def _shares(self, person: Person, past: Sequence[Past], shown: Sequence[Candidate]) -> np.ndarray:
+    def _shares(self, person: Person, shown: Sequence[Candidate]) -> np.ndarray:
         """How much of each shown item's retrieval score each past item carries, (n_shown, n_past) float32."""
         user = self._retriever.user(person.events)
-        shares = np.zeros((len(shown), len(past)), dtype=np.float32)
+        shares = np.zeros((len(shown), len(person.past)), dtype=np.float32)
         if user is not None and shown:
             column = {item_id: n for n, item_id in enumerate(user.item_ids)}
             falls = leave_one_out(user, self._retriever.shown([c.item_id for c in shown]))
-            for n, one in enumerate(past):
+            for n, one in enumerate(person.past):
                 if one.item.item_id in column:
                     shares[:, n] = falls[:, column[one.item.item_id]]
         return shares
@@ -348,39 +335,52 @@ class Answering:
             self._facts = CatalogueFacts(values=counts, items=total, people=people)
         return self._facts
 
-    async def _loaded_ranker(self, stages: Stages) -> Ranker:
-        llm = await self._load_llm(stages)
+    def _loaded_ranker(self, stages: Stages) -> Ranker:
+        llm = self._llm(stages)
         if self._ranker is None:
             self._ranker = Ranker(llm, self._workspace.prompts, self._workspace.settings.ranking)
         return self._ranker
 
-    async def _loaded_llm(self, stages: Stages, stage: str) -> LLM | None:
+    async def _writing_llm(self, stages: Stages) -> LLM | None:
         """The LLM, or None and a degraded stage."""
-        with stages.timed(f"{stage} model"):
-            return await self._load_llm(stages)
+        await self._load("llm", stages)
+        with stages.timed("reasons model"):
+            return self._llm(stages)
         return None
 
-    async def _load_llm(self, stages: Stages) -> LLM:
-        llm = await asyncio.to_thread(self._part, "llm", self._workspace.llm)
+    def _llm(self, stages: Stages) -> LLM:
+        llm = self._part("llm")
         stages.models["llm"] = llm.id
         return llm
 
     async def _load(self, name: str, stages: Stages) -> None:
         """Load a model that is needed for the first time, as a stage of its own: not to be taken for the time of its work."""
-        loaders = {"llm": self._workspace.llm, "text": self._workspace.text_encoder, "image": self._workspace.image_encoder}
         if name not in self._parts:
             with stages.timed(f"loading {name}"):
-                await asyncio.to_thread(self._part, name, loaders[name])
+                await asyncio.to_thread(self._part, name)
 
-    def _part(self, name: str, load: Callable[[Progress], T]) -> T:
-        """What `load` makes, once. A ModelError of it is raised at every call: missing weights are not looked for again."""
+    def _part(self, name: str) -> Any:
+        """The model of that name, loaded once. Its ModelError is raised at every call: missing weights are not sought again."""
         with self._loading:
             if name not in self._parts:
                 try:
-                    self._parts[name] = load(self._progress)
+                    self._parts[name] = self._loaders[name](self._progress)
                 except ModelError as error:
                     self._parts[name] = error
             part = self._parts[name]
         if isinstance(part, ModelError):
             raise part.with_traceback(None)
         return part
+
+
+def _past(events: Sequence[Event], items: Mapping[str, Item]) -> list[Past]:
+    """Past items, oldest first, each once at its last event; `liked`: at or above the person's own mean value."""
+    values = [event.value for event in events if event.value is not None]
+    mean = sum(values) / len(values) if values else 0.0
+    last = {event.item_id: event for event in events}
+    ordered = sorted(last.values(), key=lambda event: event.timestamp)
+    return [
+        Past(item=items[event.item_id], liked=None if event.value is None else event.value >= mean)
+        for event in ordered
+        if event.item_id in items
+    ]

@@ -20,6 +20,8 @@ from genrec.errors import PromptError
 _PACKAGE = Path(__file__).parent
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 ELLIPSIS = "…"
+CUT = "\x1e"
+"""The record separator: `data` takes it out of every text, so only a template can place it, as `{{ cut }}`."""
 
 # Invisible characters that reorder or hide text: soft hyphen, marks, embeddings, isolates, zero-width (not the joiners, which
 # Persian, Indic scripts and emoji need), byte-order mark, interlinear marks and the "tag" block.
@@ -29,7 +31,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 # `<|im_start|>`, `</s>`, `<start_of_turn>`, `<｜User｜>`: a tag-like word loses its brackets. They are replaced, never
 # removed, so that no new token can form from what is left. Square brackets only by list: “[REC]” is a film.
 _BARS = re.compile(r"<(?=[|｜])|(?<=[|｜])>")
-_TAGS = re.compile(r"<(/?[A-Za-z0-9_][\w:.-]{0,63})>")
+_TAGS = re.compile(r"<(/?\w[\w:.-]{0,63})>")
 _SQUARE = re.compile(
     r"\[(/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|CALL_ID|ARGS|THINK|MODEL_SETTINGS"
     r"|IMG|IMG_BREAK|IMG_END|AUDIO|BEGIN_AUDIO|PREFIX|MIDDLE|SUFFIX|CLS|SEP|PAD|MASK|UNK|BOS|EOS))\]",
@@ -98,6 +100,18 @@ class Prompts:
             raise PromptError(f"{_place(error, path)}: {error.message}", hint=f"Variables given: {given}.") from error
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
             raise PromptError(f"{_place(error, path)}: {type(error).__name__}: {error}", hint="Mend the template.") from error
+
+    def parts(self, name: str, count: int, /, **values: Any) -> list[str]:
+        """The prompt `name` split where the template says `{{ cut }}`; each part without the line break that begins it.
+
+        The first part is what an engine may keep between requests. Raises PromptError as `render` does, and when the template
+        gives another number of parts than `count`.
+        """
+        first, *rest = self.render(name, cut=CUT, **values).split(CUT)
+        if 1 + len(rest) != count:
+            message = f"{name}.j2 has {1 + len(rest)} parts, {count} are needed"
+            raise PromptError(message, hint="Keep every {{ cut }} of the shipped template.")
+        return [first.lstrip("\n"), *(part.removeprefix("\n") for part in rest)]
 
     def digest(self, name: str) -> str:
         """First 12 hex digits of the SHA-256 of the template's file, followed by the files it includes, if any."""

@@ -123,14 +123,14 @@ def recommend(
     json: Annotated[bool, typer.Option("--json", help="One Recommendation a line.")] = False,
 ) -> None:
     """The best unseen items for a person, each with a reason and its evidence."""
-    from genrec.cli.printing import Bars, print_json, print_table
+    from genrec.cli.printing import Bars, cited_titles, print_json, print_table
     from genrec.recommender import Recommender
 
     options: dict[str, Any] = {"query": query, "filter": filter, "exclude": exclude or ()}
     options |= {"rank": rank, "explain": explain, "evidence": evidence, "method": method}
     with Bars() as bars, Recommender.open(workspace, progress=bars) as genrec:
         rows = genrec.recommend(user, k, **options)
-        titles = {} if json else titles_of(genrec, rows)
+        titles = {} if json else cited_titles(genrec, rows)
     if json:
         print_json(rows)
     else:
@@ -174,9 +174,3 @@ def demo(
     from genrec.cli.demo import run_demo
 
     run_demo(dir, user)
-
-
-def titles_of(genrec: Any, rows: Any) -> dict[str, str]:
-    """Titles of the past items that the evidence cites."""
-    cited = {item_id for row in rows for evidence in row.reason.evidence for item_id in evidence.item_ids}
-    return {item.item_id: item.title for item in genrec.workspace.store.items(sorted(cited)).values()}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from genrec.building import build, ingest
-from genrec.cli.printing import Bars, print_table, say, say_built
+from genrec.cli.printing import Bars, cited_titles, print_table, say, say_built
 from genrec.data.datasets import load
 from genrec.recommender import Recommender
 from genrec.workspace import Workspace
@@ -24,8 +24,7 @@ def run_demo(folder: Path, user: str) -> None:
             history = genrec.workspace.store.history(user, limit=8)
             items = genrec.workspace.store.items([event.item_id for event in history])
             rows = genrec.recommend(user, 10)
-            cited = sorted({item_id for row in rows for evidence in row.reason.evidence for item_id in evidence.item_ids})
-            titles = {item.item_id: item.title for item in genrec.workspace.store.items(cited).values()}
+            titles = cited_titles(genrec, rows)
     rated = (f"{items[e.item_id].title} ({e.value:g})" if e.value is not None else items[e.item_id].title for e in history)
     say(f"\nPerson {user} lately rated: {'; '.join(rated)}\n")
     print_table(rows, titles)

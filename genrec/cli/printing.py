@@ -4,7 +4,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,6 +14,9 @@ from rich.table import Table
 
 from genrec.building import Built
 from genrec.types import Evidence, Recommendation, Trace
+
+if TYPE_CHECKING:
+    from genrec.recommender import Recommender
 
 PIPE_WIDTH = 150
 
@@ -84,9 +87,19 @@ def as_dict(row: Recommendation) -> dict[str, Any]:
     }
 
 
+def cited_titles(genrec: "Recommender", rows: Sequence[Recommendation]) -> dict[str, str]:
+    """Titles of the past items that the evidence cites, by id."""
+    cited = {item_id for row in rows for evidence in row.reason.evidence for item_id in evidence.item_ids}
+    return {item.item_id: item.title for item in genrec.workspace.store.items(sorted(cited)).values()}
+
+
+def _stdout() -> Console:
+    """As wide as the terminal, or wide enough for a table in a pipe."""
+    return Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
+
+
 def print_table(rows: Sequence[Recommendation], titles: Mapping[str, str]) -> None:
     """The list as a table, what was degraded as a message."""
-    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
     table = Table(show_lines=True, header_style="bold")
     table.add_column("#", justify="right")
     table.add_column("title", style="bold", ratio=2)
@@ -97,7 +110,7 @@ def print_table(rows: Sequence[Recommendation], titles: Mapping[str, str]) -> No
         evidence = "\n".join(escape(_in_words(e, titles, nats)) for e in row.reason.evidence)
         table.add_row(str(row.rank), escape(row.item.title or row.item.item_id), escape(row.reason.text), evidence)
     if rows:
-        console.print(table)
+        _stdout().print(table)
         say(in_short(rows[0].trace))
     else:
         say("nothing is left to recommend: every item is seen, excluded or filtered out")
@@ -135,7 +148,6 @@ def say_built(built: Built, say: Callable[[str], None]) -> None:
 
 def print_findings(findings: Sequence[Any]) -> None:
     """What `doctor` found."""
-    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
     table = Table(header_style="bold")
     for column in ("what", "status", "detail", "what to do"):
         table.add_column(column, overflow="fold")
@@ -143,4 +155,4 @@ def print_findings(findings: Sequence[Any]) -> None:
     for finding in findings:
         status = f"[{colours[finding.status]}]{finding.status}[/]"
         table.add_row(escape(finding.name), status, escape(finding.detail), escape(finding.hint))
-    console.print(table)
+    _stdout().print(table)

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from genrec.errors import PromptError
 from genrec.models.llm import Labels, Likelihood, Markers, ScoreRequest
 from genrec.prompts import Prompts, data
 from genrec.types import Item
 
 Method = Literal["likelihood", "labels", "markers"]
 
-CUT = "\x1e"  # the record separator: `data` takes it out of every title, so only the template can place it
 LABELS = tuple(" " + letter for letter in string.ascii_uppercase + string.ascii_lowercase)  # 52
 YES, NO = " yes", " no"
 PROMPT = "rerank"
@@ -54,29 +52,18 @@ class Prompter:
         """The request that scores `candidates` for `profile`. Raises PromptError when the template breaks its contract."""
         titles = [self.title(item) for item in candidates]
         lines = [Line(title, LABELS[n].strip() if method == "labels" else "") for n, title in enumerate(titles)]
-        text = self._prompts.render(
+        prefix, context, *rest = self._prompts.parts(
             PROMPT,
+            2 + (len(titles) if method == "markers" else 0),
             method=method,
-            cut=CUT,
             interests=profile.interests,
             query=profile.query,
             history=[Line(self.title(item)) for item in profile.history[-self._history :]],
             candidates=lines,
             title_chars=self._title_chars,
         )
-        prefix, context, *rest = self._parts(text, 2 + (len(titles) if method == "markers" else 0))
         if method == "likelihood":
             return Likelihood(prefix=prefix, context=context, continuations=tuple(f" {title}\n" for title in titles))
         if method == "labels":
             return Labels(prefix=prefix, context=context, labels=LABELS[: len(titles)])
         return Markers(prefix=prefix, context=context, segments=tuple(rest), positive=YES, negative=NO)
-
-    def _parts(self, text: str, expected: int) -> list[str]:
-        first, *rest = text.split(CUT)
-        parts = [first.lstrip("\n"), *(part.removeprefix("\n") for part in rest)]
-        if len(parts) != expected:
-            raise PromptError(
-                f"{PROMPT}.j2 has {len(parts)} parts, the ranker needs {expected}",
-                hint="Keep every {{ cut }} of the shipped template.",
-            )
-        return parts

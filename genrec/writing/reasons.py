@@ -10,7 +10,6 @@ from genrec.types import Reason
 from genrec.writing.check import fault
 from genrec.writing.facts import TITLE_CHARS, Facts, sentence
 
-CUT = "\x1e"
 PROMPT = "reason"
 SECOND_TRY = 0.7  # temperature
 OPENINGS = ("Since you", "If you", "You", "Because you")
@@ -64,9 +63,9 @@ class ReasonWriter:
         return "It matches your search for" if facts.words else "It fits your interest in"
 
     def _request(self, facts: Facts, opening: str, temperature: float, seed: int) -> WriteRequest:
-        text = self._prompts.render(
+        prefix, prompt = self._prompts.parts(
             PROMPT,
-            cut=CUT,
+            2,
             kind=facts.kind,
             opening=opening,
             past=facts.past,
@@ -75,10 +74,9 @@ class ReasonWriter:
             words=facts.words or facts.interests,
             title_chars=TITLE_CHARS,
         )
-        prefix, _, prompt = text.partition(CUT)
         return WriteRequest(
-            prefix=prefix.lstrip("\n"),
-            prompt=prompt.removeprefix("\n").rstrip("\n"),
+            prefix=prefix,
+            prompt=prompt.rstrip("\n"),
             max_tokens=self._settings.max_tokens,
             stop=("\n",),
             temperature=temperature,
