@@ -128,3 +128,12 @@ def test_no_special_token_survives_any_nesting(pieces: list[str], limit: int) ->
     assert len(line) <= limit
     assert not re.search(r"<\||\|>|</?\w+>|\[/?INST\]|[\r\n\u200b]", line)
     assert data(line, limit) == line
+
+
+def test_parts_are_cut_where_the_template_says(tmp_path: Path) -> None:
+    (tmp_path / "cut.j2").write_text("\nconstant\n{{ cut }}\n{{ title | data }}{{ cut }}\n\nlast\n")
+    prompts = Prompts(tmp_path)
+    assert prompts.parts("cut", 3, title="a\x1eb") == ["constant\n", "a b", "\nlast"]
+    with pytest.raises(PromptError, match=r"cut\.j2 has 3 parts, 2 are needed") as caught:
+        prompts.parts("cut", 2, title="a")
+    assert caught.value.hint

@@ -209,7 +209,9 @@ def test_a_reader_that_goes_away_is_no_fault(same_shop: Path) -> None:
 
 
 def test_an_interrupt_ends_with_130() -> None:
-    code = "import os\nfrom genrec.cli import app\n@app.app.command()\ndef wait(): os.kill(os.getpid(), 2)\napp.run()"
+    # a shell that starts the tests in the background leaves interrupts ignored, also for this child
+    heard = "import os, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code = heard + "from genrec.cli import app\n@app.app.command()\ndef wait(): os.kill(os.getpid(), 2)\napp.run()"
     done = process("wait", code=code)
     assert done.code == 128 + signal.SIGINT
     assert "Traceback" not in done.err
