@@ -3,12 +3,14 @@
 import difflib
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 from sqlalchemy import Connection, Select, func, or_, select, union
 
+from genrec.errors import StoreError
 from genrec.store.results import Counts, Interactions
 from genrec.store.rows import EVENT_FIELDS, to_event, to_item
 from genrec.store.tables import events, items, users
@@ -18,6 +20,8 @@ IDS_A_QUERY = 5_000
 """Below SQLite's 32,766 and PostgreSQL's 65,535 parameters."""
 ROWS_A_FETCH = 50_000
 NEAR_IDS = 500
+MANY_KINDS = 32_768
+"""Numbers that an int16 holds."""
 
 _EVENT_COLUMNS = [events.c[name] for name in EVENT_FIELDS]
 
@@ -102,42 +106,56 @@ def read_counts(conn: Connection) -> Counts:
     )
 
 
-def _numbering() -> defaultdict[str, int]:
-    """Gives each new id the next number."""
-    numbers: defaultdict[str, int] = defaultdict()
-    numbers.default_factory = numbers.__len__
-    return numbers
+class _Column:
+    """A column of text as numbers: each new text gets the next one."""
 
+    def __init__(self, typecode: Literal["i", "h"]) -> None:
+        self.numbers: defaultdict[str, int] = defaultdict()
+        self.numbers.default_factory = self.numbers.__len__
+        self.values = array(typecode)
 
-def _in_order(numbers: dict[str, int]) -> tuple[list[str], np.ndarray]:
-    """The ids sorted, and for each old number its place among them."""
-    ids = sorted(numbers)
-    places = np.empty(len(ids), dtype=np.int32)
-    places[[numbers[one] for one in ids]] = np.arange(len(ids), dtype=np.int32)
-    return ids, places
+    def extend(self, texts: Iterable[str]) -> None:
+        self.values.extend(map(self.numbers.__getitem__, texts))
+
+    def in_order(self) -> tuple[list[str], np.ndarray]:
+        """The distinct texts sorted, and for each row the place of its text among them."""
+        texts = sorted(self.numbers)
+        values = np.frombuffer(self.values, dtype=self.values.typecode)
+        places = np.empty(len(texts), dtype=values.dtype)
+        places[[self.numbers[text] for text in texts]] = np.arange(len(texts), dtype=values.dtype)
+        return texts, places[values]
 
 
 def read_interactions(conn: Connection) -> Interactions:
-    """Events go from the cursor into arrays batch by batch: 24 bytes each, never all of them as Python objects."""
-    query = select(events.c.user_id, events.c.item_id, events.c.value, events.c.timestamp).order_by(events.c.event_id)
-    user_numbers, item_numbers = _numbering(), _numbering()
-    users_, items_, values, timestamps = array("i"), array("i"), array("f"), array("d")
+    """Events go from the cursor into arrays batch by batch: 28 bytes each, never all of them as Python objects."""
+    wanted = (events.c.user_id, events.c.item_id, events.c.kind, events.c.platform, events.c.value, events.c.timestamp)
+    query = select(*wanted).order_by(events.c.event_id)
+    texts = (_Column("i"), _Column("i"), _Column("h"), _Column("h"))
+    values, timestamps = array("f"), array("d")
     for rows in conn.execution_options(yield_per=ROWS_A_FETCH).execute(query).partitions():
-        user_column, item_column, value_column, time_column = zip(*rows, strict=True)
-        users_.extend(map(user_numbers.__getitem__, user_column))
-        items_.extend(map(item_numbers.__getitem__, item_column))
+        *text_columns, value_column, time_column = zip(*rows, strict=True)
+        try:
+            for column, new in zip(texts, text_columns, strict=True):
+                column.extend(new)
+        except OverflowError as error:
+            raise StoreError(
+                f"the events have more than {MANY_KINDS:,} distinct kinds or platforms",
+                hint="`kind` and `platform` are categories (view, buy; shop, app): map columns with few distinct values to them.",
+            ) from error
         values.extend([np.nan if value is None else value for value in value_column])
         timestamps.extend(time_column)
-    user_ids, user_places = _in_order(user_numbers)
-    item_ids, item_places = _in_order(item_numbers)
-    users_now = user_places[np.frombuffer(users_, dtype=np.int32)]
+    (user_ids, users_), (item_ids, items_), (kind_names, kinds), (platform_names, platforms) = (c.in_order() for c in texts)
     times = np.frombuffer(timestamps, dtype=np.float64)
-    order = np.lexsort((times, users_now))  # stable: ties stay in order of insertion
+    order = np.lexsort((times, users_))  # stable: ties stay in order of insertion
     return Interactions(
         user_ids=user_ids,
         item_ids=item_ids,
-        users=users_now[order],
-        items=item_places[np.frombuffer(items_, dtype=np.int32)][order],
+        users=users_[order],
+        items=items_[order],
         values=np.frombuffer(values, dtype=np.float32)[order],
         timestamps=times[order],
+        kinds=kinds[order],
+        kind_names=kind_names,
+        platforms=platforms[order],
+        platform_names=platform_names,
     )

@@ -48,6 +48,8 @@ class Interactions:
     users, items         (n,) int32, positions in `user_ids` and `item_ids`
     values               (n,) float32, NaN where the event has no value
     timestamps           (n,) float64, seconds since 1970 UTC or positions
+    kinds, platforms     (n,) int16, positions in `kind_names` and `platform_names`
+    kind_names           sorted; every one occurs; `platform_names` likewise, "" among them if an event has no platform
     """
 
     user_ids: list[str]
@@ -56,6 +58,10 @@ class Interactions:
     items: npt.NDArray[np.int32]
     values: npt.NDArray[np.float32]
     timestamps: npt.NDArray[np.float64]
+    kinds: npt.NDArray[np.int16]
+    kind_names: list[str]
+    platforms: npt.NDArray[np.int16]
+    platform_names: list[str]
 
     def __len__(self) -> int:
         return len(self.users)

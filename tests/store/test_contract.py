@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -240,22 +241,42 @@ class TestEvents:
     def test_interactions_are_the_histories_as_arrays(self, store: Store) -> None:
         rng = np.random.default_rng(3)
         given_ = [
-            event(f"u{rng.integers(20)}", f"i{rng.integers(50)}", float(rng.integers(5)), [None, 2.5][rng.integers(2)], f"k{n}")
+            replace(
+                event(
+                    f"u{rng.integers(20)}", f"i{rng.integers(50)}", float(rng.integers(5)), [None, 2.5][rng.integers(2)], f"k{n}"
+                ),
+                platform=("", "shop", "Shop")[n % 3],
+            )
             for n in range(500)
         ]
         store.add_events(given_)
         table = store.interactions()
         assert len(table) == 500
-        dtypes = [column.dtype.name for column in (table.users, table.items, table.values, table.timestamps)]
-        assert dtypes == ["int32", "int32", "float32", "float64"]
+        columns = (table.users, table.items, table.values, table.timestamps, table.kinds, table.platforms)
+        assert [column.dtype.name for column in columns] == ["int32", "int32", "float32", "float64", "int16", "int16"]
+        assert (table.kind_names, table.platform_names) == (sorted(f"k{n}" for n in range(500)), ["", "Shop", "shop"])
         assert (table.user_ids, table.item_ids) == (store.user_ids(), sorted({one.item_id for one in given_}))
         told = [
-            (table.user_ids[user], table.item_ids[item], time, None if np.isnan(value) else value)
-            for user, item, time, value in zip(table.users, table.items, table.timestamps, table.values, strict=True)
+            Event(
+                user_id=table.user_ids[user],
+                item_id=table.item_ids[item],
+                value=None if np.isnan(value) else float(value),
+                timestamp=float(time),
+                kind=table.kind_names[kind],
+                platform=table.platform_names[platform],
+            )
+            for user, item, value, time, kind, platform in zip(*columns, strict=True)
         ]
-        histories = store.histories(store.user_ids())
-        expected = [(one.user_id, one.item_id, one.timestamp, one.value) for past in histories.values() for one in past]
-        assert told == expected
+        assert told == [one for past in store.histories(store.user_ids()).values() for one in past]
+
+    def test_too_many_kinds_of_event_for_arrays(self, sqlite_url: str, opened: Open) -> None:
+        store = opened(sqlite_url)
+        store.add_events([event("u", "i", 1, kind=f"k{n}") for n in range(32_768)])
+        assert len(store.interactions().kind_names) == 32_768
+        store.add_events([event("u", "i", 1, kind="one more")])
+        with pytest.raises(StoreError, match=r"more than 32,768 distinct kinds or platforms") as raised:
+            store.interactions()
+        assert "map columns with few distinct values" in raised.value.hint
 
     def test_popularity_counts_people(self, store: Store) -> None:
         store.add_events([event("u", "b", 1), event("u", "b", 2), event("u", "c", 1), event("v", "c", 1), event("v", "a", 1)])
@@ -291,6 +312,7 @@ class TestWholeStore:
         assert (store.items([]), store.histories([]), store.schema()) == ({}, {}, {})
         table = store.interactions()
         assert (len(table), table.user_ids, table.item_ids, table.values.dtype) == (0, [], [], np.float32)
+        assert (table.kind_names, table.platform_names, table.kinds.dtype, table.platforms.dtype) == ([], [], np.int16, np.int16)
 
     def test_counts(self, store: Store) -> None:
         store.put_items([Item(item_id="1", platform="a"), Item(item_id="2", platform="b"), Item(item_id="3")])
