@@ -19,7 +19,8 @@ Each carries a `hint`: what the caller can do about it. `retryable` says whether
     │   ├── WeightsError       weights were found nowhere
     │   ├── LabelError         a label is not a single token, or a label's score is missing
     │   └── EngineError        the LLM engine cannot do what was asked
-    └── PromptError            a template is missing or refers to a missing variable
+    ├── PromptError            a template is missing or refers to a missing variable
+    └── EvaluationError        a split leaks or has no cases, or a system under comparison cannot be compared
 """
 
 
@@ -106,3 +107,7 @@ class EngineError(ModelError):
 
 class PromptError(GenrecError):
     exit_code = 9
+
+
+class EvaluationError(GenrecError):
+    exit_code = 10

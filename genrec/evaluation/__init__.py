@@ -1,0 +1,1 @@
+"""Comparing systems that recommend: splits, metrics, significance, and the harness that runs it all."""
