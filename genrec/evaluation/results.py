@@ -148,7 +148,9 @@ class Environment:
 @KNOWN_KEYS
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
-    """One evaluation. `reference` names the system that `differences` are against, empty when no system could run."""
+    """One evaluation. `reference` names the system that `differences` are against, empty when no system could run; `attribute` is
+    the one of calibration, empty when there is none.
+    """
 
     split: SplitInfo
     ks: tuple[int, ...]
@@ -157,6 +159,7 @@ class Results:
     differences: tuple[Difference, ...]
     pairs: tuple[Difference, ...]
     environment: Environment
+    attribute: str = ""
     main: str = MAIN
     schema: int = SCHEMA
 
