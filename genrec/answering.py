@@ -191,9 +191,8 @@ class Answering:
 
     def _people(self, request: Request) -> list[Person]:
         store = self._workspace.store
-        users = [store.user(user_id) for user_id in request.user_ids]
-        histories = store.histories(request.user_ids)
-        return [Person(user, histories.get(user.user_id, [])) for user in users]
+        users, histories = store.users(request.user_ids), store.histories(request.user_ids)
+        return [Person(users[user_id], histories[user_id]) for user_id in request.user_ids]
 
     def _items(self, people: Sequence[Person], found: Sequence[Sequence[Candidate]]) -> dict[str, Item]:
         shown = max(self._workspace.settings.ranking.history, self._workspace.settings.retrieval.history)

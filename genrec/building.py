@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from genrec.data.images import MediaFolder
-from genrec.data.reading import read_events, read_items, read_users
+from genrec.data.reading import read_events, read_items, read_triples, read_users
 from genrec.data.report import Report, TableKind
 from genrec.errors import DataError, ModelError, WorkspaceError
 from genrec.filters import Field, fields_of
@@ -47,12 +47,14 @@ def ingest(
     items: Sequence[Path] = (),
     events: Sequence[Path] = (),
     users: Sequence[Path] = (),
+    triples: Sequence[Path] = (),
     mapping: Mapping[str, Mapping[str, str]] | None = None,
     media_roots: Sequence[Path] = (),
     report: Report | None = None,
     progress: Progress = SILENT,
 ) -> Report:
-    """Read tables into the store, items first. `mapping` maps fields to columns by table kind (`items`, `users`, `events`).
+    """Read tables into the store, items first. `mapping` maps fields to columns by table kind (`items`, `users`,
+    `events`, `triples`).
 
     Batches are committed as they are read: what was acknowledged stays when a later row stops a strict ingest; a `report`
     that the caller gives says also then what was read. Raises TableError, ConfigError, RowError (strict), StoreError.
@@ -67,11 +69,19 @@ def ingest(
     for path in users:
         for batch in read_users(path, mapping=mapping.get("users"), limits=limits, report=report, progress=progress):
             _put(store.put_users, batch, "users", path, report)
-    known = frozenset(store.item_ids()) if events else frozenset()
+    known = frozenset(store.item_ids()) if events or triples else frozenset()
     for path in events:
         of = mapping.get("events")
         for batch in read_events(path, mapping=of, limits=limits, known_items=known, report=report, progress=progress):
             _put(store.add_events, batch, "events", path, report)
+    for path in triples:
+        met = False  # whether a triple of this table is about an item
+        of = mapping.get("triples")
+        for batch in read_triples(path, mapping=of, limits=limits, report=report, progress=progress):
+            _put(store.put_triples, batch, "triples", path, report)
+            met = met or any(triple.head in known or triple.tail in known for triple in batch)
+        if not met:
+            report.note(f"{path}: no head and no tail is the id of an item in the store; ids must agree letter for letter")
     return report
 
 

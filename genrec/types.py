@@ -52,6 +52,15 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Triple:
+    """One fact of a knowledge graph: `head` stands in `relation` to `tail`. Both ends are item ids or names of anything else."""
+
+    head: str
+    relation: str
+    tail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """An item that retrieval found. `sources`: each leg that found it (`fused`, `text`, `bm25`, `popular`…) to its score."""
 

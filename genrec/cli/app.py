@@ -60,6 +60,7 @@ def ingest(
     items: Annotated[list[Path] | None, typer.Option(help="A table of items: Parquet, CSV, JSON lines, each also .gz.")] = None,
     events: Annotated[list[Path] | None, typer.Option(help="A table of events.")] = None,
     users: Annotated[list[Path] | None, typer.Option(help="A table of users.")] = None,
+    triples: Annotated[list[Path] | None, typer.Option(help="A knowledge graph: a table of head, relation, tail.")] = None,
     map: MapOption = None,
     media_root: Annotated[list[Path] | None, typer.Option(help="A further folder that pictures may lie in.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first fault instead of leaving the row out.")] = False,
@@ -72,9 +73,10 @@ def ingest(
     from genrec.errors import ConfigError
     from genrec.workspace import Workspace
 
-    if not (items or events or users):
-        raise ConfigError("there is nothing to read", hint="Give --items, --events or --users.")
-    mapping = parse_maps(map or [], {"items": bool(items), "events": bool(events), "users": bool(users)})
+    if not (items or events or users or triples):
+        raise ConfigError("there is nothing to read", hint="Give --items, --events, --users or --triples.")
+    given = {"items": items, "events": events, "users": users, "triples": triples}
+    mapping = parse_maps(map or [], {kind: bool(tables) for kind, tables in given.items()})
     report = Report(strict=strict)
     with Workspace.open(workspace) as opened:
         try:
@@ -84,6 +86,7 @@ def ingest(
                     items=items or (),
                     events=events or (),
                     users=users or (),
+                    triples=triples or (),
                     mapping=mapping,
                     media_roots=media_root or (),
                     report=report,
@@ -93,7 +96,8 @@ def ingest(
             for line in report.summary():
                 say(line)
         counts = opened.store.counts()
-    say(f"the store holds {counts.items} items, {counts.users} people, {counts.events} events")
+    graph = f", {counts.triples} triples" if counts.triples else ""
+    say(f"the store holds {counts.items} items, {counts.users} people, {counts.events} events{graph}")
 
 
 @app.command()

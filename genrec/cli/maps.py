@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from genrec.data.columns import parse_map
 from genrec.errors import ConfigError
 
-TABLES = ("items", "events", "users")
+TABLES = ("items", "events", "users", "triples")
 
 
 def parse_maps(pairs: Sequence[str], given: Mapping[str, bool]) -> dict[str, dict[str, str]]:
@@ -30,11 +30,17 @@ def parse_maps(pairs: Sequence[str], given: Mapping[str, bool]) -> dict[str, dic
 
 
 def _tables_of(pair: str, per_table: Mapping[str, object]) -> list[str]:
-    """The tables that know the pair's field: events have no title, items no timestamp."""
+    """The tables that know the pair's field: events have no title, items no timestamp. Only items have fields of any name."""
     name = pair.partition("=")[0].partition("[")[0].strip()
     events = {"user_id", "item_id", "timestamp", "position", "rating", "value", "kind", "platform"}
     users = {"user_id", "interests"}
-    known = {"events": name in events, "users": name in users, "items": name not in (events | users) - {"item_id", "platform"}}
+    triples = {"head", "relation", "tail"} if "triples" in per_table else set()
+    known = {
+        "events": name in events,
+        "users": name in users,
+        "triples": name in triples,
+        "items": name not in (events | users | triples) - {"item_id", "platform"},
+    }
     chosen = [table for table in per_table if known[table]]
     if not chosen:
         raise ConfigError(f"--map {pair}: no table that is read has a field {name!r}", hint="Name the table: items:field=column.")

@@ -1,4 +1,4 @@
-"""Tables in: items, users and events from Parquet, CSV and JSON, pictures checked, faults reported by file, row and column.
+"""Tables in: items, users, events and triples from Parquet, CSV and JSON, pictures checked, faults reported by place.
 
 Names are loaded on first use, so that importing the package loads neither polars nor pyarrow nor Pillow.
 """
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from genrec.data.images import MediaFolder as MediaFolder
     from genrec.data.reading import read_events as read_events
     from genrec.data.reading import read_items as read_items
+    from genrec.data.reading import read_triples as read_triples
     from genrec.data.reading import read_users as read_users
     from genrec.data.report import Counts as Counts
     from genrec.data.report import Fault as Fault
@@ -28,6 +29,7 @@ _HOME = {
     "parse_map": "columns",
     "read_events": "reading",
     "read_items": "reading",
+    "read_triples": "reading",
     "read_users": "reading",
 }
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "parse_map",
     "read_events",
     "read_items",
+    "read_triples",
     "read_users",
 ]
 

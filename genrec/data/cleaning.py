@@ -11,6 +11,7 @@ from typing import Any
 from genrec.data.report import CellFault
 
 MAX_ID_CHARS = 256
+MAX_RELATION_CHARS = 128
 _BIDI = "\u202a-\u202e\u2066-\u2069"
 _REMOVED = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}\ud800-\udfff\ufeff]")
 _NOT_IN_ID = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029{_BIDI}\ud800-\udfff]")
@@ -54,22 +55,26 @@ def plain(value: Any) -> str | None:
     return None
 
 
-def identifier(value: Any, column: str) -> str:
-    """An id as text, at most 256 characters; 7.0 is "7" (a column of numbers with gaps is read as floats)."""
+def identifier(value: Any, column: str, *, what: str = "id", limit: int = MAX_ID_CHARS) -> str:
+    """An id, or another name by which things are told apart, as text of at most `limit` characters.
+
+    7.0 is "7" (a column of numbers with gaps is read as floats). `what` it is called in the fault.
+    """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if absent(value):
-        raise CellFault("missing id", column, "the id is missing")
+        raise CellFault(f"missing {what}", column, f"the {what} is missing")
     text = None if isinstance(value, bool | float) else plain(value)
     if text is None:
-        raise CellFault("bad id", column, f"an id is text or a whole number, not {type(value).__name__}")
+        raise CellFault(f"bad {what}", column, f"the {what} must be text or a whole number, not {type(value).__name__}")
     text = text.strip(" \t\r\n")
     if not text:
-        raise CellFault("missing id", column, "the id is missing")
-    if len(text) > MAX_ID_CHARS:
-        raise CellFault("long id", column, f"the id has {len(text)} characters; the limit is {MAX_ID_CHARS}")
+        raise CellFault(f"missing {what}", column, f"the {what} is missing")
+    if len(text) > limit:
+        raise CellFault(f"long {what}", column, f"the {what} has {len(text)} characters; the limit is {limit}")
     if found := _NOT_IN_ID.search(text):
-        raise CellFault("bad id", column, f"the id has the control character U+{ord(found[0]):04X} at position {found.start()}")
+        place = f"U+{ord(found[0]):04X} at position {found.start()}"
+        raise CellFault(f"bad {what}", column, f"the {what} has the control character {place}")
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 

@@ -4,7 +4,7 @@ A mapping (`--map`, any number of times) says one of
 
     title=Product Name          the field `title` is in that column
     text=plot,review            several columns are joined to the text of an item
-    platform==netflix           a constant, for `platform` and for the `kind` of events
+    platform==netflix           a constant, for `platform`, the `kind` of events and the `relation` of triples
     genres[|]=Genre             a list attribute `genres`, split from a text column at `|` (any separator; `json`: a JSON list)
     interests[;]=likes          the same for the interests of a user
     attributes.year=Released    the attribute `year` is in that column
@@ -47,10 +47,27 @@ _NAMES: dict[TableKind, dict[str, tuple[str | tuple[str, ...], ...]]] = {
         "value": ("value", ("rating", "score", "stars", "overall")),
         "platform": ("platform",),
     },
+    "triples": {
+        "head": ("head", ("subject", "source"), ("h", "s", "subj", "src"), ("headid", "headentity", "subjectid"), *_ITEM),
+        "relation": ("relation", "predicate", ("r", "p", "rel", "pred"), ("relationid", "relationtype", "property", "edgetype")),
+        "tail": ("tail", ("object", "target"), ("t", "o", "obj", "dst"), ("tailid", "tailentity", "objectid"), "entity"),
+    },
 }  # fmt: skip
 _TEXTS = ("text", "description", "plot", "overview", "summary", "synopsis", "abstract", "storyline", "body")
-_REQUIRED: dict[TableKind, tuple[str, ...]] = {"items": ("item_id",), "users": ("user_id",), "events": ("user_id", "item_id")}
-_CONSTANTS: dict[TableKind, tuple[str, ...]] = {"items": ("platform",), "users": (), "events": ("platform", "kind")}
+_REQUIRED: dict[TableKind, tuple[str, ...]] = {
+    "items": ("item_id",),
+    "users": ("user_id",),
+    "events": ("user_id", "item_id"),
+    "triples": ("head", "relation", "tail"),
+}
+_CONSTANTS: dict[TableKind, tuple[str, ...]] = {
+    "items": ("platform",),
+    "users": (),
+    "events": ("platform", "kind"),
+    "triples": ("relation",),
+}
+_WITH_ATTRIBUTES = ("items", "users")
+"""Tables whose other columns are attributes."""
 _LIST = re.compile(r"(?P<name>.+)\[(?P<separator>.+)\]", re.DOTALL)
 _ATTRIBUTE = "attributes."
 
@@ -110,10 +127,10 @@ def resolve(kind: TableKind, columns: Sequence[str], mapping: Mapping[str, str] 
         if found:
             layout.fields[name] = found
             free = [column for column in free if column not in found]
-    if missing := [name for name in _REQUIRED[kind] if name not in layout.fields]:
+    if missing := [name for name in _REQUIRED[kind] if name not in layout.fields and name not in layout.constants]:
         hint = f"Say which column it is: --map {missing[0]}=COLUMN (or #1, #2, … for a file without a header line)."
         raise TableError(f"{path}: no column for {' and '.join(missing)}; there is {_listed(columns)}", hint=hint)
-    if kind != "events":
+    if kind in _WITH_ATTRIBUTES:
         _check_attributes(layout, free, path)
     return layout
 
@@ -122,7 +139,7 @@ def _place(layout: Layout, kind: TableKind, target: str, value: str, columns: Se
     """Enter one pair of the mapping into the layout."""
     listed = _LIST.fullmatch(target)
     name, separator = (listed["name"], listed["separator"]) if listed else (target, "")
-    fields, open_to_more = tuple(_NAMES[kind]), kind != "events"
+    fields, open_to_more = tuple(_NAMES[kind]), kind in _WITH_ATTRIBUTES
     plain_attribute = name.startswith(_ATTRIBUTE) and len(name) > len(_ATTRIBUTE)
     if name in fields and (not separator or name == "interests"):
         if value.startswith("=") and name in _CONSTANTS[kind]:

@@ -1,7 +1,7 @@
 """Tables to records. Each reader is a generator of batches; the report is complete when it ends.
 
 Items and users are read twice: first to learn the type of every attribute and where ids repeat, then to make records.
-Events are read once. No more than a batch is in memory, besides the ids of items and users.
+Events and triples are read once. No more than a batch is in memory, besides the ids of items and users.
 """
 
 from collections import Counter
@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from genrec.data.attributes import Kinds, attribute, unusable
-from genrec.data.cleaning import absent, identifier, number, seconds, text_of
+from genrec.data.cleaning import MAX_RELATION_CHARS, absent, identifier, number, seconds, text_of
 from genrec.data.columns import Layout, resolve
 from genrec.data.images import MediaFolder
 from genrec.data.jsonrows import KEY
-from genrec.data.report import CellFault, Counts, Fault, Report, TableKind
-from genrec.data.source import CHUNK_ROWS, Chunk, Table
+from genrec.data.passes import Place, Reading
+from genrec.data.report import CellFault, Report
+from genrec.data.source import CHUNK_ROWS, Chunk
 from genrec.data.tables import open_table
-from genrec.errors import MediaError, TableError
+from genrec.errors import ConfigError, MediaError
 from genrec.progress import SILENT, Progress
 from genrec.settings import IngestSettings
-from genrec.types import AttributeValue, Event, Item, User
+from genrec.types import AttributeValue, Event, Item, Triple, User
 
 _IMAGE_ROWS = 256
 _IMAGE_THREADS = 8
@@ -31,17 +32,11 @@ _DEFAULTS = IngestSettings()
 
 
 @dataclass(slots=True)
-class _Place:
-    row: int
-    line: int | None
-
-
-@dataclass(slots=True)
 class _Record:
     """A row on its way to an Item or User; later rows of the same id are laid over it."""
 
     id: str
-    place: _Place
+    place: Place
     fields: dict[str, Any] = field(default_factory=dict)
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
 
@@ -52,69 +47,10 @@ class _Record:
         return self
 
 
-class _Reading:
-    """One pass over one table: faults go to the report, progress counts bytes of the file."""
-
-    def __init__(self, kind: TableKind, table: Table, layout: Layout, report: Report, progress: Progress) -> None:
-        self.kind: TableKind = kind
-        self.table = table
-        self.layout = layout
-        self.report = report
-        self.counts: Counts = report.tables[kind]
-        self._progress = progress
-        self._file = str(table.source.path)
-        self._found: list[tuple[_Place, CellFault]] = []
-
-    def fault(self, place: _Place, fault: CellFault) -> None:
-        self._found.append((place, fault))
-
-    def leave_out(self, place: _Place, fault: CellFault) -> None:
-        """Note the fault of a row that makes no record."""
-        self.counts.faulty += 1
-        self.fault(place, fault)
-
-    def flush(self) -> None:
-        """Hand the faults found since the last time to the report, in the order of the rows. Raises RowError when strict."""
-        found, self._found = sorted(self._found, key=lambda one: one[0].row), []
-        for place, fault in found:
-            kind, column, message = fault.kind, fault.column, fault.message
-            self.report.add(Fault(file=self._file, row=place.row, line=place.line, column=column, kind=kind, message=message))
-
-    def _bad_row(self, row: int, line: int | None, kind: str, message: str) -> None:
-        self.leave_out(_Place(row, line), CellFault(kind, "", message))
-
-    def chunks(self, *, rows: int = CHUNK_ROWS, only: tuple[str, ...] | None = None) -> Iterator[Chunk]:
-        """Raises TableError when there is no row at all."""
-        total = 0
-        for chunk in self._advancing(f"Reading {self.table.source.path.name}", self._bad_row, rows, only):
-            total += chunk.read
-            self.counts.read += chunk.read
-            yield chunk
-        if not total:
-            raise TableError(f"{self._file} has columns but no rows", hint="Write rows, or leave the table out.")
-
-    def survey(self, only: tuple[str, ...] | None) -> Iterator[Chunk]:
-        """A pass that reports no fault: the next one does."""
-        yield from self._advancing(f"Checking {self.table.source.path.name}", lambda *_: None, CHUNK_ROWS, only)
-
-    def _advancing(self, task: str, fault: Any, rows: int, only: tuple[str, ...] | None) -> Iterator[Chunk]:
-        self._progress.start(task, self.table.source.size)
-        position = 0
-        try:
-            for chunk in self.table.chunks(fault, rows=rows, only=only):
-                yield chunk
-                if chunk.position > position:
-                    self._progress.advance(chunk.position - position)
-                    position = chunk.position
-            self._progress.advance(self.table.source.size - position)
-        finally:
-            self._progress.finish()
-
-
 class _Records:
     """Rows of an item or user table as records, one for each id, in the order of each id's last row."""
 
-    def __init__(self, reading: _Reading, id_field: str, limits: IngestSettings) -> None:
+    def __init__(self, reading: Reading, id_field: str, limits: IngestSettings) -> None:
         self._reading = reading
         self._limit = limits.max_text_chars
         self._id = id_field
@@ -162,7 +98,7 @@ class _Records:
         yield list(waiting.values())  # of these ids the last row was left out
 
     def _row(self, chunk: Chunk, index: int) -> _Record | None:
-        place = _Place(chunk.rows[index], chunk.lines[index] if chunk.lines else None)
+        place = Place(chunk.rows[index], chunk.lines[index] if chunk.lines else None)
         try:
             record = _Record(identifier(chunk.columns[self._column][index], self._column), place)
         except CellFault as fault:
@@ -242,7 +178,7 @@ def read_items(
     """
     table = open_table(path, mapping=mapping, limits=limits)
     layout = resolve("items", table.columns, mapping, Path(path))
-    reading = _Reading("items", table, layout, report, progress)
+    reading = Reading("items", table, layout, report, progress)
     pictures = "image" in layout.fields
     if pictures and media is None:
         report.note(f"{path}: pictures in column {layout.fields['image'][0]} are not taken: there is no media folder")
@@ -259,7 +195,7 @@ def read_items(
             pool.shutdown(cancel_futures=True)
 
 
-def _take_images(batch: list[_Record], media: MediaFolder, reading: _Reading, pool: ThreadPoolExecutor) -> list[str | None]:
+def _take_images(batch: list[_Record], media: MediaFolder, reading: Reading, pool: ThreadPoolExecutor) -> list[str | None]:
     base = reading.table.source.path.parent
 
     def take(record: _Record) -> str | MediaError | None:
@@ -293,7 +229,7 @@ def read_users(
     a mapping such as `interests[;]=likes`. Raises TableError, ConfigError, RowError (strict)."""
     table = open_table(path, mapping=mapping, limits=limits)
     layout = resolve("users", table.columns, mapping, Path(path))
-    reading = _Reading("users", table, layout, report, progress)
+    reading = Reading("users", table, layout, report, progress)
     for batch in _Records(reading, "user_id", limits).batches(CHUNK_ROWS):
         reading.flush()
         reading.counts.kept += len(batch)
@@ -316,11 +252,10 @@ def read_events(
     """
     table = open_table(path, mapping=mapping, limits=limits)
     layout = resolve("events", table.columns, mapping, Path(path))
-    reading = _Reading("events", table, layout, report, progress)
+    reading = Reading("events", table, layout, report, progress)
     if "timestamp" not in layout.fields:
         report.note(f"{path}: there is no column of times; the order of the rows is used")
-    if left := [column for column in table.columns if column not in layout.used]:
-        report.note(f"{path}: columns of events that are not kept: {', '.join(left[:30])}")
+    _note_left(reading)
     for chunk in reading.chunks(only=tuple(layout.used)):
         cells = {name: chunk.columns.get(columns[0], []) for name, columns in layout.fields.items()}
         batch = []
@@ -328,11 +263,18 @@ def read_events(
             try:
                 batch.append(_event(cells, index, row, layout, known_items))
             except CellFault as fault:
-                reading.leave_out(_Place(row, line), fault)
+                reading.leave_out(Place(row, line), fault)
         reading.flush()
         reading.counts.kept += len(batch)
         if batch:
             yield batch
+
+
+def _note_left(reading: Reading) -> None:
+    """Events and triples have no attributes: what else the table says is not kept."""
+    table = reading.table
+    if left := [column for column in table.columns if column not in reading.layout.used]:
+        reading.report.note(f"{table.source.path}: columns of {reading.kind} that are not kept: {', '.join(left[:30])}")
 
 
 def _event(cells: Mapping[str, Sequence[Any]], i: int, row: int, layout: Layout, known_items: Container[str] | None) -> Event:
@@ -351,4 +293,60 @@ def _event(cells: Mapping[str, Sequence[Any]], i: int, row: int, layout: Layout,
         timestamp=seconds(cells["timestamp"][i], fields["timestamp"][0]) if "timestamp" in cells else float(row),
         value=number(cells["value"][i], fields["value"][0]) if "value" in cells else None,
         **words,
+    )
+
+
+def read_triples(
+    path: Path,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    limits: IngestSettings = _DEFAULTS,
+    report: Report,
+    progress: Progress = SILENT,
+) -> Iterator[list[Triple]]:
+    """Yield batches of the facts of a knowledge graph in the order of the table, repeats included.
+
+    Heads and tails are read like ids, so that they equal those of items. A table of pairs gets its relation by the mapping
+    `relation==also_bought`. Raises TableError, ConfigError, RowError (strict).
+    """
+    table = open_table(path, mapping=mapping, limits=limits)
+    layout = resolve("triples", table.columns, mapping, Path(path))
+    constant = _constant_relation(layout)
+    reading = Reading("triples", table, layout, report, progress)
+    _note_left(reading)
+    for chunk in reading.chunks(only=tuple(layout.used)):
+        cells = {name: chunk.columns.get(columns[0], []) for name, columns in layout.fields.items()}
+        batch = []
+        for index, row, line in zip(count(), chunk.rows, chunk.lines or chunk.rows, strict=False):
+            try:
+                batch.append(_triple(cells, index, layout, constant))
+            except CellFault as fault:
+                reading.leave_out(Place(row, line), fault)
+        reading.flush()
+        reading.counts.kept += len(batch)
+        if batch:
+            yield batch
+
+
+def _constant_relation(layout: Layout) -> str:
+    """The relation that the mapping gives all rows, "" if it gives none. Raises ConfigError for one that cannot be kept."""
+    if "relation" not in layout.constants:
+        return ""
+    try:
+        return _relation(layout.constants["relation"], "relation")
+    except CellFault as fault:
+        hint = "For example --map relation==also_bought."
+        raise ConfigError(f"--map relation=={layout.constants['relation']:.80}: {fault.message}", hint=hint) from fault
+
+
+def _relation(value: Any, column: str) -> str:
+    return identifier(value, column, what="relation", limit=MAX_RELATION_CHARS)
+
+
+def _triple(cells: Mapping[str, Sequence[Any]], i: int, layout: Layout, constant: str) -> Triple:
+    fields = layout.fields
+    return Triple(
+        head=identifier(cells["head"][i], fields["head"][0], what="entity"),
+        relation=constant or _relation(cells["relation"][i], fields["relation"][0]),
+        tail=identifier(cells["tail"][i], fields["tail"][0], what="entity"),
     )

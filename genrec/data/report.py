@@ -2,11 +2,11 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from genrec.errors import RowError
 
-TableKind = Literal["items", "users", "events"]
+TableKind = Literal["items", "users", "events", "triples"]
 
 
 class CellFault(Exception):  # noqa: N818 - a fault of the table, as in `Fault`
@@ -65,7 +65,7 @@ class Report:
 
     strict: bool = False
     max_faults: int = 100
-    tables: dict[TableKind, Counts] = field(default_factory=lambda: {"items": Counts(), "users": Counts(), "events": Counts()})
+    tables: dict[TableKind, Counts] = field(default_factory=lambda: {kind: Counts() for kind in get_args(TableKind)})
     faults: list[Fault] = field(default_factory=list)
     totals: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)

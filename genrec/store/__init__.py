@@ -1,4 +1,4 @@
-"""The SQL store: items, users and events on SQLite (a file in the workspace) or PostgreSQL (by URL), one schema.
+"""The SQL store: items, users, events and triples on SQLite (a file in the workspace) or PostgreSQL (by URL), one schema.
 
     >>> from genrec.store import Store                           # doctest: +SKIP
     >>> with Store.open("sqlite:///shop/store.sqlite") as store:  # doctest: +SKIP

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, Select, func, or_, select, union
 
 from genrec.errors import StoreError
 from genrec.store.results import Counts, Interactions
-from genrec.store.rows import EVENT_FIELDS, to_event, to_item
-from genrec.store.tables import events, items, users
-from genrec.types import Event, Item
+from genrec.store.rows import EVENT_FIELDS, to_event, to_item, to_user
+from genrec.store.tables import events, items, triples, users
+from genrec.types import Event, Item, User
 
 IDS_A_QUERY = 5_000
 """Below SQLite's 32,766 and PostgreSQL's 65,535 parameters."""
@@ -55,6 +55,19 @@ def near_item_ids(conn: Connection, item_id: str) -> list[str]:
     halves = or_(column.istartswith(item_id[:middle], autoescape=True), column.iendswith(item_id[middle:], autoescape=True))
     near = conn.execute(select(column).where(halves).order_by(column).limit(NEAR_IDS)).scalars().all()
     return difflib.get_close_matches(item_id, near, n=3, cutoff=0.6)
+
+
+def read_users(conn: Connection, ids: Sequence[str]) -> dict[str, User]:
+    """The profiles of these ids, empty ones for people known by events alone; without those who are not known at all."""
+    found: dict[str, User] = {}
+    for chunk in _chunks(ids):
+        rows = conn.execute(select(users).where(users.c.user_id.in_(chunk)))
+        profiles = {row["user_id"]: to_user(row) for row in rows.mappings()}
+        if others := [user_id for user_id in chunk if user_id not in profiles]:
+            seen = conn.execute(select(events.c.user_id).where(events.c.user_id.in_(others)).distinct())
+            profiles |= {user_id: User(user_id=user_id) for user_id in seen.scalars()}
+        found |= profiles
+    return found
 
 
 def read_user_ids(conn: Connection) -> list[str]:
@@ -103,7 +116,18 @@ def read_counts(conn: Connection) -> Counts:
         users=count(select(func.count()).select_from(people)),
         events=count(select(func.count()).select_from(events)),
         platforms=count(select(func.count()).select_from(platforms).where(platforms.c.platform != "")),
+        triples=count(select(func.count()).select_from(triples)),
     )
+
+
+def read_triples(conn: Connection) -> list[tuple[str, str, str]]:
+    """Equal texts are one object in memory: a graph has few entities and relations beside its triples."""
+    query = select(triples.c.head, triples.c.relation, triples.c.tail).order_by(*triples.primary_key.columns)
+    one: dict[str, str] = {}
+    found: list[tuple[str, str, str]] = []
+    for rows in conn.execution_options(yield_per=ROWS_A_FETCH).execute(query).partitions():
+        found.extend((one.setdefault(h, h), one.setdefault(r, r), one.setdefault(t, t)) for h, r, t in rows)
+    return found
 
 
 class _Column:

@@ -30,6 +30,7 @@ class Counts:
     users: int
     events: int
     platforms: int
+    triples: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,14 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from genrec.errors import DataError
-from genrec.types import AttributeValue, Event, Item, User
+from genrec.types import AttributeValue, Event, Item, Triple, User
 
 MAX_KEY_CHARS = 256
 """Longest id and attribute name. With `MAX_NAME_CHARS` it keeps every index entry below PostgreSQL's 2,704 bytes."""
 MAX_NAME_CHARS = 64
 """Longest platform, and kind of event."""
+MAX_RELATION_CHARS = 128
+"""Longest relation of a triple."""
 
 Row = dict[str, Any]
 
@@ -140,6 +142,17 @@ def event_row(event: Event) -> Row:
         "platform": event.platform,
         "value": None if event.value is None else float(event.value),
     }
+
+
+def triple_row(triple: Triple) -> Row:
+    """Raises DataError naming the triple and the field."""
+    what = f"triple {triple.head!r:.80} {triple.relation!r:.80} {triple.tail!r:.80}"
+    _key(what, "head", triple.head)
+    _key(what, "relation", triple.relation)
+    if len(triple.relation) > MAX_RELATION_CHARS:
+        raise _refuse(what, "relation", triple.relation, f"text of at most {MAX_RELATION_CHARS} characters")
+    _key(what, "tail", triple.tail)
+    return {"head": triple.head, "relation": triple.relation, "tail": triple.tail}
 
 
 def _frozen(attributes: Mapping[str, Any]) -> dict[str, AttributeValue]:

@@ -1,4 +1,4 @@
-"""`Store`: items, users and events in SQL, the one place that must survive a crash."""
+"""`Store`: items, users, events and triples in SQL, the one place that must survive a crash."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +16,9 @@ from genrec.store.attributes import AttributeType, read_schema, remember
 from genrec.store.engine import is_sqlite, lock_writers, make_engine, migrate, parse_url
 from genrec.store.faults import is_conflict, named
 from genrec.store.results import Changes, Counts, Forgotten, Interactions
-from genrec.store.rows import event_row, is_key, item_row, to_json, to_user, user_row
-from genrec.store.tables import events, items, meta, users
-from genrec.types import Event, Item, User
+from genrec.store.rows import event_row, is_key, item_row, to_json, triple_row, user_row
+from genrec.store.tables import items, meta
+from genrec.types import Event, Item, Triple, User
 
 ATTEMPTS = 5
 """How often a transaction is run that other writers on PostgreSQL get in the way of."""
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Store:
-    """Items, users and events on SQLite or PostgreSQL; safe to share among threads.
+    """Items, users, events and triples on SQLite or PostgreSQL; safe to share among threads.
 
     Every write is one transaction: when the call returns, the data is on the disk, and when it raises, nothing of it is.
     Faults of the database are `StoreError`, records that cannot be stored `DataError`.
@@ -128,8 +128,16 @@ class Store:
         rows = [event_row(event) for event in records]
         return self._write(lambda conn: writing.write_events(conn, rows))
 
+    def put_triples(self, records: Sequence[Triple]) -> Changes:
+        """Add facts of the knowledge graph; one that is there, or comes twice, is left as it is (`unchanged`).
+
+        Both ends may be ids of items, in the store or not, or names of anything else.
+        """
+        rows = [triple_row(triple) for triple in records]
+        return self._write(lambda conn: writing.write_triples(conn, rows))
+
     def forget(self, user_id: str) -> Forgotten:
-        """Delete all traces of a person; for one who has none, nothing happens.
+        """Delete all traces of a person; for one who has none, nothing happens. Triples are facts about items: they stay.
 
         SQLite: the bytes are overwritten, in the file and in its log. PostgreSQL: the rows are gone at once, their bytes
         when the server next vacuums (and from backups when these are). Raises StoreError if SQLite's log could not be
@@ -209,21 +217,20 @@ class Store:
 
     def user(self, user_id: str) -> User:
         """The profile, or an empty one for a person known by events alone. Raises UnknownUserError for neither."""
+        return self.users([user_id])[user_id]
 
-        def query(conn: Connection) -> User | None:
-            row = conn.execute(select(users).where(users.c.user_id == user_id)).mappings().first()
-            if row is not None:
-                return to_user(row)
-            seen = conn.execute(select(events.c.user_id).where(events.c.user_id == user_id).limit(1)).first()
-            return None if seen is None else User(user_id=user_id)
-
-        found = self._read(query) if is_key(user_id) else None
-        if found is None:
-            raise UnknownUserError(
-                f"there is no user {user_id!r:.80}",
-                hint="Ids are those of the ingested tables, letter for letter; a new person needs a profile or an event first.",
-            )
-        return found
+    def users(self, user_ids: Sequence[str]) -> dict[str, User]:
+        """`user` of many people in few queries, in the order asked. Raises UnknownUserError naming the first unknown one."""
+        wanted = [user_id for user_id in user_ids if is_key(user_id)]
+        found = self._read(lambda conn: reading.read_users(conn, wanted))
+        for user_id in user_ids:
+            if user_id not in found:
+                raise UnknownUserError(
+                    f"there is no user {user_id!r:.80}",
+                    hint="Ids are those of the ingested tables, letter for letter; "
+                    "a new person needs a profile or an event first.",
+                )
+        return {user_id: found[user_id] for user_id in user_ids}
 
     def user_ids(self) -> list[str]:
         """Ids of all people with a profile or an event, sorted."""
@@ -245,8 +252,12 @@ class Store:
 
     # The rest
 
+    def triples(self) -> list[tuple[str, str, str]]:
+        """The whole knowledge graph: (head, relation, tail) in the order of their texts, each once."""
+        return self._read(reading.read_triples)
+
     def counts(self) -> Counts:
-        """How many items, people, events and platforms there are."""
+        """How many items, people, events, platforms and triples there are."""
         return self._read(reading.read_counts)
 
     def get_meta(self, key: str) -> Any:

@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration: what this version of genrec reads and writes."""
 VERSION_TABLE = "genrec_version"
 
@@ -65,6 +65,16 @@ events = Table(
     Column("value", Double),
     UniqueConstraint("user_id", "timestamp", "item_id", "kind", "platform", name="genrec_events_once"),
     Index("genrec_events_by_item", "item_id", "user_id"),
+)
+
+# The key serves the order in which all are read; no other column, so SQLite needs no table beside it.
+triples = Table(
+    "genrec_triples",
+    metadata,
+    Column("head", ID, primary_key=True),
+    Column("relation", ID, primary_key=True),
+    Column("tail", ID, primary_key=True),
+    sqlite_with_rowid=False,
 )
 
 attributes = Table(

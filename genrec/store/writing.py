@@ -9,11 +9,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from genrec.store.results import Changes, Forgotten
 from genrec.store.rows import Row
-from genrec.store.tables import events, items, users
+from genrec.store.tables import events, items, triples, users
 
 CHUNK = 5_000
 """Rows sent to the database at a time."""
 EVENT_KEY = ("user_id", "timestamp", "item_id", "kind", "platform")
+TRIPLE_KEY = ("head", "relation", "tail")
 
 K = TypeVar("K")
 
@@ -31,6 +32,16 @@ def write_events(conn: Connection, rows: Sequence[Row]) -> Changes:
     # in the order given, which is what histories promise; so a deadlock is still possible there, and `Store` repeats.
     in_order = sorted(rows, key=itemgetter("user_id", "timestamp"))
     return _write(conn, events, in_order, key=EVENT_KEY, compared="value")
+
+
+def write_triples(conn: Connection, rows: Sequence[Row]) -> Changes:
+    """A triple is its own key: it is there or it is not. Sorted, so that writers that meet wait instead of deadlocking."""
+    unique = sorted({(row["head"], row["relation"], row["tail"]) for row in rows})
+    new, added = _insert(conn, triples), 0
+    for start in range(0, len(unique), CHUNK):
+        chunk = unique[start : start + CHUNK]
+        added += _count(conn, new, [dict(zip(TRIPLE_KEY, triple, strict=True)) for triple in chunk])
+    return Changes(added=added, unchanged=len(rows) - added)
 
 
 def delete_user(conn: Connection, user_id: str) -> Forgotten:

@@ -307,7 +307,7 @@ class TestEvents:
 class TestWholeStore:
     def test_empty(self, store: Store) -> None:
         assert store.put_items([]) == store.put_users([]) == store.add_events([]) == Changes()
-        assert store.counts() == Counts(items=0, users=0, events=0, platforms=0)
+        assert store.counts() == Counts(items=0, users=0, events=0, platforms=0, triples=0)
         assert (store.item_ids(), store.user_ids(), store.popularity(), list(store.all_items())) == ([], [], [], [])
         assert (store.items([]), store.histories([]), store.schema()) == ({}, {}, {})
         table = store.interactions()
@@ -318,7 +318,7 @@ class TestWholeStore:
         store.put_items([Item(item_id="1", platform="a"), Item(item_id="2", platform="b"), Item(item_id="3")])
         store.put_users([User(user_id="u"), User(user_id="v")])
         store.add_events([Event(user_id="v", item_id="1", platform="c"), Event(user_id="w", item_id="1", platform="a")])
-        assert store.counts() == Counts(items=3, users=3, events=2, platforms=3)
+        assert store.counts() == Counts(items=3, users=3, events=2, platforms=3, triples=0)
 
     def test_forgets_a_person_and_no_other(self, store: Store) -> None:
         store.put_users([User(user_id="u", interests=("x",)), User(user_id="v")])
@@ -381,5 +381,5 @@ class TestWholeStore:
         assert faults == []
         total = sum(totals, Changes())
         assert (total.added, total.unchanged) == (240, 5 * 240)  # each event was new to exactly one writer
-        assert stores[0].counts() == Counts(items=36, users=1, events=240, platforms=0)
+        assert stores[0].counts() == Counts(items=36, users=1, events=240, platforms=0, triples=0)
         assert len(stores[1].schema()) == 6
