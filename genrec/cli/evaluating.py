@@ -1,0 +1,163 @@
+"""`genrec eval`: every system on splits of the workspace's own events, as a table, JSON and a page."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from genrec.evaluation.results import Results, SystemResult
+    from genrec.evaluation.splits import Split
+    from genrec.evaluation.wording import Verdict
+    from genrec.retrieval.sequences import Sequences
+    from genrec.retrieval.systems import System
+
+REPORTS = "reports"
+SplitName = Literal["leave-one-out", "global-time", "cold-items", "cold-users"]
+DEFAULT: SplitName = "leave-one-out"
+
+
+def evaluate(
+    workspace: Annotated[Path, typer.Option("-w", "--workspace", help="The workspace folder.")],
+    split: Annotated[list[SplitName] | None, typer.Option(help="Who is asked for what; may be given again.")] = None,
+    systems: Annotated[str, typer.Option(help="Names with commas between; empty: all of them.")] = "",
+    reference: Annotated[str, typer.Option(help="The system that differences are against; empty: the best.")] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="How often a system that draws random numbers is fitted.")] = 3,
+    no_tune: Annotated[bool, typer.Option("--no-tune", help="Systems as they come, without choosing their settings.")] = False,
+    k: Annotated[str, typer.Option("--k", help="Lengths of the lists.")] = "1,5,10,20,50",
+    attribute: Annotated[str, typer.Option(help="The list attribute of calibration; empty: chosen by its values.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Where the files go; without it, `reports` in the workspace.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="The results as JSON, one line a split, instead of tables.")] = False,
+) -> None:
+    """Compare recommenders on this workspace's events: a table, and a page and JSON in the reports folder."""
+    from genrec.building import load_content
+    from genrec.cli.printing import Bars, say
+    from genrec.evaluation import harness, report
+    from genrec.workspace import Workspace
+
+    report.check_installed()
+    ks, chosen, names = lengths(k), _systems(names_of(systems)), split or [DEFAULT]
+    with Workspace.open(workspace) as opened:
+        folder = out or opened.folder / REPORTS
+        sequences, content = load_content(opened)
+        splits = [_split(name, sequences) for name in dict.fromkeys(names)]
+        for asked in splits:
+            with Bars() as bars:
+                results = harness.evaluate(
+                    chosen,
+                    asked,
+                    content,
+                    seeds=range(seeds),
+                    tune=not no_tune,
+                    ks=ks,
+                    progress=bars,
+                    attribute=attribute or None,
+                    reference=reference or None,
+                )
+            data, page = folder / f"eval-{asked.name}.json", folder / f"eval-{asked.name}.html"
+            report.write_json(results, data)
+            report.write_html(results, page)
+            if json:
+                print(report.as_json(results))
+            else:
+                print_results(results)
+            say(f"{page}\n{data}")
+
+
+def names_of(text: str) -> list[str]:
+    """`a, b` → [a, b], each once."""
+    return list(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
+
+
+def lengths(text: str) -> tuple[int, ...]:
+    """`1,5,10` as numbers. Raises ConfigError."""
+    from genrec.errors import ConfigError
+
+    try:
+        ks = tuple(int(part) for part in names_of(text))
+    except ValueError as error:
+        raise ConfigError(f"--k {text!r}: not whole numbers", hint="For example --k 1,5,10,20,50.") from error
+    if not ks or min(ks) < 1:
+        raise ConfigError(f"--k {text!r}: needs numbers of at least 1", hint="For example --k 1,5,10,20,50.")
+    return ks
+
+
+def _systems(names: Sequence[str]) -> "list[System]":
+    """The systems of these names in this order, all of them for no names. Raises ConfigError for one that is not there."""
+    from genrec.evaluation.baselines import NAMES, baselines
+
+    return baselines(names or NAMES)
+
+
+def _split(name: SplitName, sequences: "Sequences") -> "Split":
+    """Raises EvaluationError when the events do not suffice."""
+    from genrec.evaluation import splits
+
+    makers: dict[SplitName, Callable[[Sequences], Split]] = {
+        "leave-one-out": splits.leave_one_out,
+        "global-time": splits.global_time,
+        "cold-items": splits.cold_items,
+        "cold-users": splits.cold_users,
+    }
+    return makers[name](sequences)
+
+
+def print_results(results: "Results") -> None:
+    """The table of one split on stdout, best system first; what could not run is in it, and why on stderr."""
+    import sys
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from genrec.cli.printing import PIPE_WIDTH, say
+    from genrec.evaluation import wording
+
+    heads, (family, _, k) = wording.headline(results), results.main.partition("@")
+    table = Table(header_style="bold", title=escape(heading(results)), title_justify="left", title_style="")
+    table.add_column("system", style="bold")
+    for metric in heads:
+        table.add_column(wording.label(metric), justify="right")
+    for column in (f"coverage@{k}", f"{wording.label(family + '@' + k)} against {results.reference}", "fit", "scoring"):
+        table.add_column(escape(wording.name_of(column)), justify="right")
+    verdicts = wording.against_reference(results, results.main)
+    for system in wording.ranked(results):
+        figures = _figures(system, heads, f"coverage@{k}")
+        against = _verdict(verdicts.get(system.name))
+        times = (wording.seconds(system.fit_seconds), wording.seconds(system.score_seconds))
+        table.add_row(escape(wording.name_of(system.name)), *figures, against, *times)
+    for system in wording.missing(results):
+        table.add_row(escape(wording.name_of(system.name)), *["–"] * len(heads), "–", "[yellow]could not run[/]", "–", "–")
+    (Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)).print(table)
+    for system in wording.missing(results):
+        say(f"{wording.name_of(system.name)} could not run: {system.note} {system.hint}".rstrip())
+
+
+def heading(results: "Results") -> str:
+    """What was asked, in one line."""
+    split = results.split
+    asked = f"{split.cases:,} histories asked, {split.candidates:,} items ranked"
+    return f"{split.name}: {asked}, {split.train_events:,} events in training"
+
+
+def _figures(system: "SystemResult", heads: Sequence[str], coverage: str) -> list[str]:
+    """The main metric with its interval, the others without."""
+    from genrec.evaluation import wording
+
+    cells = []
+    for place, metric in enumerate(heads):
+        value = system.metrics.get(metric)
+        cells.append("–" if value is None else wording.number(value.mean) if place else wording.estimate(value))
+    shown = system.catalogue.get(coverage)
+    return [*(cell.replace("[", r"\[") for cell in cells), "–" if shown is None else wording.number(shown)]
+
+
+def _verdict(verdict: "Verdict | None") -> str:
+    """`▼ −0.0123 (p < 0.001)`; nothing for the reference itself."""
+    from genrec.evaluation import wording
+
+    if verdict is None:
+        return ""
+    colour = {"ahead": "green", "behind": "red", "open": "dim"}[verdict.direction]
+    return f"[{colour}]{verdict.mark} {wording.signed(verdict.mean)} ({wording.p_value(verdict.p)})[/]"
