@@ -1,4 +1,4 @@
-"""A batch costs the store as many queries as one person."""
+"""A batch costs the store a fixed number of queries, however many people are in it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,10 +24,10 @@ def queries(store: Store) -> Iterator[list[str]]:
     sqlalchemy_event.remove(store._engine, "before_cursor_execute", note)
 
 
-def test_forty_people_need_no_more_queries_than_one(genrec: Recommender) -> None:
+def test_forty_people_need_no_more_queries_than_ten(genrec: Recommender) -> None:
     sent = []
-    for people in (PEOPLE[:1], PEOPLE):
+    for people in (PEOPLE[::4], PEOPLE):
         with queries(genrec.workspace.store) as found:
             assert len(genrec.recommend_many(people, 2, rank="off", explain="off")) == 2 * len(people)
         sent.append(len(found))
-    assert 0 < sent[1] == sent[0]
+    assert 0 < sent[1] == sent[0] < 10
