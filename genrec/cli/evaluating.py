@@ -1,8 +1,9 @@
 """`genrec eval`: every system on splits of the workspace's own events, as a table, JSON and a page."""
 
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +15,15 @@ if TYPE_CHECKING:
     from genrec.retrieval.systems import System
 
 REPORTS = "reports"
-SplitName = Literal["leave-one-out", "global-time", "cold-items", "cold-users"]
-DEFAULT: SplitName = "leave-one-out"
+
+
+class SplitName(StrEnum):
+    """An enumeration, because Typer takes no list of literals."""
+
+    LEAVE_ONE_OUT = "leave-one-out"
+    GLOBAL_TIME = "global-time"
+    COLD_ITEMS = "cold-items"
+    COLD_USERS = "cold-users"
 
 
 def evaluate(
@@ -37,7 +45,7 @@ def evaluate(
     from genrec.workspace import Workspace
 
     report.check_installed()
-    ks, chosen, names = lengths(k), _systems(names_of(systems)), split or [DEFAULT]
+    ks, chosen, names = lengths(k), _systems(names_of(systems)), split or [SplitName.LEAVE_ONE_OUT]
     with Workspace.open(workspace) as opened:
         folder = out or opened.folder / REPORTS
         sequences, content = load_content(opened)
@@ -95,10 +103,10 @@ def _split(name: SplitName, sequences: "Sequences") -> "Split":
     from genrec.evaluation import splits
 
     makers: dict[SplitName, Callable[[Sequences], Split]] = {
-        "leave-one-out": splits.leave_one_out,
-        "global-time": splits.global_time,
-        "cold-items": splits.cold_items,
-        "cold-users": splits.cold_users,
+        SplitName.LEAVE_ONE_OUT: splits.leave_one_out,
+        SplitName.GLOBAL_TIME: splits.global_time,
+        SplitName.COLD_ITEMS: splits.cold_items,
+        SplitName.COLD_USERS: splits.cold_users,
     }
     return makers[name](sequences)
 

@@ -125,7 +125,7 @@ def headline(results: Results) -> list[str]:
     """The main metric, recall at its K and recall at the largest K, as far as they were measured."""
     _, _, k = results.main.partition("@")
     wanted = dict.fromkeys([results.main, f"recall@{k}", f"recall@{max(results.ks)}"])
-    return [metric for metric in wanted if any(metric in system.metrics for system in results.systems)]
+    return [metric for metric in wanted if any(measured(system.metrics, metric) for system in results.systems)]
 
 
 def against_reference(results: Results, metric: str) -> dict[str, Verdict]:

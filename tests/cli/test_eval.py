@@ -1,0 +1,148 @@
+"""`genrec eval` on the shop: the table, the files, the options, what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+
+from genrec.building import ingest
+from genrec.cli import app as application
+from genrec.cli import evaluating
+from genrec.evaluation.results import Results
+from genrec.workspace import Workspace
+from tests import shop
+from tests.cli.command import Done, refused
+from tests.cli.command import genrec as run
+from tests.evaluation import sample
+
+QUICK = ("--systems", "popularity,ease", "--no-tune", "--seeds", "1")
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command alone, whatever else is registered."""
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    alone.command("eval")(evaluating.evaluate)
+    alone.callback()(lambda: None)
+    monkeypatch.setattr(application, "app", alone)
+
+
+def evaluated(folder: Path, *options: str | Path) -> Results:
+    done = run("eval", "-w", folder, *QUICK, *options, "--json")
+    assert done.code == 0, done.err
+    return Results.from_json(json.loads(done.out))
+
+
+def lines(done: Done) -> list[str]:
+    return [line.strip("│ ") for line in done.out.splitlines() if "│" in line]
+
+
+def test_a_table_and_two_files(own_shop: Path) -> None:
+    done = run("eval", "-w", own_shop, *QUICK)
+    assert done.code == 0, done.err
+    page, data = own_shop / "reports/eval-leave-one-out.html", own_shop / "reports/eval-leave-one-out.json"
+    assert done.err == f"{page}\n{data}\n"
+    results = Results.from_json(json.loads(data.read_text()))
+    assert {system.name for system in results.systems} == {"popularity", "ease"}
+    assert [system.status for system in results.systems] == ["ok", "ok"]
+    best = max(results.systems, key=lambda system: system.metrics["ndcg@10"].mean)
+    table = lines(done)
+    assert table[0].startswith(best.name)
+    value = best.metrics["ndcg@10"]
+    assert f"{value.mean:.4f} [{value.low:.4f}, {value.high:.4f}]" in table[0]
+    assert f"{best.catalogue['coverage@10']:.4f}" in table[0]
+    assert "(p " in table[1]
+    assert "leave-one-out: 40 histories asked, 60 items ranked, 200 events in training" in done.out
+    assert "popularity" in page.read_text(encoding="utf-8")
+
+
+def test_json_is_all_there_is_on_stdout(own_shop: Path, tmp_path: Path) -> None:
+    splits = ("--split", "leave-one-out", "--split", "cold-users", "--split", "leave-one-out")
+    done = run("eval", "-w", own_shop, *QUICK, *splits, "--json", "--out", tmp_path / "o")
+    assert done.code == 0, done.err
+    found = [Results.from_json(json.loads(line)) for line in done.out.splitlines()]
+    assert [results.split.name for results in found] == ["leave-one-out", "cold-users"]  # a split given twice is one
+    assert [json.loads(line) for line in done.out.splitlines()] == [
+        json.loads((tmp_path / "o" / f"eval-{name}.json").read_text()) for name in ("leave-one-out", "cold-users")
+    ]
+    assert len(list((tmp_path / "o").iterdir())) == 4
+    assert not (own_shop / "reports").exists()
+
+
+def test_cold_items(own_shop: Path) -> None:
+    results = evaluated(own_shop, "--split", "cold-items")
+    assert results.split.name == "cold-items"
+    assert results.split.cold_items > 1
+    assert all(system.warm for system in results.systems)
+
+
+def test_global_time(own_shop: Path, tmp_path: Path) -> None:
+    refused(run("eval", "-w", own_shop, *QUICK, "--split", "global-time"), 10, "global time")  # one person after another
+    later = [{"user_id": f"u{n:02d}", "item_id": f"war-{n % 9}", "timestamp": 1_700_000_000 + n} for n in range(20)]
+    shop.write_lines(tmp_path / "later.jsonl", [row | {"rating": 4} for row in later])
+    with Workspace.open(own_shop) as workspace:
+        ingest(workspace, events=[tmp_path / "later.jsonl"])
+    results = evaluated(own_shop, "--split", "global-time")
+    assert results.split.cutoff is not None
+    assert results.split.cutoff > 1_600_000_000
+    assert results.split.cases > 1
+
+
+def test_options_arrive(own_shop: Path) -> None:
+    plain = evaluated(own_shop)
+    assert plain.ks == (1, 5, 10, 20, 50)
+    assert not any(system.trials for system in plain.systems)
+    assert plain.attribute
+    turned = evaluated(own_shop, "--reference", "popularity", "--k", "3,7")
+    assert turned.reference == "popularity"
+    assert plain.reference == "ease"
+    assert turned.ks == (3, 7, 10)
+    assert evaluated(own_shop, "--seeds", "2").environment.seeds == (0, 1)
+    assert evaluated(own_shop, "--attribute", "country").attribute == "country"
+    done = run("eval", "-w", own_shop, "--systems", "ease", "--json")  # tuned, and alone
+    tuned = Results.from_json(json.loads(done.out))
+    assert [system.name for system in tuned.systems] == ["ease"]
+    assert len(tuned.systems[0].trials) > 1
+
+
+def test_what_is_refused(own_shop: Path, tmp_path: Path) -> None:
+    ask = ("eval", "-w", own_shop, *QUICK)
+    refused(run(*ask, "--systems", "magic"), 2, "magic")
+    refused(run(*ask, "--k", "1,x"), 2, "1,x")
+    refused(run(*ask, "--k", "0"), 2, "'0'")
+    refused(run(*ask, "--k", ","), 2, "','")
+    refused(run(*ask, "--reference", "als"), 10, "als")
+    refused(run(*ask, "--attribute", "nosuch"), 10, "nosuch")
+    refused(run("eval", "-w", tmp_path / "none", *QUICK), 3, "none")
+    (tmp_path / "file").write_text("in the way")
+    refused(run(*ask, "--out", tmp_path / "file"), 3, "file")
+    assert run(*ask, "--split", "magic").code == 2
+    assert run(*ask, "--seeds", "0").code == 2
+
+
+def test_without_a_build_it_says_what_to_do(tmp_path: Path) -> None:
+    shop.write_tables(tmp_path / "t")
+    with Workspace.create(tmp_path / "w"):
+        pass
+    refused(run("eval", "-w", tmp_path / "w", *QUICK), 3, "build.json")
+
+
+def test_all_systems_are_the_default_and_names_keep_their_order() -> None:
+    everything = [system.name for system in evaluating._systems([])]
+    assert {"popularity", "item-knn", "ease", "als", "bpr", "sasrec", "boosted"} <= set(everything)
+    assert [system.name for system in evaluating._systems(evaluating.names_of(" ease, popularity,ease"))] == [
+        "ease",
+        "popularity",
+    ]
+
+
+def test_what_could_not_run_is_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    evaluating.print_results(sample.results())
+    printed = capsys.readouterr()
+    row = next(line for line in printed.out.splitlines() if "rectools" in line)
+    assert "could not run" in row
+    assert printed.err == "rectools could not run: the package rectools is not installed pip install 'genrec[eval]'\n"
+    names = [line.split()[1] for line in printed.out.splitlines() if line.startswith("│")]
+    assert names == [*sample.FIGURES, "rectools"]
+    assert "▼ −0.0122 (p < 0.001)" in printed.out
