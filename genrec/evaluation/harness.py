@@ -3,6 +3,8 @@
 What `evaluate` can be told
 seeds        a system with `seeded` True is fitted once for each, others once with the first; settings are chosen with the first
 tune         try each system's grid on the validation twin; off: its settings as they come
+tune_on      all: settings are chosen by all cases of the twin, as one model serves warm and cold items alike; focus: by the cases that
+             the headline is about, which on a cold-item split may cost the warm ones dearly
 ks           list lengths; 10 is always measured, because the main metric is NDCG@10
 attribute    of calibration; None: chosen (`beyond.list_attribute`)
 reference    the system that the others are compared with; None: the one with the highest main metric
@@ -16,7 +18,7 @@ batch_bytes  of scores asked for at a time
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,7 @@ from genrec.evaluation.splits import Split
 from genrec.progress import SILENT, Progress
 from genrec.retrieval.systems import Content, System
 
+TuneOn = Literal["all", "focus"]
 SEEDS = (0, 1, 2)
 MAIN_K = 10
 LONGEST = 1000
@@ -81,6 +84,7 @@ class _Bench:
     ks: tuple[int, ...]
     progress: Progress
     tuning: Split | None
+    tune_on: TuneOn
     warm: Split | None
     keep_people: bool
     batch_bytes: int
@@ -98,6 +102,7 @@ def evaluate(
     *,
     seeds: Sequence[int] = SEEDS,
     tune: bool = True,
+    tune_on: TuneOn = "all",
     ks: Sequence[int] = KS,
     progress: Progress = SILENT,
     attribute: str | None = None,
@@ -117,14 +122,14 @@ def evaluate(
     _check(systems, split, content, seeds, reference)
     chosen = tuple(sorted({*ks, MAIN_K}))
     check_ks(chosen, max(LONGEST, len(split.candidates)))
-    tuning = _clean(split, tune)
     bench = _Bench(
         split=split,
         content=content,
         seeds=tuple(seeds),
         ks=chosen,
         progress=progress,
-        tuning=tuning,
+        tuning=_clean(split, tune),
+        tune_on=tune_on,
         warm=split.warm if warm_twin else None,
         background=beyond.Background.of(split, content, attribute),
         parts=parts(split, content, lengths),
@@ -132,17 +137,20 @@ def evaluate(
         keep_people=keep_people,
         batch_bytes=batch_bytes,
     )
-    found = [_measured(system, bench) for system in systems]
+    return _compared([_measured(system, bench) for system in systems], bench, reference)
+
+
+def _compared(found: Sequence[SystemResult], bench: _Bench, reference: str | None) -> Results:
     named = _reference(found, reference)
     differences, pairs = compare(bench.people, bench.bootstrap, named)
     return Results(
-        split=describe(split),
-        ks=chosen,
+        split=describe(bench.split),
+        ks=bench.ks,
         reference=named,
         systems=tuple(found),
         differences=differences,
         pairs=pairs,
-        environment=environment(seeds),
+        environment=environment(bench.seeds),
         attribute=bench.background.attribute,
     )
 
@@ -235,18 +243,19 @@ def _evaluated(system: System, bench: _Bench) -> SystemResult:
 
 
 def _tuned(system: System, bench: _Bench, seed: int) -> tuple[tuple[Trial, ...], Mapping[str, Any]]:
-    """Trials in the order of the grid, and the best settings: by the main metric of the cases in focus, of all, then first."""
+    """Trials in the order of the grid, and the settings with the highest main metric, the first of equals."""
     grid = list(system.grid())
     if bench.tuning is None or not grid:
         return (), system.settings
-    trials, best, highest = [], grid[0], (-1.0, -1.0)
+    rows = bench.tuning.focus if bench.tune_on == "focus" else np.ones(len(bench.tuning.focus), bool)
+    trials, best, highest = [], grid[0], -1.0
     for number, settings in enumerate(grid, 1):
         started = time.perf_counter()
         label = f"{system.name}, setting {number} of {len(grid)}"
         made = _ranked(system.with_settings(settings, seed), bench.tuning, bench, MAIN_K, label)
         values = accuracy(made.top, bench.tuning.targets, (MAIN_K,))[MAIN]
-        score = (float(values[bench.tuning.focus].mean()), float(values.mean()))
-        trials.append(Trial(settings=dict(settings), score=score[0], seconds=time.perf_counter() - started))
+        score = float(values[rows].mean())
+        trials.append(Trial(settings=dict(settings), score=score, seconds=time.perf_counter() - started))
         if score > highest:
             best, highest = settings, score
     return tuple(trials), best

@@ -43,7 +43,7 @@ class Estimate:
 @KNOWN_KEYS
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One setting tried on the tuning split: `score` is the main metric there, of the cases that the split is about."""
+    """One setting tried on the tuning split: `score` is the main metric there, of all cases or of those in focus."""
 
     settings: Mapping[str, Any]
     score: float
@@ -173,7 +173,7 @@ class Results:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that `json.dumps(..., allow_nan=False)` takes; infinite settings become the texts inf and -inf."""
-        return _finite(_adapter().dump_python(self, mode="json"))
+        return _finite(_adapter().dump_python(self))
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Results":

@@ -34,7 +34,7 @@ class Split:
     platforms   (U,) int16 platform of the first target's event, position in `histories.platform_names`
     candidates  (N,) items that may be ranked
     cold        (N,) items without training events
-    focus       (U,) rows that the headline figures and the choice of settings are about; the others appear in slices only
+    focus       (U,) rows that the headline figures are about; the others appear in slices, and in the choice of settings
     cutoff      time from which on nothing is in train; None where each person has a moment of their own
     protocol    makes the validation twin from the train part
     warm        of a cold-item split: the same rows and targets with the events of the cold items put back
