@@ -3,8 +3,8 @@
 What `evaluate` can be told
 seeds        a system with `seeded` True is fitted once for each, others once with the first; settings are chosen with the first
 tune         try each system's grid on the validation twin; off: its settings as they come
-tune_on      all: settings are chosen by all cases of the twin, as one model serves warm and cold items alike; focus: by the cases that
-             the headline is about, which on a cold-item split may cost the warm ones dearly
+tune_on      all: settings are chosen by all cases of the twin, as one model serves warm and cold items alike; focus: by the cases
+             that the headline is about, which on a cold-item split may cost the warm ones dearly
 ks           list lengths; 10 is always measured, because the main metric is NDCG@10
 attribute    of calibration; None: chosen (`beyond.list_attribute`)
 reference    the system that the others are compared with; None: the one with the highest main metric
