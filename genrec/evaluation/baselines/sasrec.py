@@ -1,0 +1,180 @@
+"""SASRec trained with cross-entropy over the whole catalogue, on item ids alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from torch import Tensor
+from torch.nn import functional
+
+from genrec.evaluation.baselines.base import Baseline, Config
+from genrec.evaluation.baselines.causal import CausalIds
+from genrec.evaluation.baselines.quick import ndcg
+from genrec.progress import Progress
+from genrec.retrieval.sequences import Sequences
+from genrec.retrieval.systems import Content
+
+HELD_OUT_SHARE = 0.2
+HELD_OUT_LEAST = 500
+MOST_LOGITS = 60_000_000
+"""Of one step; a large catalogue gets smaller batches."""
+
+
+class SasRecConfig(Config):
+    width: int = Field(default=64, ge=1)
+    layers: int = Field(default=2, ge=1)
+    heads: int = Field(default=2, ge=1)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    length: int = Field(default=100, ge=1)
+    """Latest events that are read; longer histories are trained on in pieces."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    batch: int = Field(default=32, ge=1)
+    epochs: int = Field(default=100, ge=1)
+    patience: int = Field(default=8, ge=1)
+    """Epochs without a better NDCG@10 on the held-out events, after which training stops; the best epoch is kept."""
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> "SasRecConfig":
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is no multiple of {self.heads} heads")
+        return self
+
+
+class SasRec(Baseline[SasRecConfig]):
+    """Kang and McAuley (ICDM 2018) with the full softmax of Klenitskiy and Vasilev (RecSys 2023).
+
+    Early stopping looks at the last train event of a fifth of the people (at least `HELD_OUT_LEAST`), which are not trained on.
+    """
+
+    name = "sasrec"
+    seeded = True
+    config_class: ClassVar[type[Config]] = SasRecConfig
+
+    def grid(self) -> Sequence[Mapping[str, Any]]:
+        return [{}]
+
+    def _fit(self, train: Sequences, content: Content, progress: Progress) -> None:
+        rng = np.random.default_rng(self.seed)
+        learned, histories, targets = hold_out(train, rng)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            config = self.config
+            self._network = CausalIds(
+                len(train.item_ids),
+                width=config.width,
+                layers=config.layers,
+                heads=config.heads,
+                dropout=config.dropout,
+                length=config.length,
+            )
+            progress.start("sasrec", config.epochs)
+            try:
+                self.epoch, self.validation = self._train(learned, histories, targets, rng, progress)
+            finally:
+                progress.finish()
+
+    def _train(
+        self, learned: Sequences, histories: Sequences, targets: NDArray[np.int32], rng: np.random.Generator, progress: Progress
+    ) -> tuple[int, float]:
+        """The best epoch and its NDCG@10 on the held-out events; its weights are left in the network."""
+        network, config = self._network, self.config
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
+        )
+        rows = max(1, min(config.batch, MOST_LOGITS // (config.length * len(learned.item_ids))))
+        best, best_epoch, kept = -1.0, 0, {}
+        for epoch in range(1, config.epochs + 1):
+            network.train()
+            for items, lengths, following in batches(learned, config.length, rows, rng):
+                states = network(items, lengths)
+                real = torch.arange(items.shape[1])[None] < lengths[:, None]
+                loss = functional.cross_entropy(states[real] @ network.items.weight.T, following[real])
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+                optimizer.step()
+            progress.advance()
+            value = ndcg(self._scores(histories), histories, targets) if len(targets) else float(epoch)
+            if value > best:
+                best, best_epoch = value, epoch
+                kept = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+            elif epoch - best_epoch >= config.patience:
+                break
+        network.load_state_dict(kept)
+        return best_epoch, best
+
+    def _scores(self, histories: Sequences) -> NDArray[np.floating]:
+        network, length = self._network.eval(), self.config.length
+        made = np.zeros((len(histories.user_ids), len(histories.item_ids)), np.float32)
+        known = np.flatnonzero(histories.lengths > 0)
+        known = known[np.argsort(histories.lengths[known], kind="stable")]  # like lengths together: little filler
+        with torch.inference_mode():
+            for start in range(0, len(known), 128):
+                users = known[start : start + 128]
+                ends = histories.offsets[users + 1]
+                begins = np.maximum(histories.offsets[users], ends - length)
+                lengths = torch.from_numpy(ends - begins)
+                states = network(_filled(histories.items, begins, ends), lengths)
+                last = states[torch.arange(len(users)), lengths - 1]
+                made[users] = (last @ network.items.weight.T).numpy()
+        return made
+
+
+def hold_out(train: Sequences, rng: np.random.Generator) -> tuple[Sequences, Sequences, NDArray[np.int32]]:
+    """Train without the last events of some people; the histories of these people, and the events taken away."""
+    able = np.flatnonzero(train.lengths >= 3)
+    wanted = max(HELD_OUT_LEAST, round(HELD_OUT_SHARE * len(able)))
+    asked = np.sort(rng.choice(able, min(wanted, len(able)), replace=False))
+    last = train.offsets[asked + 1] - 1
+    kept = np.ones(len(train), bool)
+    kept[last] = False
+    learned = train.where(kept)
+    return learned, learned.take(asked), train.items[last]
+
+
+def batches(sequences: Sequences, length: int, rows: int, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """One epoch: (B, L) items, (B,) real ones, (B, L) the item after each.
+
+    A longer history is cut into pieces of `length` at a place that changes with every epoch, so that all events are learned.
+    """
+    begins, ends = pieces(sequences, length, rng)
+    order = rng.permutation(len(begins))
+    order = order[np.argsort((ends - begins)[order] // 8, kind="stable")]  # like lengths together, random within
+    groups = [order[start : start + rows] for start in range(0, len(order), rows)]
+    for group in rng.permutation(len(groups)):
+        chosen = groups[group]
+        begin, end = begins[chosen], ends[chosen]
+        yield (
+            _filled(sequences.items, begin, end),
+            torch.from_numpy(end - begin),
+            _filled(sequences.items, begin + 1, end + 1),
+        )
+
+
+def pieces(sequences: Sequences, length: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Begins and ends of inputs; the event at each end is the last target of its piece. Every event but the first is one once."""
+    begins, ends = [], []
+    for start, stop in zip(sequences.offsets[:-1], sequences.offsets[1:] - 1, strict=True):
+        end = stop
+        if stop - start > length:
+            end = stop - int(rng.integers(0, length))
+            if end < stop:
+                begins.append(end)
+                ends.append(stop)
+        while end > start:
+            begins.append(max(start, end - length))
+            ends.append(end)
+            end -= length
+    return np.array(begins, np.int64), np.array(ends, np.int64)
+
+
+def _filled(items: NDArray[np.int32], begins: NDArray[np.int64], ends: NDArray[np.int64]) -> Tensor:
+    """(B, longest) item numbers of the pieces, 0 after their ends."""
+    count = np.arange(int((ends - begins).max()))
+    places = begins[:, None] + count[None]
+    real = places < ends[:, None]
+    return torch.from_numpy(np.where(real, items[np.where(real, places, 0)], 0).astype(np.int64))
