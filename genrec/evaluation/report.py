@@ -147,7 +147,7 @@ def _grid(title: str, systems: Sequence[SystemResult], columns: Sequence[str], *
     for system in systems:
         row = [cells[system.name, column] for column in columns]
         best = [
-            Cell(cell.mean, cell.low, cell.high, best=mark and cell.mean == most[column]) if cell else None
+            Cell(cell.mean, cell.low, cell.high, best=mark and cell.mean == most[column] > 0) if cell else None
             for column, cell in zip(columns, row, strict=True)
         ]
         rows.append((system.name, tuple(best)))

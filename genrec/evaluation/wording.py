@@ -158,8 +158,9 @@ def summary(results: Results) -> list[str]:
         return ["No system could run."]
     top, main = best[0], label(results.main)
     lines = []
-    if measured(top.metrics, results.main):
-        lines.append(f"{name_of(top.name)} is highest with {main} {estimate(top.metrics[results.main])}.")
+    if not any(main_of(system, results.main) > 0 for system in best):
+        return [f"No system found anything: {main} is 0 for all.", *_absent(results)]
+    lines.append(f"{name_of(top.name)} is highest with {main} {estimate(top.metrics[results.main])}.")
     rivals = [system for system in best if system.name != top.name]
     cells = matrix(results)
     beaten = [other for other in rivals if (cell := cells.get((top.name, other.name))) and cell.direction == "ahead"]
@@ -169,6 +170,9 @@ def summary(results: Results) -> list[str]:
     elif rivals and cells:
         close = ", ".join(name_of(other.name) for other in rivals if other not in beaten)
         lines.append(f"Its lead over {close} may be chance.")
-    if absent := missing(results):
-        lines.append(f"Could not run: {', '.join(name_of(system.name) for system in absent)}.")
-    return lines
+    return [*lines, *_absent(results)]
+
+
+def _absent(results: Results) -> list[str]:
+    absent = [name_of(system.name) for system in missing(results)]
+    return [f"Could not run: {', '.join(absent)}."] if absent else []

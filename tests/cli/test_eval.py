@@ -79,8 +79,10 @@ def test_cold_items(own_shop: Path) -> None:
 
 def test_global_time(own_shop: Path, tmp_path: Path) -> None:
     refused(run("eval", "-w", own_shop, *QUICK, "--split", "global-time"), 10, "global time")  # one person after another
-    later = [{"user_id": f"u{n:02d}", "item_id": f"war-{n % 9}", "timestamp": 1_700_000_000 + n} for n in range(20)]
-    shop.write_lines(tmp_path / "later.jsonl", [row | {"rating": 4} for row in later])
+    later: list[dict[str, object]] = [
+        {"user_id": f"u{n:02d}", "item_id": f"war-{n % 9}", "timestamp": 1_700_000_000 + n, "rating": 4} for n in range(20)
+    ]
+    shop.write_lines(tmp_path / "later.jsonl", later)
     with Workspace.open(own_shop) as workspace:
         ingest(workspace, events=[tmp_path / "later.jsonl"])
     results = evaluated(own_shop, "--split", "global-time")

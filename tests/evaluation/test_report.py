@@ -266,6 +266,14 @@ def test_nothing_could_run(results: Results, tmp_path: Path) -> None:
     assert found.sections["missing"].count("could not run") == len(absent)
 
 
+def test_where_nothing_was_found_nobody_is_best(results: Results) -> None:
+    zero = Estimate(mean=0.0, low=0.0, high=0.0, n=97)
+    systems = tuple(replace(s, metrics=dict.fromkeys(s.metrics, zero)) for s in results.systems)
+    text = html(replace(results, systems=systems))
+    assert "No system found anything: NDCG@10 is 0 for all. Could not run: rectools." in text
+    assert "n best" not in text.split('id="metrics"')[1].split("</section>")[0]
+
+
 def test_figures_that_could_not_be_measured_are_dashes(results: Results) -> None:
     nan = float("nan")
     lost = Estimate(mean=nan, low=nan, high=nan, n=0)
