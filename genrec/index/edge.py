@@ -273,7 +273,7 @@ _DIALECT = _EdgeDialect()
 
 def _requests(plan: Plan[engine.ConditionType]) -> list[engine.QueryRequest]:
     condition = cast(engine.Filter | None, plan.condition)  # what `every` of the dialect made
-    params = engine.SearchParams(exact=plan.exact)
+    params = engine.SearchParams(hnsw_ef=plan.effort, exact=plan.exact)
 
     def nearest(name: str, vector: list[float] | Sparse) -> engine.Query:
         return engine.Query.Nearest(engine.SparseVector(*vector) if isinstance(vector, tuple) else vector, using=name)

@@ -259,7 +259,7 @@ _DIALECT = _ClusterDialect()
 
 def _requests(plan: Plan[models.Condition]) -> list[models.QueryRequest]:
     condition = cast(models.Filter | None, plan.condition)  # what `every` of the dialect made
-    params = models.SearchParams(exact=plan.exact)
+    params = models.SearchParams(hnsw_ef=plan.effort, exact=plan.exact)
 
     def nearest(vector: list[float] | Sparse) -> models.NearestQuery:
         sparse = isinstance(vector, tuple)

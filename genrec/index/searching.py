@@ -11,6 +11,11 @@ from genrec.index.protocol import BM25, Dense, Hit, Query
 from genrec.index.translate import Dialect, translate
 
 C = TypeVar("C")
+EFFORT = 256
+"""Fewest candidates that a search keeps while it walks the HNSW graph, and PER_ITEM for each item asked for.
+
+With 200,000 clustered vectors and filters, recall@50 is 0.96 at the engine's own 100 and 0.99 at 256 (eval/search.py)."""
+PER_ITEM = 3
 Sparse = tuple[list[int], list[float]]
 Found = list[tuple[str, float]]
 """(item id, score), as an engine returned them."""
@@ -21,13 +26,14 @@ class Plan(Generic[C]):
     """One query, checked. The engine runs `fused` over all legs when asked for, and each leg by itself for the sources.
 
     `depth`: how far each leg looks. In a fused search deeper than `limit`, since an item low in two legs may beat the
-    best of one.
+    best of one. `effort`: how many candidates the walk through the HNSW graph keeps (hnsw_ef).
     """
 
     legs: list[tuple[str, list[float] | Sparse]]  # (vector name, dense or sparse vector)
     fused: bool
     limit: int
     depth: int
+    effort: int
     exact: bool
     condition: C | None
 
@@ -50,11 +56,13 @@ def plan(query: Query, layout: Layout, dialect: Dialect[C], exact: bool) -> Plan
     if query.exclude:
         parts.append(dialect.none([dialect.ids([point_id(item_id) for item_id in sorted(query.exclude)])]))
     fused = len(query.legs) > 1
+    depth = max(4 * query.limit, 100) if fused else query.limit
     return Plan(
         legs=legs,
         fused=fused,
         limit=query.limit,
-        depth=max(4 * query.limit, 100) if fused else query.limit,
+        depth=depth,
+        effort=max(EFFORT, PER_ITEM * depth),
         exact=exact if query.exact is None else query.exact,
         condition=dialect.every(parts) if parts else None,
     )

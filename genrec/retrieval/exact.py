@@ -136,7 +136,7 @@ def _bfloat16_pays(dim: int) -> bool:
     def seconds(product: Callable[[], object]) -> float:
         product()
         times = []
-        for _ in range(3):
+        for _ in range(5):
             start = perf_counter()
             product()
             times.append(perf_counter() - start)

@@ -177,6 +177,8 @@ def test_exact_search_misses_nothing_and_the_graph_is_approximate(
     tmp_path: Path, cloud: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("genrec.index.edge.GRAPH_KB", 50)
+    monkeypatch.setattr("genrec.index.searching.EFFORT", 20)
+    monkeypatch.setattr("genrec.index.searching.PER_ITEM", 1)
     with EdgeIndex(tmp_path / "graph") as index:
         load(index, cloud)
         assert misses(index, cloud, exact=True) == 0
@@ -188,6 +190,19 @@ def test_exact_search_misses_nothing_and_the_graph_is_approximate(
     with EdgeIndex(tmp_path / "flat", exact=True) as index:  # no graph is built at all
         load(index, cloud)
         assert misses(index, cloud, exact=False) == 0
+
+
+def test_a_deeper_walk_misses_less(tmp_path: Path, cloud: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genrec.index.edge.GRAPH_KB", 50)
+    with EdgeIndex(tmp_path) as index:
+        load(index, cloud)
+        shipped = misses(index, cloud, exact=False)
+        monkeypatch.setattr("genrec.index.searching.EFFORT", 20)
+        deep = misses(index, cloud, exact=False)  # PER_ITEM alone
+        monkeypatch.setattr("genrec.index.searching.PER_ITEM", 1)
+        shallow = misses(index, cloud, exact=False)
+    assert shipped < deep < shallow
+    assert shipped <= 8  # of 800
 
 
 def test_settings_choose_the_engine(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from qdrant_client import models
 
 from genrec.errors import IndexFault
 from genrec.index import open_index
-from genrec.index.protocol import Dense, IndexSpec, Point, Query, VectorIndex
+from genrec.index.protocol import Dense, IndexSpec, Lexical, Point, Query, VectorIndex
 from genrec.index.remote import ClusterIndex
 from genrec.settings import IndexSettings
 from tests.index.contract import AXES, FILMS, SPEC, Contract
@@ -124,6 +124,15 @@ def test_exact_reaches_the_engine(server: tuple[str, Backend], made: bool, asked
         index.search([Query(legs=[Dense("fused", AXES[0])], limit=1, exact=asked)])
     body = next(body for method, path, body in server[1].requests if path == "/points/query/batch")
     assert body["searches"][0]["params"]["exact"] is sent
+
+
+def test_the_walk_is_as_deep_as_what_is_asked_for(server: tuple[str, Backend], index: ClusterIndex) -> None:
+    index.recreate(SPEC)
+    index.search([Query(legs=[Dense("fused", AXES[0])], limit=limit) for limit in (10, 200)])
+    index.search([Query(legs=[Dense("fused", AXES[0]), Lexical("thief")], limit=50)])
+    bodies = [body["searches"] for method, path, body in server[1].requests if path == "/points/query/batch"]
+    assert [search["params"]["hnsw_ef"] for search in bodies[0]] == [256, 600]
+    assert [leg["params"]["hnsw_ef"] for leg in bodies[1][0]["prefetch"]] == [600, 600]
 
 
 def test_large_loads_go_in_several_requests(server: tuple[str, Backend], index: ClusterIndex) -> None:

@@ -146,6 +146,15 @@ def test_a_few_close_rivals_are_scored_again(never_plain: list[int]) -> None:
     assert never_plain == [0]
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_few_long_vectors_that_everybody_gets(precision: exact.Precision, never_plain: list[int]) -> None:
+    users, items = cloud(1, 40, 32), cloud(2, 9_000, 32)
+    users[:, 0], items[:, 0] = 3.0, 1.0
+    items *= (1 + np.random.default_rng(3).pareto(3.0, (9_000, 1))).astype(np.float32)  # as popularity is spread
+    agree(users, items, 50, precision=precision)
+    assert never_plain == [0]
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e-19, 1e-5, 1e17])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_very_small_and_very_large_numbers(small: None, precision: exact.Precision, scale: float) -> None:
