@@ -35,11 +35,11 @@ STAGES: tuple[tuple[type[Baseline], tuple[Mapping[str, Any], ...]], ...] = (
     (
         Als,
         tuple(
-            {"factors": 128, "half_life": half_life, "regularization": regularization}
-            for half_life, regularization in ((4.0, 50.0), (2.0, 50.0), (4.0, 100.0), (4.0, 1.0))
+            {"factors": factors, "half_life": half_life, "alpha": alpha}
+            for factors, half_life, alpha in ((256, 3.0, 10.0), (64, 3.0, 10.0), (256, 2.0, 40.0))
         ),
     ),
-    (ItemKNN, ({"half_life": 2.0, "neighbours": 1000, "shrinkage": 0.0}, {"half_life": 4.0, "neighbours": 200})),
+    (ItemKNN, ({"half_life": 2.0}, {"half_life": 4.0, "shrinkage": 10.0})),
     (ItemKNN, ({"half_life": None},)),  # the taste of old
     (Popularity, ({"window": 1.0}, {"window": 0.2})),
 )
@@ -94,6 +94,13 @@ class Boosted(Baseline[BoostedConfig]):
         made = super().with_settings(settings, seed)
         made._shared = self._shared
         return made
+
+    @property
+    def retriever(self) -> Baseline:
+        """The fitted first stage that names the candidates: its recall is the ceiling. Raises EvaluationError before `fit`."""
+        if self._popularity is None:
+            raise EvaluationError("boosted: asked for its first stage before it was fitted", hint="Call fit first.")
+        return self._stages[0]
 
     def grid(self) -> Sequence[Mapping[str, Any]]:
         return combinations(leaves=(7, 15, 31), trees=(100, 200), learning_rate=(0.05, 0.02), least=(50, 200))
@@ -162,15 +169,23 @@ class Boosted(Baseline[BoostedConfig]):
             for rows in _blocks(len(people)):
                 parts.append(_examples(stages, features, past.take(people[rows]), targets[rows], self.config.candidates))
             progress.advance()
-        tables, relevant, groups = (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else ((), (), ())
-        if not len(groups):
+        if not sum(len(groups) for _, _, groups in parts):
             raise EvaluationError(
                 f"boosted: no target of the last {self.config.folds} events is among {self.config.candidates} candidates",
                 hint="Leave boosted out for so few events.",
             )
         final = [fitted(stage, train, content) for stage in stages]
         progress.advance()
-        return Prepared(train, content, key, final, Features(train, content), tables, relevant, groups)
+        return Prepared(
+            train,
+            content,
+            key,
+            final,
+            Features(train, content),
+            np.concatenate([part[0] for part in parts]),
+            np.concatenate([part[1] for part in parts]),
+            np.concatenate([part[2] for part in parts]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +194,7 @@ class Lists:
 
     users: NDArray[np.int64]
     items: NDArray[np.int64]
-    stages: dict[str, NDArray[np.floating]]
+    stages: dict[str, NDArray[Any]]
     first: NDArray[np.float32]
 
     @classmethod
@@ -190,7 +205,7 @@ class Lists:
         order = np.argsort(-first, axis=1, kind="stable")[:, :candidates]  # (U, C)
         rows = np.arange(len(order))[:, None]
         real = np.isfinite(first[rows, order])
-        columns: dict[str, NDArray[np.floating]] = {}
+        columns: dict[str, NDArray[Any]] = {}
         for number, stage in enumerate(stages):
             scores = stage.scores(histories)[rows, order]
             scores = np.where(real, scores, -np.inf)

@@ -21,12 +21,12 @@ FOLD_IN_RATE = 0.1
 
 
 class AlsConfig(Config):
-    factors: int = Field(default=64, ge=1)
-    regularization: float = Field(default=10.0, ge=0)
+    factors: int = Field(default=256, ge=1)
+    regularization: float = Field(default=50.0, ge=0)
     alpha: float = Field(default=10.0, gt=0)
     """Confidence of an event in training, where what was not seen has confidence 1."""
     iterations: int = Field(default=15, ge=1)
-    half_life: float | None = Field(default=4.0, gt=0)
+    half_life: float | None = Field(default=3.0, gt=0)
     """Of the confidence of an event when a person is folded in, in places; None: all events count alike."""
 
 
@@ -38,9 +38,7 @@ class Als(Baseline[AlsConfig]):
     config_class: ClassVar[type[Config]] = AlsConfig
 
     def grid(self) -> Sequence[Mapping[str, Any]]:
-        return combinations(
-            half_life=(4.0, 8.0, None), factors=(64, 128), regularization=(10.0, 1.0, 50.0), alpha=(10.0, 2.0, 40.0)
-        )
+        return combinations(half_life=(3.0, 2.0, None), factors=(256, 64, 512), regularization=(50.0, 10.0), alpha=(10.0, 40.0))
 
     def _fit(self, train: Sequences, content: Content, progress: Progress) -> None:
         als = needed("implicit", "implicit.cpu.als")
@@ -62,16 +60,16 @@ class Als(Baseline[AlsConfig]):
 
     def _scores(self, histories: Sequences) -> NDArray[np.floating]:
         confidence = _csr(decayed(histories, self.config.half_life) * self.config.alpha)
-        people = self._model.recalculate_user(np.arange(confidence.shape[0]), confidence)
+        people = self._model.recalculate_user(np.arange(len(histories.user_ids)), confidence)
         return people @ self._model.item_factors.T
 
 
 class BprConfig(Config):
     factors: int = Field(default=64, ge=1)
-    learning_rate: float = Field(default=0.05, gt=0)
-    regularization: float = Field(default=0.01, ge=0)
+    learning_rate: float = Field(default=0.02, gt=0)
+    regularization: float = Field(default=0.05, ge=0)
     iterations: int = Field(default=200, ge=1)
-    half_life: float | None = Field(default=8.0, gt=0)
+    half_life: float | None = Field(default=3.0, gt=0)
     """Of an event's weight when a person is folded in, in places; None: all events count alike."""
 
 
@@ -83,13 +81,7 @@ class Bpr(Baseline[BprConfig]):
     config_class: ClassVar[type[Config]] = BprConfig
 
     def grid(self) -> Sequence[Mapping[str, Any]]:
-        return combinations(
-            half_life=(8.0, 3.0, None),
-            factors=(64, 128),
-            learning_rate=(0.05, 0.02),
-            regularization=(0.01, 0.05),
-            iterations=(200, 500),
-        )
+        return combinations(half_life=(3.0, None), factors=(64, 128), regularization=(0.05, 0.01), iterations=(200, 500))
 
     def _fit(self, train: Sequences, content: Content, progress: Progress) -> None:
         bpr = needed("implicit", "implicit.cpu.bpr")
@@ -126,10 +118,13 @@ def fold_in(
     """
     rng = np.random.default_rng(seed)
     others = rng.choice(len(items), min(NEGATIVES, len(items)), replace=False)
-    users = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
+    counts = np.diff(weights.indptr)
+    known = counts > 0
+    begins = weights.indptr[:-1][known]
+    users = np.repeat(np.arange(len(counts)), counts)
     total = np.maximum(np.asarray(weights.sum(axis=1)).reshape(-1), 1e-12)
     share = (weights.data / total[users]).astype(np.float32)
-    people = np.zeros((weights.shape[0], items.shape[1]), np.float32)
+    people = np.zeros((len(counts), items.shape[1]), np.float32)
     mean, square = np.zeros_like(people), np.zeros_like(people)
     positive = items[weights.indices]
     for step in range(1, FOLD_IN_STEPS + 1):
@@ -137,10 +132,9 @@ def fold_in(
         below = people @ items[others].T + bias[others]  # (U, J)
         push = share[:, None] / (1.0 + np.exp(np.clip(above[:, None] - below[users], -30, 30)))  # (n, J)
         push /= len(others)
-        rows = sparse.csr_array((push.sum(axis=1), weights.indices, weights.indptr), shape=weights.shape)
-        summed = np.add.reduceat(push, weights.indptr[:-1][np.diff(weights.indptr) > 0], axis=0)
+        rows = sparse.csr_array((push.sum(axis=1), weights.indices, weights.indptr), shape=(len(counts), len(items)))
         away = np.zeros_like(below)
-        away[np.diff(weights.indptr) > 0] = summed
+        away[known] = np.add.reduceat(push, begins, axis=0)
         gradient = away @ items[others] - rows @ items + regularization * people
         mean = 0.9 * mean + 0.1 * gradient
         square = 0.999 * square + 0.001 * gradient**2

@@ -19,13 +19,13 @@ BLOCK = 1024
 
 
 class ItemKNNConfig(Config):
-    neighbours: int = Field(default=200, ge=1)
+    neighbours: int = Field(default=1000, ge=1)
     """Similar items kept for each item."""
-    shrinkage: float = Field(default=10.0, ge=0)
+    shrinkage: float = Field(default=50.0, ge=0)
     """Added to the denominator: few common people count less."""
-    power: float = Field(default=0.5, ge=0, le=1)
+    power: float = Field(default=0.6, ge=0, le=1)
     """Exponent of the degrees in the denominator; 0.5 on each side is the cosine, less favours popular items."""
-    half_life: float | None = Field(default=4.0, gt=0)
+    half_life: float | None = Field(default=2.0, gt=0)
     """Of an event's weight in the history, in places; None: all events count alike."""
 
 
@@ -39,9 +39,7 @@ class ItemKNN(Baseline[ItemKNNConfig]):
     config_class: ClassVar[type[Config]] = ItemKNNConfig
 
     def grid(self) -> Sequence[Mapping[str, Any]]:
-        return combinations(
-            half_life=(2.0, 4.0, 8.0, None), neighbours=(50, 200, 1000), shrinkage=(10.0, 0.0, 50.0), power=(0.5, 0.35)
-        )
+        return combinations(half_life=(2.0, 4.0, None), neighbours=(1000, 200), shrinkage=(50.0, 10.0), power=(0.6, 0.5, 0.7))
 
     def _fit(self, train: Sequences, content: Content, progress: Progress) -> None:
         matrix = binary(train)
@@ -63,4 +61,5 @@ class ItemKNN(Baseline[ItemKNNConfig]):
         self._similar = sparse.csr_array(sparse.vstack(blocks))
 
     def _scores(self, histories: Sequences) -> NDArray[np.floating]:
-        return (decayed(histories, self.config.half_life) @ self._similar).toarray()
+        scores: Any = decayed(histories, self.config.half_life) @ self._similar
+        return scores.toarray()

@@ -24,10 +24,10 @@ MOST_LOGITS = 60_000_000
 
 
 class SasRecConfig(Config):
-    width: int = Field(default=64, ge=1)
+    width: int = Field(default=128, ge=1)
     layers: int = Field(default=2, ge=1)
     heads: int = Field(default=2, ge=1)
-    dropout: float = Field(default=0.3, ge=0, lt=1)
+    dropout: float = Field(default=0.5, ge=0, lt=1)
     length: int = Field(default=100, ge=1)
     """Latest events that are read; longer histories are trained on in pieces."""
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -55,7 +55,13 @@ class SasRec(Baseline[SasRecConfig]):
     config_class: ClassVar[type[Config]] = SasRecConfig
 
     def grid(self) -> Sequence[Mapping[str, Any]]:
-        return [{}]
+        return [
+            {"width": 128, "dropout": 0.5, "layers": 2},
+            {"width": 64, "dropout": 0.3, "layers": 2},
+            {"width": 128, "dropout": 0.5, "layers": 1},
+            {"width": 64, "dropout": 0.5, "layers": 2},
+            {"width": 128, "dropout": 0.7, "layers": 2},
+        ]
 
     def _fit(self, train: Sequences, content: Content, progress: Progress) -> None:
         rng = np.random.default_rng(self.seed)
