@@ -34,7 +34,7 @@ class SasRecConfig(Config):
     weight_decay: float = Field(default=0.01, ge=0)
     batch: int = Field(default=32, ge=1)
     epochs: int = Field(default=100, ge=1)
-    patience: int = Field(default=8, ge=1)
+    patience: int = Field(default=6, ge=1)
     """Epochs without a better NDCG@10 on the held-out events, after which training stops; the best epoch is kept."""
 
     @model_validator(mode="after")
@@ -58,15 +58,15 @@ class SasRec(Baseline[SasRecConfig]):
         return [
             {"width": 128, "dropout": 0.5, "layers": 2},
             {"width": 64, "dropout": 0.3, "layers": 2},
-            {"width": 128, "dropout": 0.5, "layers": 1},
-            {"width": 64, "dropout": 0.5, "layers": 2},
+            {"width": 64, "dropout": 0.5, "layers": 1},
             {"width": 128, "dropout": 0.7, "layers": 2},
         ]
 
     def _fit(self, train: Sequences, content: Content, progress: Progress) -> None:
         rng = np.random.default_rng(self.seed)
         learned, histories, targets = hold_out(train, rng)
-        with torch.random.fork_rng(devices=[]):
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        with torch.random.fork_rng():
             torch.manual_seed(self.seed)
             config = self.config
             self._network = CausalIds(
@@ -76,7 +76,7 @@ class SasRec(Baseline[SasRecConfig]):
                 heads=config.heads,
                 dropout=config.dropout,
                 length=config.length,
-            )
+            ).to(self._device)
             progress.start("sasrec", config.epochs)
             try:
                 self.epoch, self.validation = self._train(learned, histories, targets, rng, progress)
@@ -95,9 +95,10 @@ class SasRec(Baseline[SasRecConfig]):
         best, best_epoch, kept = -1.0, 0, {}
         for epoch in range(1, config.epochs + 1):
             network.train()
-            for items, lengths, following in batches(learned, config.length, rows, rng):
+            for batch in batches(learned, config.length, rows, rng):
+                items, lengths, following = (tensor.to(self._device) for tensor in batch)
                 states = network(items, lengths)
-                real = torch.arange(items.shape[1])[None] < lengths[:, None]
+                real = torch.arange(items.shape[1], device=self._device)[None] < lengths[:, None]
                 loss = functional.cross_entropy(states[real] @ network.items.weight.T, following[real])
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
@@ -123,10 +124,10 @@ class SasRec(Baseline[SasRecConfig]):
                 users = known[start : start + 128]
                 ends = histories.offsets[users + 1]
                 begins = np.maximum(histories.offsets[users], ends - length)
-                lengths = torch.from_numpy(ends - begins)
-                states = network(_filled(histories.items, begins, ends), lengths)
-                last = states[torch.arange(len(users)), lengths - 1]
-                made[users] = (last @ network.items.weight.T).numpy()
+                lengths = torch.from_numpy(ends - begins).to(self._device)
+                states = network(_filled(histories.items, begins, ends).to(self._device), lengths)
+                last = states[torch.arange(len(users), device=self._device), lengths - 1]
+                made[users] = (last @ network.items.weight.T).cpu().numpy()
         return made
 
 
