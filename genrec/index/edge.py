@@ -32,8 +32,9 @@ from genrec.index.translate import translate
 
 BATCH = 1_000
 """Points in one call of the engine."""
-GRAPH_KB = 10_000
-"""A segment with more kilobytes of one vector than this gets an HNSW graph; below it, looking at every vector is as fast."""
+GRAPH_KB = 20_000
+"""A segment with more kilobytes of one vector than this gets an HNSW graph, and a filter that leaves less is answered without
+it: looking at every vector is as fast then, 1 ms for 20,000 of 256 dimensions or 3 ms when a filter scatters them."""
 _INDEX_TYPES: dict[AttributeType, engine.PayloadSchemaType] = {
     "text": engine.PayloadSchemaType.Keyword,
     "number": engine.PayloadSchemaType.Float,

@@ -12,19 +12,24 @@ Importing this module loads torch.
 """
 
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from queue import SimpleQueue
 from time import perf_counter
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from genrec.errors import DataError
 
 Precision = Literal["auto", "bfloat16", "float32"]
+Shown = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""(items (B, k), scores (B, k)), filled in block by block."""
 Exclude = tuple[NDArray[np.integer], NDArray[np.integer]]
 """(offsets (B + 1,), items): person b may not be shown `items[offsets[b]:offsets[b + 1]]`, in any order."""
 
@@ -32,10 +37,12 @@ GROUP = 32
 """Items whose best coarse score stands for all of them."""
 COLUMNS = 4_096
 """Most items multiplied at once; with ROWS people their scores stay in the cache."""
-ROWS = 512
-"""Most people scored at once in bfloat16; half as many in float32."""
-CHUNK = 1 << 17
-"""Most items whose coarse scores are kept at once."""
+ROWS = 256
+"""Most people that one thread scores at once."""
+FEWEST = 32
+"""Fewest people worth a thread of their own."""
+CHUNK = 1 << 15
+"""Most items whose coarse scores a thread keeps at once: 16 MB in bfloat16."""
 CROWD = 4
 """A person with more than this many times k + 128 possible items is scored in float32 from the start."""
 _TINY = 2.0**-126  # smaller numbers may be flushed to zero
@@ -76,8 +83,8 @@ def top_k(
     number. Where fewer than k items are left the row is filled with -1 and -inf. The result is that of plain float32
     arithmetic; sums are rounded in another order, so neighbours closer than this rounding may change places.
     `precision` is that of the first pass and changes only the time; `auto` measures once which is faster here.
-    Memory: about 0.3 GB, and the items in the precision of the first pass. Raises DataError for shapes that do not fit and
-    values that are not finite.
+    Memory: about 50 MB a thread, and the items in the precision of the first pass; as many threads as torch may use.
+    Raises DataError for shapes that do not fit and values that are not finite.
     """
     _check(users, items, k, exclude)
     shown = (np.full((len(users), k), -1, np.int64), np.full((len(users), k), -np.inf, np.float32))
@@ -87,19 +94,39 @@ def top_k(
     if len(items) < 4 * GROUP * k:  # nearly every group would be opened
         _plain(users, items, k, exclude, np.arange(len(users)), shown)
         return shown
-    if precision == "auto":
-        precision = "bfloat16" if len(users) >= GROUP and _bfloat16_pays(users.shape[1]) else "float32"
-    prepared = _prepare(items, torch.bfloat16 if precision == "bfloat16" else torch.float32)
-    size = ROWS * 2 // prepared.coarse.itemsize
-    search = _Search(prepared, k, min(size, len(users)))
-    crowded: list[NDArray[np.int64]] = []
-    for start in range(0, len(users), size):
-        rows = np.arange(start, min(start + size, len(users)))
-        ids, scores, left = search.block(torch.from_numpy(users[rows]), *_pairs(exclude, rows))
-        shown[0][rows, : ids.shape[1]], shown[1][rows, : ids.shape[1]] = ids, scores
-        crowded.append(rows[left])
-    _plain(users, items, k, exclude, np.concatenate(crowded), shown)
+    crowded = _in_blocks(users, items, k, exclude, precision, shown)
+    _plain(users, items, k, exclude, crowded, shown)
     return shown
+
+
+def _in_blocks(
+    users: NDArray[np.float32], items: NDArray[np.float32], k: int, exclude: Exclude | None, precision: Precision, shown: Shown
+) -> NDArray[np.int64]:
+    """Fill in the answer; returns the people left to `_plain`."""
+    threads = torch.get_num_threads()
+    size = max(FEWEST, min(ROWS, -(-len(users) // threads)))
+    starts = range(0, len(users), size)
+    # a thread for each block of people, none inside of an operation: nobody waits for the slower half of every product
+    one_thread = ThreadPoolExecutor(min(threads, len(starts)), initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        with threadpool_limits(1, user_api="blas"), one_thread as pool:
+            if precision == "auto":
+                pays = len(users) >= FEWEST and pool.submit(_bfloat16_pays, users.shape[1]).result()
+                precision = "bfloat16" if pays else "float32"
+            prepared = _prepare(items, torch.bfloat16 if precision == "bfloat16" else torch.float32, pool)
+            idle = SimpleQueue[_Search]()
+
+            def work(start: int) -> NDArray[np.int64]:
+                rows = np.arange(start, min(start + size, len(users)))
+                search = _Search(prepared, k, size) if idle.empty() else idle.get()
+                ids, scores, left = search.block(torch.from_numpy(users[rows]), *_pairs(exclude, rows))
+                shown[0][rows, : ids.shape[1]], shown[1][rows, : ids.shape[1]] = ids, scores
+                idle.put(search)
+                return rows[left]
+
+            return np.concatenate(list(pool.map(work, starts)))
+    finally:
+        torch.set_num_threads(threads)  # what the threads set is what later threads start with
 
 
 def _check(users: NDArray[np.float32], items: NDArray[np.float32], k: int, exclude: Exclude | None) -> None:
@@ -160,7 +187,7 @@ def _lengths(rows: Tensor) -> NDArray[np.float64]:
     return torch.linalg.vector_norm(rows, dim=1).double().numpy() * (1 + _summing(rows.shape[1])) + _TINY
 
 
-def _prepare(items: NDArray[np.float32], dtype: torch.dtype) -> _Items:
+def _prepare(items: NDArray[np.float32], dtype: torch.dtype, pool: Executor) -> _Items:
     exact = torch.from_numpy(items)
     n, dim = items.shape
     lengths = _lengths(exact)
@@ -176,7 +203,8 @@ def _prepare(items: NDArray[np.float32], dtype: torch.dtype) -> _Items:
     item[place] = rank
     coarse = torch.zeros(blocks * columns, dim, dtype=dtype)
     norms, faults = np.zeros(blocks), np.zeros(blocks)
-    for block in range(blocks):
+
+    def fill(block: int) -> None:
         span = np.arange(block * columns, (block + 1) * columns)
         span = span[item[span] >= 0]
         rows = exact[torch.from_numpy(item[span])]
@@ -184,6 +212,8 @@ def _prepare(items: NDArray[np.float32], dtype: torch.dtype) -> _Items:
         coarse[torch.from_numpy(span)] = low
         norms[block] = lengths[item[span]].max()
         faults[block] = _lengths(rows - low.float()).max()
+
+    list(pool.map(fill, range(blocks)))
     return _Items(
         exact=exact, item=torch.from_numpy(item), place=place, coarse=coarse, norms=norms, faults=faults, columns=columns
     )
@@ -346,7 +376,7 @@ def _plain(
     k: int,
     exclude: Exclude | None,
     rows: NDArray[np.int64],
-    shown: tuple[NDArray[np.int64], NDArray[np.float32]],
+    shown: Shown,
 ) -> None:
     """Fill in `rows` from all scores in float32."""
     step = max(1, (1 << 24) // len(items))

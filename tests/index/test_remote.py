@@ -131,7 +131,7 @@ def test_the_walk_is_as_deep_as_what_is_asked_for(server: tuple[str, Backend], i
     index.search([Query(legs=[Dense("fused", AXES[0])], limit=limit) for limit in (10, 200)])
     index.search([Query(legs=[Dense("fused", AXES[0]), Lexical("thief")], limit=50)])
     bodies = [body["searches"] for method, path, body in server[1].requests if path == "/points/query/batch"]
-    assert [search["params"]["hnsw_ef"] for search in bodies[0]] == [256, 600]
+    assert [search["params"]["hnsw_ef"] for search in bodies[0]] == [400, 600]
     assert [leg["params"]["hnsw_ef"] for leg in bodies[1][0]["prefetch"]] == [600, 600]
 
 

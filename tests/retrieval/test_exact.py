@@ -1,5 +1,6 @@
 """Exact search against the naive computation: every path, every kind of tie, exclusion, and inputs made to defeat the bound."""
 
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
@@ -57,7 +58,7 @@ def cloud(seed: int, *shape: int) -> Floats:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks so small that every loop runs several times."""
-    for name, value in {"GROUP": 4, "COLUMNS": 64, "ROWS": 8, "CHUNK": 128, "_GATHERED": 64}.items():
+    for name, value in {"GROUP": 4, "COLUMNS": 64, "ROWS": 8, "FEWEST": 4, "CHUNK": 128, "_GATHERED": 64}.items():
         monkeypatch.setattr(exact, name, value)
 
 
@@ -97,7 +98,7 @@ def test_any_shape_with_exclusion(precision: exact.Precision, data: st.DataObjec
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     exclude = offsets, np.concatenate([np.zeros(0, np.int32), *excluded]).astype(np.int32)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"GROUP": 4, "COLUMNS": 64, "ROWS": 8, "CHUNK": 128, "_GATHERED": 64, "CROWD": 1}.items():
+        for name, value in {"GROUP": 4, "COLUMNS": 64, "ROWS": 8, "FEWEST": 4, "CHUNK": 128, "_GATHERED": 64, "CROWD": 1}.items():
             patch.setattr(exact, name, value)
         agree(users, items, k, exclude, precision)
         agree(users, items, k, None, precision)
@@ -193,9 +194,9 @@ def test_auto_measures_and_uses_bfloat16_only_where_it_pays(monkeypatch: pytest.
     used: list[torch.dtype] = []
     real = exact._prepare
 
-    def prepare(rows: Floats, dtype: torch.dtype) -> exact._Items:
+    def prepare(rows: Floats, dtype: torch.dtype, pool: Executor) -> exact._Items:
         used.append(dtype)
-        return real(rows, dtype)
+        return real(rows, dtype, pool)
 
     monkeypatch.setattr(exact, "_prepare", prepare)
     for pays in (True, False):
@@ -218,6 +219,22 @@ def test_torch_may_be_set_to_multiply_float32_less_exactly() -> None:
             agree(cloud(1, 64, 256), cloud(2, 900, 256), 20, precision=precision)
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def test_threads_are_given_back_and_the_answer_does_not_depend_on_them() -> None:
+    users, items, before = cloud(1, 300, 16), cloud(2, 9_000, 16), torch.get_num_threads()
+    answers = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            answers.append(top_k(users, items, 5, precision="bfloat16"))
+            assert torch.get_num_threads() == threads
+            with ThreadPoolExecutor(1) as pool:
+                assert pool.submit(torch.get_num_threads).result() == threads
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(answers[0][0], answers[1][0])
+    np.testing.assert_array_equal(answers[0][1], answers[1][1])
 
 
 def test_inputs_are_left_as_they_were() -> None:
