@@ -56,10 +56,10 @@ class SasRec(Baseline[SasRecConfig]):
 
     def grid(self) -> Sequence[Mapping[str, Any]]:
         return [
-            {"width": 128, "dropout": 0.5, "layers": 2},
-            {"width": 64, "dropout": 0.3, "layers": 2},
-            {"width": 64, "dropout": 0.5, "layers": 1},
-            {"width": 128, "dropout": 0.7, "layers": 2},
+            {"width": 128, "layers": 2, "dropout": 0.5, "learning_rate": 0.001},
+            {"width": 64, "layers": 2, "dropout": 0.3, "learning_rate": 0.001},
+            {"width": 256, "layers": 1, "dropout": 0.5, "learning_rate": 0.001},
+            {"width": 128, "layers": 2, "dropout": 0.5, "learning_rate": 0.0005},
         ]
 
     def _fit(self, train: Sequences, content: Content, progress: Progress) -> None:
