@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from genrec.errors import IndexFault
 from genrec.filters import AttributeType, Filter
 from genrec.index import lexical
-from genrec.index.layout import ITEM_ID, REBUILD, Layout, check_spec, item_id_of, point_id
+from genrec.index.layout import GRAPH_LINKS, ITEM_ID, REBUILD, Layout, check_spec, item_id_of, point_id
 from genrec.index.protocol import BM25, RRF_K, Hit, IndexSpec, Point, Query
 from genrec.index.searching import Plan, Sparse, hits, plan, requests_of
 from genrec.index.translate import translate
@@ -121,7 +121,7 @@ class EdgeIndex:
             vectors={name: engine.EdgeVectorParams(size=dim, distance=cosine) for name, dim in spec.vectors.items()},
             sparse_vectors={BM25: engine.EdgeSparseVectorParams(modifier=engine.Modifier.Idf)},
             optimizers=engine.EdgeOptimizersConfig(indexing_threshold=0 if self._exact else GRAPH_KB),
-            hnsw_config=engine.HnswIndexConfig(m=16, ef_construct=100, full_scan_threshold=GRAPH_KB),
+            hnsw_config=engine.HnswIndexConfig(m=GRAPH_LINKS, ef_construct=100, full_scan_threshold=GRAPH_KB),
         )
 
     def _write_spec(self, layout: Layout) -> None:

@@ -18,7 +18,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 from genrec.errors import IndexFault
 from genrec.filters import AttributeType, Filter
 from genrec.index import lexical
-from genrec.index.layout import ITEM_ID, REBUILD, Layout, check_spec, item_id_of, point_id
+from genrec.index.layout import GRAPH_LINKS, ITEM_ID, REBUILD, Layout, check_spec, item_id_of, point_id
 from genrec.index.protocol import BM25, RRF_K, Hit, IndexSpec, Point, Query
 from genrec.index.searching import Plan, Sparse, hits, plan, requests_of
 from genrec.index.translate import translate
@@ -118,6 +118,7 @@ class ClusterIndex:
                     name: models.VectorParams(size=dim, distance=models.Distance.COSINE) for name, dim in spec.vectors.items()
                 },
                 sparse_vectors_config={BM25: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+                hnsw_config=models.HnswConfigDiff(m=GRAPH_LINKS),
                 metadata={METADATA: layout.dump()},
             )
             info = self._client.get_collection(self._collection)

@@ -205,6 +205,19 @@ def test_a_deeper_walk_misses_less(tmp_path: Path, cloud: np.ndarray, monkeypatc
     assert shipped <= 8  # of 800
 
 
+def test_the_graph_has_the_links_of_the_layout(tmp_path: Path, cloud: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genrec.index.edge.GRAPH_KB", 50)
+    monkeypatch.setattr("genrec.index.searching.EFFORT", 20)
+    monkeypatch.setattr("genrec.index.searching.PER_ITEM", 1)
+    found = []
+    for links in (24, 4):
+        monkeypatch.setattr("genrec.index.edge.GRAPH_LINKS", links)
+        with EdgeIndex(tmp_path / str(links)) as index:
+            load(index, cloud)
+            found.append(misses(index, cloud, exact=False))
+    assert found[0] < found[1]
+
+
 def test_settings_choose_the_engine(tmp_path: Path) -> None:
     with open_index(IndexSettings(), tmp_path / "index") as index:
         assert isinstance(index, EdgeIndex)

@@ -135,6 +135,12 @@ def test_the_walk_is_as_deep_as_what_is_asked_for(server: tuple[str, Backend], i
     assert [leg["params"]["hnsw_ef"] for leg in bodies[1][0]["prefetch"]] == [600, 600]
 
 
+def test_the_graph_is_as_dense_as_in_process(server: tuple[str, Backend], index: ClusterIndex) -> None:
+    index.recreate(SPEC)
+    [body] = [body for method, path, body in server[1].requests if method == "PUT" and body and "vectors" in body]
+    assert body["hnsw_config"]["m"] == 24
+
+
 def test_large_loads_go_in_several_requests(server: tuple[str, Backend], index: ClusterIndex) -> None:
     index.recreate(SPEC)
     index.upsert([Point(item_id=str(n), vectors={"fused": AXES[n % 4]}) for n in range(600)])
