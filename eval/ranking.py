@@ -17,8 +17,9 @@ import numpy as np
 import polars as pl
 from record import provenance
 
-from genrec.building import build, ingest, load_catalogue
+from genrec.building import build, ingest
 from genrec.data import load
+from genrec.loading import load_catalogue
 from genrec.models.llm import LLM
 from genrec.prompts import Prompts
 from genrec.ranking.fusion import fuse

@@ -11,15 +11,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genrec.building import REBUILD, same_weights, schema_of
+from genrec.building import same_weights
 from genrec.errors import ConfigError, ModelError, PromptError, WeightsError, WorkspaceError
 from genrec.filters import Field, Filter
+from genrec.loading import REBUILD, load_people, schema_of
 from genrec.models.llm import LLM
 from genrec.progress import Progress
 from genrec.ranking.prompting import Profile
 from genrec.ranking.ranker import Ranker, RankRequest
 from genrec.retrieval.catalogue import Catalogue
-from genrec.retrieval.profile import leave_one_out
 from genrec.retrieval.retriever import Ask, Retriever
 from genrec.types import Candidate, Event, Item, Reason, Recommendation, Stage, Trace, User
 from genrec.workspace import Workspace
@@ -136,7 +136,8 @@ class Answering:
     def catalogue_changed(self, catalogue: Catalogue) -> None:
         """Take the catalogue of a new build."""
         self._catalogue = catalogue
-        self._retriever = Retriever(self._workspace.index, catalogue, self._workspace.settings.retrieval)
+        people = load_people(self._workspace, catalogue)
+        self._retriever = Retriever(self._workspace.index, catalogue, self._workspace.settings.retrieval, people)
         self._facts: CatalogueFacts | None = None
         self._schema: dict[str, Field] | None = None
 
@@ -208,7 +209,7 @@ class Answering:
         legs: dict[str, np.ndarray] = {}
         interests: dict[str, dict[str, np.ndarray]] = {}
         for person in people:  # stated interests count until the history says something
-            if person.user.interests and self._retriever.user(person.events) is None:
+            if person.user.interests and not self._retriever.people.known(person.events):
                 person.stated = ", ".join(person.user.interests)
         stated = sorted({person.stated for person in people if person.stated})
         if request.query or stated:
@@ -312,14 +313,12 @@ class Answering:
 
     def _shares(self, person: Person, shown: Sequence[Candidate]) -> np.ndarray:
         """How much of each shown item's retrieval score each past item carries, (n_shown, n_past) float32."""
-        user = self._retriever.user(person.events)
         shares = np.zeros((len(shown), len(person.past)), dtype=np.float32)
-        if user is not None and shown:
-            column = {item_id: n for n, item_id in enumerate(user.item_ids)}
-            falls = leave_one_out(user, self._retriever.shown([c.item_id for c in shown]))
-            for n, one in enumerate(person.past):
-                if one.item.item_id in column:
-                    shares[:, n] = falls[:, column[one.item.item_id]]
+        ids, falls = self._retriever.people.shares(person.events, [c.item_id for c in shown])
+        column = {item_id: n for n, item_id in enumerate(ids)}
+        for n, one in enumerate(person.past):
+            if one.item.item_id in column:
+                shares[:, n] = falls[:, column[one.item.item_id]]
         return shares
 
     def _catalogue_facts(self) -> CatalogueFacts:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -15,10 +15,11 @@ from genrec.data.report import Report, TableKind
 from genrec.errors import DataError, ModelError, WorkspaceError
 from genrec.filters import Field, fields_of
 from genrec.index.protocol import IndexSpec, Point, VectorIndex
+from genrec.loading import POPULARITY, encode_learned, fusion, manifest, retriever_name, schema_of, served_retriever
 from genrec.progress import SILENT, Progress, track
 from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.catalogue import Catalogue
-from genrec.retrieval.vectors import MANIFEST, ModalityVectors
+from genrec.retrieval.vectors import ModalityVectors
 from genrec.types import AttributeValue, Item
 from genrec.workspace import Workspace, read_json, write_json
 
@@ -26,18 +27,19 @@ R = TypeVar("R")
 TEXT_CHARS = 2_000
 POINTS = 512
 DIGESTS = "digests.json"
-POPULARITY = "popularity.json"
-REBUILD = "Run `genrec build`."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """What a build made. `encoded`: items encoded anew by modality; `missing`: modalities left out, and why."""
+    """What a build made. `encoded`: items encoded anew by modality; `missing`: modalities left out, and why;
+    `retriever`: whose vectors find candidates.
+    """
 
     items: int
     vectors: Mapping[str, int]
     encoded: Mapping[str, int]
     missing: Mapping[str, str]
+    retriever: str
     seconds: float
 
 
@@ -120,16 +122,20 @@ def build(workspace: Workspace, progress: Progress = SILENT) -> Built:
     vectors.save(workspace.vectors)
     write_json(workspace.vectors / DIGESTS, work.digests)
     write_json(workspace.vectors / POPULARITY, popularity.tolist())
-    catalogue = Catalogue(vectors, popularity, workspace.settings.retrieval)
+    learned = served_retriever(workspace)
+    rows = encode_learned(workspace, learned, items, vectors) if learned else None
+    catalogue = Catalogue(vectors, popularity, workspace.settings.retrieval, rows)
     workspace.build_file.unlink(missing_ok=True)  # until the end the index is neither the old one nor the new
     fill(workspace.index, items, catalogue, schema_of(workspace), progress)
-    made = {"items": len(items), "vectors": _manifest(workspace), "fusion": _fusion(workspace)}
+    made = {"items": len(items), "vectors": manifest(workspace), "fusion": fusion(workspace)}
+    made |= {"retriever": learned.digest if learned else ""}
     write_json(workspace.build_file, made | {"models": work.models, "missing": work.missing})
     return Built(
         items=len(items),
         vectors=catalogue.dims(),
         encoded=work.encoded,
         missing=work.missing,
+        retriever=retriever_name(learned),
         seconds=time.perf_counter() - start,
     )
 
@@ -150,47 +156,6 @@ def fill(
             ]
         )
     index.finish()
-
-
-def load_catalogue(workspace: Workspace) -> Catalogue:
-    """The catalogue of the last build. Raises WorkspaceError when there is none or the index does not hold it."""
-    made = read_json(workspace.build_file, hint=REBUILD)
-    if not isinstance(made, dict) or not isinstance(made.get("items"), int):
-        raise WorkspaceError(f"{workspace.build_file}: the file is damaged", hint=REBUILD)
-    vectors = ModalityVectors.load(workspace.vectors)
-    try:
-        popularity = np.asarray(read_json(workspace.vectors / POPULARITY, hint=REBUILD), dtype=np.int64)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise WorkspaceError(f"{workspace.vectors / POPULARITY}: the file is damaged: {error}", hint=REBUILD) from error
-    count = workspace.index.count() if workspace.index.spec() is not None else 0
-    if not (len(vectors.item_ids),) == popularity.shape == (made["items"],) == (count,):
-        raise WorkspaceError(
-            f"the build is not whole: {made['items']} items, {len(vectors.item_ids)} vectors, {count} indexed",
-            hint=REBUILD,
-        )
-    if made.get("vectors") != _manifest(workspace):
-        raise WorkspaceError("the build is not whole: the index was made from other vectors", hint=REBUILD)
-    if made.get("fusion") != _fusion(workspace):
-        raise WorkspaceError(
-            f"the index was built with retrieval.weights and trust {made.get('fusion')}, the settings say {_fusion(workspace)}",
-            hint=f"{REBUILD} Nothing is encoded anew.",
-        )
-    return Catalogue(vectors, popularity, workspace.settings.retrieval)
-
-
-def _manifest(workspace: Workspace) -> str:
-    """Stands for the exact vectors that are saved."""
-    return hashlib.sha256((workspace.vectors / MANIFEST).read_bytes()).hexdigest()[:16]
-
-
-def _fusion(workspace: Workspace) -> dict[str, Any]:
-    """The settings that the fused vectors in the index depend on."""
-    return {"weights": dict(workspace.settings.retrieval.weights), "trust": workspace.settings.retrieval.trust}
-
-
-def schema_of(workspace: Workspace) -> dict[str, Field]:
-    """The attributes that filters may name, with their types."""
-    return {name: Field(kind, is_list) for name, (kind, is_list) in workspace.store.schema().items()}
 
 
 def item_text(item: Item) -> str:

@@ -20,7 +20,8 @@ Each carries a `hint`: what the caller can do about it. `retryable` says whether
     │   ├── LabelError         a label is not a single token, or a label's score is missing
     │   └── EngineError        the LLM engine cannot do what was asked
     ├── PromptError            a template is missing or refers to a missing variable
-    └── EvaluationError        a split leaks or has no cases, or a system under comparison cannot be compared
+    ├── EvaluationError        a split leaks or has no cases, or a system under comparison cannot be compared
+    └── TrainingError          the events do not suffice, or the loss stopped being a number
 """
 
 
@@ -111,3 +112,7 @@ class PromptError(GenrecError):
 
 class EvaluationError(GenrecError):
     exit_code = 10
+
+
+class TrainingError(GenrecError):
+    exit_code = 11

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 from genrec.answering import Answer, Answering, Request
-from genrec.building import Built, build, load_catalogue
+from genrec.building import Built, build
 from genrec.data.cleaning import clean_text
 from genrec.errors import ConfigError, WorkspaceError
 from genrec.filters import Filter, parse
+from genrec.loading import load_catalogue
 from genrec.progress import SILENT, Progress
 from genrec.store.results import Forgotten
 from genrec.types import Event, Recommendation

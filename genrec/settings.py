@@ -86,8 +86,62 @@ class RetrievalSettings(_Section):
     """With this many people behind an item its behaviour vector counts as much as what its content lets expect."""
     popular_share: float = Field(default=0.0, ge=0.0, le=1.0)
     """Share of the candidate list kept for popular items when the user has a history."""
+    retriever: Literal["auto", "fused", "learned"] = "auto"
+    """Whose vectors find candidates: the untrained fusion's or the trained retriever's; auto: the trained one's, if it won in
+    training."""
     diversity: float = Field(default=0.3, ge=0.0, le=1.0)
     """MMR weight of diversity in the list for a user without history: 0 none, 1 only diversity."""
+
+
+class RetrieverSettings(_Section):
+    """How `genrec train retriever` learns."""
+
+    modalities: list[str] = Field(default=[])
+    """Vectors the item encoder reads, say `["text"]`; empty: all that the build made."""
+    fusion: Literal["attention", "concat", "graph"] = "attention"
+    """How modalities become one vector: a gate, one hidden layer, or a gate with the graph of attributes and triples."""
+    ids: bool = True
+    """Whether every item has a learned vector of its own besides its content."""
+    width: PositiveInt = 128
+    """Width of item and user vectors; a multiple of `heads`."""
+    layers: int = Field(default=2, ge=0)
+    """Layers of the sequence encoder; 0: the recency-weighted mean alone, with a learned half-life."""
+    heads: PositiveInt = 2
+    """Attention heads a layer."""
+    length: int = Field(default=100, ge=2)
+    """How many of the latest events the sequence encoder reads."""
+    dropout: float = Field(default=0.3, ge=0.0, lt=1.0)
+    """Dropout of the sequence encoder."""
+    modality_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    """Share of the modalities hidden in training."""
+    id_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    """Share of the items that look new in training, so that really new ones find their place."""
+    teacher: float = Field(default=0.7, ge=0.0, le=1.0)
+    """Weight of the closed-form teacher's distribution in the loss; 0: the next event alone, 1: the teacher alone."""
+    folds: int = Field(default=5, ge=2)
+    """The teacher that people learn from was fitted without their own fold of all people."""
+    full_softmax: PositiveInt = 20_000
+    """Up to this many items the softmax goes over all of them; over a sample above."""
+    negatives: PositiveInt = 4096
+    """Items in that sample."""
+    epochs: PositiveInt = 12
+    """Most passes over the events."""
+    patience: PositiveInt = 5
+    """Passes without a better validation figure before training stops."""
+    batch: PositiveInt = 32
+    """Stretches of history in a step."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Highest learning rate of the one-cycle schedule."""
+    weight_decay: float = Field(default=0.01, ge=0.0)
+    """AdamW's."""
+    precision: Literal["auto", "no", "bf16"] = "auto"
+    """Mixed precision; auto: bf16 on a GPU, none on a CPU."""
+    refit: bool = True
+    """Learn again from all events, validation's included, for as many passes as validation chose."""
+    new_item_bonus: float = Field(default=0.0, ge=0.0)
+    """Nats added to the score of items that no event of the training named, so that they are shown sooner."""
+    seed: int = Field(default=0, ge=0)
+    """Of all random numbers in training."""
 
 
 class RankingSettings(_Section):
@@ -130,6 +184,7 @@ class Settings(BaseSettings):
     models: ModelSettings = ModelSettings()
     ingest: IngestSettings = IngestSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
+    retriever: RetrieverSettings = RetrieverSettings()
     ranking: RankingSettings = RankingSettings()
     reasons: ReasonSettings = ReasonSettings()
 

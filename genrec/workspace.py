@@ -5,6 +5,8 @@ workspace.json       schema version of the folder
 store.sqlite         items, users, events (unless store.url names a database)
 media/               pictures, by content
 vectors/             vectors per modality, popularity, digests of what was encoded
+retriever/           the trained retriever, the plot of its training, checkpoints while it trains
+reports/             pages and figures of `genrec eval`
 index/               the vector engine (unless index.url names a cluster)
 build.json           what the last build made; written last
 prompts/             templates that override the shipped ones (optional)
@@ -79,6 +81,10 @@ class Workspace:
     @property
     def vectors(self) -> Path:
         return self.folder / "vectors"
+
+    @property
+    def retriever(self) -> Path:
+        return self.folder / "retriever"
 
     @property
     def build_file(self) -> Path:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genrec.errors import ConfigError
+
 if TYPE_CHECKING:
     from genrec.evaluation.results import Results, SystemResult
     from genrec.evaluation.splits import Split
     from genrec.evaluation.wording import Verdict
     from genrec.retrieval.sequences import Sequences
     from genrec.retrieval.systems import System
+    from genrec.settings import Settings
 
 REPORTS = "reports"
 
@@ -39,14 +42,14 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="The results as JSON, one line a split, instead of tables.")] = False,
 ) -> None:
     """Compare recommenders on this workspace's events: a table, and a page and JSON in the reports folder."""
-    from genrec.building import load_content
     from genrec.cli.printing import Bars, say
     from genrec.evaluation import harness, report
+    from genrec.loading import load_content
     from genrec.workspace import Workspace
 
-    report.check_installed()
-    ks, chosen, names = lengths(k), _systems(names_of(systems)), split or [SplitName.LEAVE_ONE_OUT]
+    ks, names = lengths(k), split or [SplitName.LEAVE_ONE_OUT]
     with Workspace.open(workspace) as opened:
+        chosen = _systems(names_of(systems), opened.settings)
         folder = out or opened.folder / REPORTS
         sequences, content = load_content(opened)
         splits = [_split(name, sequences) for name in dict.fromkeys(names)]
@@ -80,8 +83,6 @@ def names_of(text: str) -> list[str]:
 
 def lengths(text: str) -> tuple[int, ...]:
     """`1,5,10` as numbers. Raises ConfigError."""
-    from genrec.errors import ConfigError
-
     try:
         ks = tuple(int(part) for part in names_of(text))
     except ValueError as error:
@@ -91,11 +92,20 @@ def lengths(text: str) -> tuple[int, ...]:
     return ks
 
 
-def _systems(names: Sequence[str]) -> "list[System]":
+def _systems(names: Sequence[str], settings: "Settings") -> "list[System]":
     """The systems of these names in this order, all of them for no names. Raises ConfigError for one that is not there."""
     from genrec.evaluation.baselines import NAMES, baselines
+    from genrec.retrieval.zero_shot import ZeroShot
+    from genrec.training.retriever import Trainer
+    from genrec.training.system import Learned
+    from genrec.training.workspace import device_of
 
-    return baselines(names or NAMES)
+    trainer = Trainer(retrieval=settings.retrieval, settings=settings.retriever, device=device_of(settings.models.device))
+    own: dict[str, System] = {"zero-shot": ZeroShot(settings.retrieval), "learned": Learned(trainer)}
+    wanted = names or [*NAMES, *own]
+    if unknown := [name for name in wanted if name not in own and name not in NAMES]:
+        raise ConfigError(f"--systems: there is no {unknown[0]!r}", hint=f"There are {', '.join([*NAMES, *own])}.")
+    return [own[name] if name in own else baselines([name])[0] for name in wanted]
 
 
 def _split(name: SplitName, sequences: "Sequences") -> "Split":

@@ -136,6 +136,15 @@ def _in_words(evidence: Evidence, titles: Mapping[str, str], nats: bool) -> str:
     return f"{evidence.kind}: {evidence.value}"
 
 
+def say_trained(what: str, card: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """How good what was learned is, and whether it serves."""
+    figures = card["validation"]
+    learned, untrained = figures["learned"], figures["untrained"]
+    say(f"{what}: validation NDCG@10 {learned:.4f}, untrained {untrained:.4f}")
+    if not card["serves"]:
+        say('the untrained one stays in service; retrieval.retriever = "learned" in genrec.toml serves the trained one')
+
+
 def say_built(built: Built, say: Callable[[str], None]) -> None:
     """What a build made."""
     vectors = ", ".join(f"{name} {dim}" for name, dim in built.vectors.items())

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import genrec
 from genrec.evaluation.results import Environment
 
 PACKAGES = {  # module: distribution
@@ -29,7 +28,7 @@ def environment(seeds: Sequence[int]) -> Environment:
     """Versions are of the packages that were loaded."""
     return Environment(
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        genrec=genrec.__version__,
+        genrec=version("genrec"),
         machine=_processor(),
         cores=os.cpu_count() or 1,
         python=platform.python_version(),

@@ -8,11 +8,10 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from genrec.errors import EvaluationError, WorkspaceError
+from genrec.errors import WorkspaceError
 from genrec.evaluation import plots, wording
 from genrec.evaluation.results import Estimate, Results, SystemResult
 
@@ -39,12 +38,6 @@ class Grid:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
-
-
-def check_installed() -> None:
-    """Raises EvaluationError when the package that draws is not there: better said before an evaluation than after."""
-    if find_spec("matplotlib") is None:
-        raise EvaluationError("the report needs the package matplotlib", hint="pip install 'genrec[eval]'")
 
 
 def write_html(results: Results, path: Path) -> None:

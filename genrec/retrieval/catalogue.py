@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from genrec.errors import DataError
 from genrec.retrieval.fusion import as_history, fuse
+from genrec.retrieval.learned import LearnedItems
 from genrec.retrieval.vectors import ModalityVectors
 from genrec.settings import RetrievalSettings
 
@@ -22,16 +23,26 @@ MOST_POPULAR = np.array([1.0, 0.0], np.float32)
 class Catalogue:
     """Vectors per modality, the fused vector, and popularity of N items.
 
-    `popularity` (N,) int: distinct people with an event on each item, in the order of `vectors.item_ids`.
+    With `learned` the fused vectors are the trained retriever's rows. `popularity` (N,) int: distinct people with an event on
+    each item, in the order of `vectors.item_ids`.
     Raises ConfigError for weights that leave nothing, DataError when the lengths differ.
     """
 
-    def __init__(self, vectors: ModalityVectors, popularity: NDArray[np.integer], settings: RetrievalSettings) -> None:
+    def __init__(
+        self,
+        vectors: ModalityVectors,
+        popularity: NDArray[np.integer],
+        settings: RetrievalSettings,
+        learned: LearnedItems | None = None,
+    ) -> None:
         if popularity.shape != (len(vectors.item_ids),):
             raise DataError(f"catalogue: popularity has shape {popularity.shape} for {len(vectors.item_ids)} items")
         self.vectors = vectors
         self.popularity = popularity
-        self.fused = fuse(vectors, settings.weights, popularity, trust=settings.trust)  # (N, D) float32
+        self.learned = learned
+        self.fused = learned.rows if learned else fuse(vectors, settings.weights, popularity, trust=settings.trust)  # (N, D)
+        if len(self.fused) != len(vectors.item_ids):
+            raise DataError(f"catalogue: {len(self.fused)} learned rows for {len(vectors.item_ids)} items")
         top = math.log1p(int(popularity.max())) if len(popularity) else 0.0
         self._share = np.log1p(popularity) / top if top > 0 else np.zeros(len(popularity))  # (N,) in [0, 1]
 
@@ -65,7 +76,9 @@ class Catalogue:
         return self.fused[[self.vectors.index_of(item_id) for item_id in item_ids]]
 
     def history_rows(self, item_ids: Sequence[str]) -> NDArray[np.float32]:
-        """(n, D) fused rows as parts of a user vector. Raises UnknownItemError."""
+        """(n, D) rows as parts of a user vector. Raises UnknownItemError."""
+        if self.learned is not None:
+            return self.learned.vectors[[self.vectors.index_of(item_id) for item_id in item_ids]]
         return as_history(self.rows(item_ids))
 
     def popular_share(self, item_ids: Sequence[str]) -> Mapping[str, float]:

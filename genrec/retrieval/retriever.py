@@ -11,7 +11,7 @@ from genrec.filters import Filter
 from genrec.index.protocol import Dense, Hit, Leg, Lexical, Query, VectorIndex
 from genrec.retrieval.catalogue import FUSED, MOST_POPULAR, POPULAR, Catalogue
 from genrec.retrieval.diversity import mmr
-from genrec.retrieval.profile import UserVector, event_weights, user_vector
+from genrec.retrieval.people import MeanPeople, People
 from genrec.retrieval.vectors import unit_rows
 from genrec.settings import RetrievalSettings
 from genrec.types import Candidate, Event
@@ -45,31 +45,24 @@ class Ask:
 class _Plan:
     """The searches of one Ask: the main one, and the popular ones that fill the list up."""
 
-    user: UserVector | None
+    user: NDArray[np.float32] | None
     main: Query | None
     popular: Query | None
     popular_places: int
 
 
 class Retriever:
-    """Finds candidates in `index`, which holds the vectors of `catalogue`."""
+    """Finds candidates in `index`, which holds the vectors of `catalogue`, by the vectors that `people` makes of histories; those
+    of the untrained retriever by default.
+    """
 
-    def __init__(self, index: VectorIndex, catalogue: Catalogue, settings: RetrievalSettings) -> None:
+    def __init__(
+        self, index: VectorIndex, catalogue: Catalogue, settings: RetrievalSettings, people: People | None = None
+    ) -> None:
         self._index = index
         self._catalogue = catalogue
         self._settings = settings
-
-    def user(self, history: Sequence[Event]) -> UserVector | None:
-        """The user vector of events that are ordered oldest first; None when none of the latest has a vector and counts."""
-        known = self._catalogue.known([event.item_id for event in history])
-        latest = [event for event, there in zip(history, known, strict=True) if there][-self._settings.history :]
-        ids = [event.item_id for event in latest]
-        weights = event_weights(latest, half_life=self._settings.half_life, negative_value=self._settings.negative_value)
-        return user_vector(ids, self._catalogue.history_rows(ids), weights) if ids else None
-
-    def shown(self, item_ids: Sequence[str]) -> NDArray[np.float32]:
-        """(n, D) vectors of shown items, for `leave_one_out`. Raises UnknownItemError."""
-        return self._catalogue.rows(item_ids)
+        self.people = people or MeanPeople(catalogue, settings)
 
     def candidates(self, asks: Sequence[Ask], k: int) -> list[list[Candidate]]:
         """At most k candidates each, best first, ties by item id; fewer when filters and exclusions leave fewer.
@@ -80,7 +73,8 @@ class Retriever:
         """
         if k < 1:
             raise ConfigError(f"{k} candidates were asked for", hint="Ask for at least 1.")
-        plans = [self._plan(ask, k) for ask in asks]
+        users = self.people.vectors([ask.history for ask in asks])
+        plans = [self._plan(ask, user, k) for ask, user in zip(asks, users, strict=True)]
         queries = [query for plan in plans for query in (plan.main, plan.popular) if query is not None]
         found = iter(self._index.search(queries) if queries else [])
         answers = []
@@ -90,10 +84,9 @@ class Retriever:
             answers.append(self._merge(ask, plan, main, popular, k))
         return answers
 
-    def _plan(self, ask: Ask, k: int) -> _Plan:
-        user = self.user(ask.history)
+    def _plan(self, ask: Ask, user: NDArray[np.float32] | None, k: int) -> _Plan:
         exclude = ask.exclude if ask.repeats else ask.exclude | {event.item_id for event in ask.history}
-        legs: list[Leg] = [] if user is None else [Dense(FUSED, user.vector)]
+        legs: list[Leg] = [] if user is None else [Dense(FUSED, user)]
         legs += [Dense(name, vector) for name, vector in ask.legs.items()]
         legs += [Lexical(ask.query)] if ask.query.strip() else []
         if not legs:
@@ -134,11 +127,11 @@ class Retriever:
             for place, score in zip(order, scores, strict=True)
         ]
 
-    def _scored(self, user: UserVector | None, hits: Sequence[Hit]) -> list[Candidate]:
+    def _scored(self, user: NDArray[np.float32] | None, hits: Sequence[Hit]) -> list[Candidate]:
         """Popular items beside a history: scored like the others, listed after them."""
         if user is None or not hits:
             return []
-        scores = self._catalogue.rows([hit.item_id for hit in hits]) @ user.vector
+        scores = self._catalogue.rows([hit.item_id for hit in hits]) @ user
         order = np.argsort(-scores, kind="stable")
         return [
             Candidate(item_id=hits[place].item_id, score=float(scores[place]), sources={POPULAR: hits[place].score})

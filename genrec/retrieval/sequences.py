@@ -13,16 +13,35 @@ from genrec.errors import DataError
 class EventTable(Protocol):
     """What `Sequences.of` reads: the store's `Interactions`. n events ordered by user, then time, then insertion."""
 
-    user_ids: list[str]
-    item_ids: list[str]
-    users: NDArray[np.int32]
-    items: NDArray[np.int32]
-    values: NDArray[np.float32]
-    timestamps: NDArray[np.float64]
-    kinds: NDArray[np.int16]
-    kind_names: list[str]
-    platforms: NDArray[np.int16]
-    platform_names: list[str]
+    @property
+    def user_ids(self) -> Sequence[str]: ...
+
+    @property
+    def item_ids(self) -> Sequence[str]: ...
+
+    @property
+    def users(self) -> NDArray[np.int32]: ...
+
+    @property
+    def items(self) -> NDArray[np.int32]: ...
+
+    @property
+    def values(self) -> NDArray[np.float32]: ...
+
+    @property
+    def timestamps(self) -> NDArray[np.float64]: ...
+
+    @property
+    def kinds(self) -> NDArray[np.int16]: ...
+
+    @property
+    def kind_names(self) -> Sequence[str]: ...
+
+    @property
+    def platforms(self) -> NDArray[np.int16]: ...
+
+    @property
+    def platform_names(self) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,7 +68,11 @@ class Sequences:
     def __post_init__(self) -> None:
         n = len(self.items)
         columns = (self.timestamps, self.values, self.kinds, self.platforms)
-        if any(len(column) != n for column in columns) or self.offsets.shape != (len(self.user_ids) + 1,) or self.offsets[-1] != n:
+        if (
+            any(len(column) != n for column in columns)
+            or self.offsets.shape != (len(self.user_ids) + 1,)
+            or self.offsets[-1] != n
+        ):
             raise DataError(f"sequences: columns or offsets do not fit {n} events of {len(self.user_ids)} people")
         if n and not 0 <= self.items.min() <= self.items.max() < len(self.item_ids):
             raise DataError(f"sequences: item numbers run to {self.items.max()}, the catalogue has {len(self.item_ids)} items")

@@ -65,8 +65,8 @@ class ModalityVectors:
         manifest |= {"models": dict(self.models), "item_ids": self.item_ids}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write(folder / manifest["tensors"], data)
-            _write(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False).encode())
+            write_whole(folder / manifest["tensors"], data)
+            write_whole(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False).encode())
             for stale in folder.glob("vectors-*.safetensors"):
                 if stale.name != manifest["tensors"]:
                     stale.unlink(missing_ok=True)
@@ -121,7 +121,7 @@ def _check_matrix(name: str, matrix: NDArray, mask: NDArray, n: int) -> None:
         raise DataError(f"vectors: {name!r} row {row} has length {norms[row]:.4g}, not {int(mask[row])}")
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """To a temporary name, on the disk, then renamed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 
 from genrec.building import ingest
-from genrec.cli import app as application
 from genrec.cli import evaluating
+from genrec.errors import ConfigError
 from genrec.evaluation.results import Results
+from genrec.settings import Settings
 from genrec.workspace import Workspace
 from tests import shop
 from tests.cli.command import Done, refused
@@ -17,15 +17,6 @@ from tests.cli.command import genrec as run
 from tests.evaluation import sample
 
 QUICK = ("--systems", "popularity,ease", "--no-tune", "--seeds", "1")
-
-
-@pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command alone, whatever else is registered."""
-    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    alone.command("eval")(evaluating.evaluate)
-    alone.callback()(lambda: None)
-    monkeypatch.setattr(application, "app", alone)
 
 
 def evaluated(folder: Path, *options: str | Path) -> Results:
@@ -131,12 +122,13 @@ def test_without_a_build_it_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_all_systems_are_the_default_and_names_keep_their_order() -> None:
-    everything = [system.name for system in evaluating._systems([])]
+    everything = [system.name for system in evaluating._systems([], Settings())]
     assert {"popularity", "item-knn", "ease", "als", "bpr", "sasrec", "boosted"} <= set(everything)
-    assert [system.name for system in evaluating._systems(evaluating.names_of(" ease, popularity,ease"))] == [
-        "ease",
-        "popularity",
-    ]
+    assert {"zero-shot", "learned"} <= set(everything)
+    named = evaluating._systems(evaluating.names_of(" ease, learned,popularity,ease"), Settings())
+    assert [system.name for system in named] == ["ease", "learned", "popularity"]
+    with pytest.raises(ConfigError, match="nosuch"):
+        evaluating._systems(["nosuch"], Settings())
 
 
 def test_what_could_not_run_is_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,9 +101,9 @@ def test_disliked_films_are_not_cited_while_another_carries(genrec: Recommender)
         liked += any(evidence.value == "liked" for evidence in cited)
         if any(evidence.value == "chosen" for evidence in cited):
             assert len(cited) == 1  # each person dislikes one film
-            user = retriever.user(genrec.workspace.store.history(row.user_id))
+            user = retriever.people.user(genrec.workspace.store.history(row.user_id))
             assert user is not None
-            falls = leave_one_out(user, retriever.shown([row.item.item_id]))[0]
+            falls = leave_one_out(user, retriever._catalogue.rows([row.item.item_id]))[0]
             assert (falls > 1e-6).sum() == 1
     assert liked > 100
 
@@ -125,9 +125,9 @@ def test_without_the_most_cited_film_the_score_falls(genrec: Recommender) -> Non
         row = genrec.recommend(user, 1, rank="off", explain="template")[0]
         first = next(evidence for evidence in row.reason.evidence if evidence.kind == "history")
         events = genrec.workspace.store.history(user)
-        whole = retriever.user(events)
+        whole = retriever.people.user(events)
         assert whole is not None
-        shown = retriever.shown([row.item.item_id])
+        shown = retriever._catalogue.rows([row.item.item_id])
         falls = dict(zip(whole.item_ids, leave_one_out(whole, shown)[0].tolist(), strict=True))
         assert first.weight == pytest.approx(falls[first.item_ids[0]], abs=1e-6)
         kept = [n for n, item_id in enumerate(whole.item_ids) if item_id != first.item_ids[0]]

@@ -1,0 +1,132 @@
+"""What the last build and training made, back into memory."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genrec.errors import WorkspaceError
+from genrec.filters import Field
+from genrec.retrieval.catalogue import Catalogue
+from genrec.retrieval.learned import MANIFEST as RETRIEVER
+from genrec.retrieval.learned import LearnedItems, LearnedRetriever
+from genrec.retrieval.people import LearnedPeople, MeanPeople, People
+from genrec.retrieval.sequences import Sequences
+from genrec.retrieval.systems import Content
+from genrec.retrieval.vectors import MANIFEST, ModalityVectors
+from genrec.types import Item
+from genrec.workspace import Workspace, read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+POPULARITY = "popularity.json"
+REBUILD = "Run `genrec build`."
+BEHAVIOUR = "behaviour"
+
+
+def load_catalogue(workspace: Workspace) -> Catalogue:
+    """The catalogue of the last build. Raises WorkspaceError when there is none or the index does not hold it."""
+    made = read_json(workspace.build_file, hint=REBUILD)
+    if not isinstance(made, dict) or not isinstance(made.get("items"), int):
+        raise WorkspaceError(f"{workspace.build_file}: the file is damaged", hint=REBUILD)
+    vectors = ModalityVectors.load(workspace.vectors)
+    try:
+        popularity = np.asarray(read_json(workspace.vectors / POPULARITY, hint=REBUILD), dtype=np.int64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise WorkspaceError(f"{workspace.vectors / POPULARITY}: the file is damaged: {error}", hint=REBUILD) from error
+    count = workspace.index.count() if workspace.index.spec() is not None else 0
+    if not (len(vectors.item_ids),) == popularity.shape == (made["items"],) == (count,):
+        raise WorkspaceError(
+            f"the build is not whole: {made['items']} items, {len(vectors.item_ids)} vectors, {count} indexed",
+            hint=REBUILD,
+        )
+    if made.get("vectors") != manifest(workspace):
+        raise WorkspaceError("the build is not whole: the index was made from other vectors", hint=REBUILD)
+    if made.get("fusion") != fusion(workspace):
+        raise WorkspaceError(
+            f"the index was built with retrieval settings {made.get('fusion')}, the settings say {fusion(workspace)}",
+            hint=f"{REBUILD} Nothing is encoded anew.",
+        )
+    digest = made.get("retriever", "")
+    if digest != _served_digest(workspace):
+        raise WorkspaceError("the index was built with another retriever than the one that is trained now", hint=REBUILD)
+    return Catalogue(vectors, popularity, workspace.settings.retrieval, LearnedItems.load(workspace.vectors) if digest else None)
+
+
+def load_people(workspace: Workspace, catalogue: Catalogue) -> People:
+    """What turns histories into vectors of this catalogue. Raises WorkspaceError when the trained retriever cannot be read."""
+    if catalogue.learned is None:
+        return MeanPeople(catalogue, workspace.settings.retrieval)
+    return LearnedPeople(catalogue, LearnedRetriever.load(workspace.retriever), catalogue.learned)
+
+
+def load_content(workspace: Workspace) -> tuple[Sequences, Content]:
+    """All events and what is known of the items, with the vectors of the last build: what systems learn from.
+
+    Raises WorkspaceError when there is no build, or items came in since.
+    """
+    read_json(workspace.build_file, hint=REBUILD)
+    items = [item for batch in workspace.store.all_items() for item in batch]
+    vectors = ModalityVectors.load(workspace.vectors)
+    ids = tuple(item.item_id for item in items)
+    if ids != vectors.item_ids:
+        raise WorkspaceError("items came in or went since the last build", hint=REBUILD)
+    return Sequences.of(workspace.store.interactions(), ids), content_of(workspace, items, vectors)
+
+
+def content_of(workspace: Workspace, items: Sequence[Item], vectors: ModalityVectors) -> Content:
+    """Items with their content vectors: behaviour is not content."""
+    matrices = {name: matrix for name, matrix in vectors.matrices.items() if name != BEHAVIOUR}
+    present = {name: mask for name, mask in vectors.present.items() if name != BEHAVIOUR}
+    own = ModalityVectors(vectors.item_ids, matrices, present, vectors.models)
+    return Content(items=items, vectors=own, triples=workspace.store.triples())
+
+
+def served_retriever(workspace: Workspace) -> LearnedRetriever | None:
+    """The trained retriever where it finds the candidates. Raises WorkspaceError when it is asked for and missing or damaged."""
+    return LearnedRetriever.load(workspace.retriever) if _served_digest(workspace) else None
+
+
+def retriever_name(learned: LearnedRetriever | None) -> str:
+    """For traces and messages."""
+    return f"learned@{learned.digest}" if learned else "fused"
+
+
+def encode_learned(
+    workspace: Workspace, learned: LearnedRetriever, items: Sequence[Item], vectors: ModalityVectors
+) -> LearnedItems:
+    """The catalogue through the trained retriever, also saved beside the vectors. Raises DataError, WorkspaceError."""
+    bonus = workspace.settings.retriever.new_item_bonus
+    made = learned.encode(content_of(workspace, items, vectors), new_item_bonus=bonus)
+    made.save(workspace.vectors)
+    return made
+
+
+def schema_of(workspace: Workspace) -> dict[str, Field]:
+    """The attributes that filters may name, with their types."""
+    return {name: Field(kind, is_list) for name, (kind, is_list) in workspace.store.schema().items()}
+
+
+def manifest(workspace: Workspace) -> str:
+    """Stands for the exact vectors that are saved."""
+    return hashlib.sha256((workspace.vectors / MANIFEST).read_bytes()).hexdigest()[:16]
+
+
+def fusion(workspace: Workspace) -> dict[str, Any]:
+    """The settings that the fused vectors in the index depend on."""
+    if _served_digest(workspace):
+        return {"new_item_bonus": workspace.settings.retriever.new_item_bonus}
+    return {"weights": dict(workspace.settings.retrieval.weights), "trust": workspace.settings.retrieval.trust}
+
+
+def _served_digest(workspace: Workspace) -> str:
+    """Digest of the trained retriever that serves, empty for the untrained one."""
+    wanted, path = workspace.settings.retrieval.retriever, workspace.retriever / RETRIEVER
+    if wanted == "fused" or (wanted == "auto" and not path.exists()):
+        return ""
+    card: Mapping[str, Any] = read_json(path, hint="Run `genrec train retriever`, or set retrieval.retriever.")
+    if wanted == "auto" and not card.get("card", {}).get("serves", True):
+        return ""
+    return str(card.get("sha256", ""))[:16]

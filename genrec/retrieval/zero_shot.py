@@ -1,0 +1,74 @@
+"""The untrained retriever as a system under comparison, and its vectors for any set of events."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec.errors import DataError
+from genrec.progress import Progress
+from genrec.retrieval.behaviour import behaviour_vectors
+from genrec.retrieval.fusion import as_history, fuse
+from genrec.retrieval.sequences import Sequences
+from genrec.retrieval.systems import Content
+from genrec.retrieval.vectors import ModalityVectors, unit_rows
+from genrec.settings import RetrievalSettings
+
+
+def fused_rows(
+    train: Sequences, content: Content, settings: RetrievalSettings
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(N, D) rows as parts of a user vector, and (N, D) rows to find, from these events alone."""
+    made = behaviour_vectors(
+        train.users,
+        train.items,
+        train.timestamps,
+        n_items=len(train.item_ids),
+        dim=settings.behaviour_dim,
+        half_life=settings.behaviour_half_life,
+    )
+    matrices, present = dict(content.vectors.matrices), dict(content.vectors.present)
+    if made.vectors.shape[1]:
+        matrices["behaviour"], present["behaviour"] = made.vectors, made.present
+    vectors = ModalityVectors(content.vectors.item_ids, matrices, present)
+    fused = fuse(vectors, settings.weights, made.popularity, trust=settings.trust)
+    return as_history(fused), fused
+
+
+def recency_means(rows: NDArray[np.float32], histories: Sequences, half_life: float, latest: int) -> NDArray[np.float32]:
+    """(U, D) of length 1: mean of the rows of each person's latest events, halved every `half_life` places; zero without any."""
+    from_end = np.repeat(histories.lengths, histories.lengths) - 1 - histories.places
+    weight = np.where((from_end < latest) & np.any(rows != 0, axis=1)[histories.items], 0.5 ** (from_end / half_life), 0.0)
+    people = np.zeros((len(histories.user_ids), rows.shape[1]), np.float32)
+    for user in np.flatnonzero(histories.lengths):
+        events = slice(histories.offsets[user], histories.offsets[user + 1])
+        people[user] = weight[events].astype(np.float32) @ rows[histories.items[events]]
+    return unit_rows(people)
+
+
+class ZeroShot:
+    """The fusion that `genrec build` makes when nothing is trained."""
+
+    name = "zero-shot"
+
+    def __init__(self, retrieval: RetrievalSettings, settings: Mapping[str, Any] | None = None) -> None:
+        self._retrieval = retrieval.model_copy(update=dict(settings or {}))
+        self.settings: Mapping[str, Any] = {"half_life": self._retrieval.half_life, "trust": self._retrieval.trust}
+        self._rows: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+
+    def grid(self) -> Sequence[Mapping[str, Any]]:
+        """Recency of the profile and trust in behaviour, around the defaults."""
+        return [{"half_life": h, "trust": t} for h in (2.0, 1.0, 4.0, 8.0) for t in (5.0, 2.0)]
+
+    def with_settings(self, settings: Mapping[str, Any], seed: int) -> "ZeroShot":
+        return ZeroShot(self._retrieval, settings)
+
+    def fit(self, train: Sequences, content: Content, progress: Progress) -> None:
+        self._rows = fused_rows(train, content, self._retrieval)
+
+    def scores(self, histories: Sequences) -> NDArray[np.float32]:
+        if self._rows is None:
+            raise DataError("zero-shot: asked for scores before it was fitted")
+        history, rows = self._rows
+        return recency_means(history, histories, self._retrieval.half_life, self._retrieval.history) @ rows.T

@@ -1,0 +1,1 @@
+"""Training: what learns from the store's events."""

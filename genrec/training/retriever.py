@@ -1,0 +1,216 @@
+"""Training the retriever: hold the latest events out, learn until validation stops improving, then learn once more from all."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genrec.errors import ConfigError, TrainingError
+from genrec.models.two_tower import NetworkConfig, TwoTower
+from genrec.progress import SILENT, Progress
+from genrec.retrieval.behaviour import behaviour_vectors
+from genrec.retrieval.features import FeatureSpace
+from genrec.retrieval.histories import GAPS, VALUES, EventSpace
+from genrec.retrieval.learned import LearnedRetriever, item_tensors
+from genrec.retrieval.sequences import Sequences
+from genrec.retrieval.systems import Content
+from genrec.retrieval.zero_shot import ZeroShot
+from genrec.settings import RetrievalSettings, RetrieverSettings
+from genrec.training.batches import Batches
+from genrec.training.checkpoint import Checkpoint
+from genrec.training.loop import Phase, accelerator, best_epoch, run
+from genrec.training.teacher import Teacher
+
+SHORTEST = 3
+"""Events of a person from whom validation takes the last: one to learn from has to stay."""
+VALIDATED = 4000
+"""Most people of validation."""
+TOP = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """`epochs` of the phase with validation and of the refit: loss, seconds and, in the first, validation NDCG@10; that figure of
+    the best epoch, and of the untrained retriever on the same events.
+    """
+
+    retriever: LearnedRetriever
+    epochs: list[dict[str, float]]
+    refit: list[dict[str, float]]
+    validation: float
+    untrained: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trainer:
+    """Everything but the events. `device` is `cpu` or `cuda`; `folder` keeps checkpoints, None keeps none."""
+
+    retrieval: RetrievalSettings
+    settings: RetrieverSettings
+    device: str = "cpu"
+    folder: Path | None = None
+    progress: Progress = SILENT
+    tell: Callable[[str], None] = field(default=lambda _: None)
+
+    def train(self, events: Sequences, content: Content) -> Trained:
+        """Raises TrainingError when the events do not suffice, ConfigError for settings that do not fit one another."""
+        settings = self.settings
+        if settings.width % settings.heads:
+            raise ConfigError(f"retriever.width {settings.width} is no multiple of retriever.heads {settings.heads}")
+        known, asked, targets = held_out(events)
+        if not len(targets):
+            raise TrainingError(
+                f"nobody has {SHORTEST} events on different items",
+                hint="Ingest more events; without them, use the untrained fusion.",
+            )
+        accelerate = accelerator(settings, self.device)
+        first, retriever = self._phase(known, content, "epoch", accelerate.device)
+        asked, targets = _sample(asked, targets, settings.seed)
+        first.validate = lambda: ndcg(_scores(retriever, content, asked), asked, targets)
+        epochs = run(first, accelerate, self.progress, self.tell)
+        best = best_epoch(epochs)
+        untrained = ZeroShot(self.retrieval)
+        untrained.fit(known, content, self.progress)
+        refit: list[dict[str, float]] = []
+        if settings.refit:
+            second, retriever = self._phase(events, content, "refit", accelerate.device)
+            second.stop_after = best
+            refit = run(second, accelerate, self.progress, self.tell)
+        if accelerate.is_main_process:
+            for phase in ("epoch", "refit"):
+                if (checkpoint := self._checkpoint(phase, events, content)) is not None:
+                    checkpoint.clear()
+        return Trained(
+            retriever=retriever,
+            epochs=epochs,
+            refit=refit,
+            validation=epochs[best - 1]["validation"],
+            untrained=ndcg(untrained.scores(asked), asked, targets),
+        )
+
+    def _phase(self, train: Sequences, content: Content, task: str, device: torch.device) -> tuple[Phase, LearnedRetriever]:
+        settings = self.settings
+        torch.manual_seed(settings.seed)
+        warm = train.popularity() > 0
+        features, space = FeatureSpace.fit(content, warm, settings.modalities), EventSpace.fit(train)
+        network = TwoTower(_config(features, space, settings)).to(device)
+        network.item_encoder.start_ids(torch.from_numpy(_behaviour(train, self.retrieval)[warm]).to(device))
+        retriever = LearnedRetriever(network=network, features=features, events=space, length=settings.length)
+        folds = np.random.default_rng(settings.seed).permutation(len(train.user_ids)) % min(settings.folds, len(train.user_ids))
+        batches = Batches(
+            train,
+            space,
+            folds,
+            length=settings.length,
+            batch=settings.batch,
+            full_softmax=settings.full_softmax,
+            negatives=settings.negatives,
+            device=device,
+        )
+        teacher = None
+        if settings.teacher > 0:
+            teacher = Teacher(train, content, self.retrieval, folds, device, self.progress)
+            teacher.fit(list(_first(batches.epoch(np.random.default_rng(settings.seed)))))
+            a, b = teacher.weights.tolist()
+            self.tell(f"teacher of {task}: {a:.2f} · untrained retriever + {b:.2f} · log transitions")
+        phase = Phase(
+            network=network,
+            items=item_tensors(features.encode(content), device),
+            batches=batches,
+            teacher=teacher,
+            settings=settings,
+            validate=None,
+            stop_after=settings.epochs,
+            checkpoint=self._checkpoint(task, train, content),
+            seed=settings.seed,
+            task=task,
+        )
+        return phase, retriever
+
+    def _checkpoint(self, task: str, train: Sequences, content: Content) -> Checkpoint | None:
+        if self.folder is None:
+            return None
+        mark = hashlib.sha256(json.dumps([self.settings.model_dump(), self.retrieval.model_dump()], sort_keys=True).encode())
+        for column in (train.offsets, train.items, train.timestamps, *content.vectors.matrices.values()):
+            mark.update(np.ascontiguousarray(column).tobytes())
+        return Checkpoint(self.folder / task, mark.hexdigest())
+
+
+def _behaviour(train: Sequences, settings: RetrievalSettings) -> NDArray[np.float32]:
+    """(N, d) closed-form vectors, leading dimensions first: where the ids start."""
+    made = behaviour_vectors(
+        train.users,
+        train.items,
+        train.timestamps,
+        n_items=len(train.item_ids),
+        dim=settings.behaviour_dim,
+        half_life=settings.behaviour_half_life,
+    )
+    return made.vectors
+
+
+def held_out(events: Sequences) -> tuple[Sequences, Sequences, NDArray[np.int64]]:
+    """Events without the last of everybody who has enough; the histories of those whose last event is a new item; those items."""
+    long = events.lengths >= SHORTEST
+    last = events.places == np.repeat(events.lengths, events.lengths) - 1
+    known = events.where(~(last & long[events.users]))
+    people = np.flatnonzero(long)
+    targets = events.items[events.offsets[people + 1] - 1].astype(np.int64)
+    fresh = np.array([target not in known.history(int(person)) for person, target in zip(people, targets, strict=True)], bool)
+    fresh &= (known.popularity() > 0)[targets]
+    return known, known.take(people[fresh]), targets[fresh]
+
+
+def ndcg(scores: NDArray[np.float32], asked: Sequences, targets: NDArray[np.int64]) -> float:
+    """NDCG@10 of one target each among all items, the history left out. `scores` (U, N) are changed."""
+    own = scores[np.arange(len(targets)), targets].copy()
+    scores[asked.users, asked.items] = -np.inf
+    place = (scores > own[:, None]).sum(axis=1)
+    return float(np.where(place < TOP, 1.0 / np.log2(place + 2.0), 0.0).mean())
+
+
+def _scores(retriever: LearnedRetriever, content: Content, asked: Sequences) -> NDArray[np.float32]:
+    items = retriever.encode(content)
+    return retriever.people(asked, items.vectors) @ items.rows.T
+
+
+def _sample(asked: Sequences, targets: NDArray[np.int64], seed: int) -> tuple[Sequences, NDArray[np.int64]]:
+    if len(targets) <= VALIDATED:
+        return asked, targets
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(targets))[:VALIDATED])
+    return asked.take(chosen), targets[chosen]
+
+
+def _first(batches: Any, most: int = 8) -> Any:
+    for number, batch in enumerate(batches):
+        if number == most:
+            return
+        yield batch
+
+
+def _config(features: FeatureSpace, space: EventSpace, settings: RetrieverSettings) -> NetworkConfig:
+    return NetworkConfig(
+        dims={name: len(mean) for name, mean in features.means.items()},
+        n_items=len(features.item_ids),
+        n_entities=len(features.entities),
+        n_relations=len(features.relations),
+        n_attributes=features.n_attributes,
+        gaps=GAPS,
+        kinds=len(space.kinds) + 1,
+        values=VALUES,
+        platforms=len(space.platforms) + 1,
+        width=settings.width,
+        layers=settings.layers,
+        heads=settings.heads,
+        fusion=settings.fusion,
+        ids=settings.ids,
+        dropout=settings.dropout,
+        modality_dropout=settings.modality_dropout,
+        id_dropout=settings.id_dropout,
+    )

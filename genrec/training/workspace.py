@@ -1,0 +1,79 @@
+"""`genrec train retriever`: learn from a workspace's events, save, and put the result into service."""
+
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from genrec.building import Built, build
+from genrec.loading import load_content
+from genrec.progress import SILENT, Progress
+from genrec.retrieval.sequences import Sequences
+from genrec.retrieval.systems import Content
+from genrec.training.plot import draw
+from genrec.training.retriever import Trained, Trainer
+from genrec.workspace import Workspace
+
+PLOT = "training.svg"
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """`card` is what is kept beside the weights; `built` the catalogue that the index holds now."""
+
+    card: dict[str, Any]
+    built: Built
+
+
+def train_retriever(
+    workspace: Workspace, progress: Progress = SILENT, tell: Callable[[str], None] = lambda _: None
+) -> Outcome | None:
+    """Train by `[retriever]` of the settings, compare with the untrained retriever on the same held-out events, save, rebuild.
+
+    A run that was killed goes on from its last epoch when data and settings are the same. Of several processes (`accelerate
+    launch`) the first one saves; the others get None. Raises WorkspaceError when the workspace is not built, TrainingError when
+    its events do not suffice.
+    """
+    from accelerate import PartialState
+
+    events, content = load_content(workspace)
+    trainer = Trainer(
+        retrieval=workspace.settings.retrieval,
+        settings=workspace.settings.retriever,
+        device=device_of(workspace.settings.models.device),
+        folder=workspace.retriever / CHECKPOINTS,
+        progress=progress,
+        tell=tell,
+    )
+    trained = trainer.train(events, content)
+    if not PartialState().is_main_process:
+        return None
+    card = _card(workspace, trained, events, content)
+    trained.retriever.card = card
+    trained.retriever.save(workspace.retriever)
+    draw(trained.epochs, trained.refit, trained.untrained, workspace.retriever / PLOT)
+    return Outcome(card=card, built=build(workspace, progress))
+
+
+def _card(workspace: Workspace, trained: Trained, events: Sequences, content: Content) -> dict[str, Any]:
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "events": len(events),
+        "people": len(events.user_ids),
+        "items": len(content.items),
+        "models": dict(content.vectors.models),
+        "settings": workspace.settings.retriever.model_dump(),
+        "validation": {"metric": "ndcg@10", "learned": trained.validation, "untrained": trained.untrained},
+        "serves": trained.validation > trained.untrained,
+        "gates": dict(trained.retriever.encode(content).gates),
+        "epochs": trained.epochs,
+        "refit": trained.refit,
+    }
+
+
+def device_of(setting: str) -> str:
+    """`auto` is the GPU where there is one."""
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if setting == "auto" else setting
