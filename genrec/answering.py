@@ -11,10 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genrec.building import same_weights
 from genrec.errors import ConfigError, ModelError, PromptError, WeightsError, WorkspaceError
 from genrec.filters import Field, Filter
-from genrec.loading import REBUILD, load_people, schema_of
+from genrec.loading import REBUILD, load_people, retriever_name, same_weights, schema_of
 from genrec.models.llm import LLM
 from genrec.progress import Progress
 from genrec.ranking.prompting import Profile
@@ -156,7 +155,7 @@ class Answering:
         """The list, ranked and with its evidence. Raises UnknownUserError, ConfigError, StoreError, IndexFault."""
         if request.k > MAX_K:
             raise ConfigError(f"k is {request.k}", hint=f"Ask for at most {MAX_K} items at once.")
-        stages = Stages()
+        stages = Stages(models={"retriever": retriever_name(self._retriever.people.learned)})
         with stages.timed("people"):
             people = await asyncio.to_thread(self._people, request)
         asks = await self._asks(request, people, stages)

@@ -15,7 +15,16 @@ from genrec.data.report import Report, TableKind
 from genrec.errors import DataError, ModelError, WorkspaceError
 from genrec.filters import Field, fields_of
 from genrec.index.protocol import IndexSpec, Point, VectorIndex
-from genrec.loading import POPULARITY, encode_learned, fusion, manifest, retriever_name, schema_of, served_retriever
+from genrec.loading import (
+    POPULARITY,
+    encode_learned,
+    fusion,
+    manifest,
+    retriever_name,
+    same_weights,
+    schema_of,
+    served_retriever,
+)
 from genrec.progress import SILENT, Progress, track
 from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.catalogue import Catalogue
@@ -167,11 +176,6 @@ def item_text(item: Item) -> str:
 def _in_words(value: AttributeValue) -> str:
     values = value if isinstance(value, tuple) else (value,)
     return ", ".join(str(part) for part in values if not isinstance(part, bool))
-
-
-def same_weights(one: str, other: str) -> bool:
-    """Whether two `name@digest` stand for the same weights, whatever they are called."""
-    return one.rpartition("@")[2] == other.rpartition("@")[2]
 
 
 def _text_digest(text: str) -> str:

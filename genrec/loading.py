@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from genrec.errors import WorkspaceError
+from genrec.errors import DataError, WorkspaceError
 from genrec.filters import Field
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.learned import MANIFEST as RETRIEVER
@@ -18,11 +18,9 @@ from genrec.retrieval.vectors import MANIFEST, ModalityVectors
 from genrec.types import Item
 from genrec.workspace import Workspace, read_json
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 POPULARITY = "popularity.json"
 REBUILD = "Run `genrec build`."
+RETRAIN = 'Run `genrec train retriever`; for a build without it, set retrieval.retriever = "fused".'
 BEHAVIOUR = "behaviour"
 
 
@@ -52,7 +50,10 @@ def load_catalogue(workspace: Workspace) -> Catalogue:
     digest = made.get("retriever", "")
     if digest != _served_digest(workspace):
         raise WorkspaceError("the index was built with another retriever than the one that is trained now", hint=REBUILD)
-    return Catalogue(vectors, popularity, workspace.settings.retrieval, LearnedItems.load(workspace.vectors) if digest else None)
+    learned = LearnedItems.load(workspace.vectors) if digest else None
+    if learned is not None and len(learned.rows) != len(vectors.item_ids):
+        raise WorkspaceError("the build is not whole: learned rows of other items", hint=REBUILD)
+    return Catalogue(vectors, popularity, workspace.settings.retrieval, learned)
 
 
 def load_people(workspace: Workspace, catalogue: Catalogue) -> People:
@@ -94,10 +95,25 @@ def retriever_name(learned: LearnedRetriever | None) -> str:
     return f"learned@{learned.digest}" if learned else "fused"
 
 
+def same_weights(one: str, other: str) -> bool:
+    """Whether two `name@digest` stand for the same weights, whatever they are called."""
+    return one.rpartition("@")[2] == other.rpartition("@")[2]
+
+
 def encode_learned(
     workspace: Workspace, learned: LearnedRetriever, items: Sequence[Item], vectors: ModalityVectors
 ) -> LearnedItems:
-    """The catalogue through the trained retriever, also saved beside the vectors. Raises DataError, WorkspaceError."""
+    """The catalogue through the trained retriever, also saved beside the vectors.
+
+    Raises DataError when the vectors are not by the models that it was trained with, WorkspaceError.
+    """
+    trained = learned.card.get("models", {})
+    for name in sorted(learned.features.means.keys() & vectors.models.keys() & trained.keys()):
+        if not same_weights(vectors.models[name], trained[name]):
+            raise DataError(
+                f"the {name} vectors are by {vectors.models[name]}, the retriever was trained on those of {trained[name]}",
+                hint=f"Run `genrec train retriever` again, or set models.{name} back.",
+            )
     bonus = workspace.settings.retriever.new_item_bonus
     made = learned.encode(content_of(workspace, items, vectors), new_item_bonus=bonus)
     made.save(workspace.vectors)
@@ -126,7 +142,10 @@ def _served_digest(workspace: Workspace) -> str:
     wanted, path = workspace.settings.retrieval.retriever, workspace.retriever / RETRIEVER
     if wanted == "fused" or (wanted == "auto" and not path.exists()):
         return ""
-    card: Mapping[str, Any] = read_json(path, hint="Run `genrec train retriever`, or set retrieval.retriever.")
-    if wanted == "auto" and not card.get("card", {}).get("serves", True):
+    made = read_json(path, hint=RETRAIN)
+    card = made.get("card") if isinstance(made, dict) else None
+    if not isinstance(card, dict) or not made.get("sha256"):
+        raise WorkspaceError(f"{path}: the file is damaged", hint=RETRAIN)
+    if wanted == "auto" and not card.get("serves", True):
         return ""
-    return str(card.get("sha256", ""))[:16]
+    return str(made["sha256"])[:16]

@@ -19,8 +19,10 @@ from genrec.types import Item
 
 BUCKETS = 10
 """A numeric attribute becomes the number of its decile."""
-INVERSE = "⁻¹"
-"""Marks the relation of a triple that is read from its tail."""
+FORWARD, INVERSE = "→", "⁻¹"
+"""Mark the relation of a triple that is read from its head or its tail: attributes have names of their own."""
+ITSELF = "="
+"""Links an item that other items name in triples to its own entity."""
 ENTITIES_SHARED = 2
 """An entity is kept when at least this many items have it: one that nobody shares connects nothing."""
 
@@ -79,12 +81,13 @@ class FeatureSpace:
             if matrix.shape[1] and there.any():
                 means[name] = matrix[there].mean(axis=0, dtype=np.float64).astype(np.float32)
         edges = _deciles(content.items)
-        counts: Counter[tuple[str, str]] = Counter()
+        shared: Counter[str] = Counter()  # items of each entity
         attributes = {name for item in content.items for name, _ in _attribute_links(item, edges)}
+        pairs: set[tuple[str, str]] = set()
         for links in _links(content, edges):
-            counts.update({(relation, entity) for relation, entity in links})
-        shared = Counter(entity for (_, entity), n in counts.items() for _ in range(n))
-        kept = [(relation, entity) for (relation, entity) in counts if shared[entity] >= ENTITIES_SHARED]
+            pairs.update(links)
+            shared.update({entity for _, entity in links})
+        kept = [(relation, entity) for relation, entity in pairs if shared[entity] >= ENTITIES_SHARED]
         first = sorted({relation for relation, _ in kept if relation in attributes})
         rest = sorted({relation for relation, _ in kept} - set(first))
         return cls(
@@ -160,7 +163,9 @@ def _deciles(items: Sequence[Item]) -> dict[str, tuple[float, ...]]:
 def _attribute_links(item: Item, edges: Mapping[str, tuple[float, ...]]) -> Iterator[tuple[str, str]]:
     for name, value in item.attributes.items():
         for part in value if isinstance(value, tuple) else (value,):
-            if isinstance(part, int | float) and not isinstance(part, bool):
+            if isinstance(part, bool):
+                yield name, f"{name}#{part}"  # a yes to one question is no yes to another
+            elif isinstance(part, int | float):
                 if name in edges:
                     yield name, f"{name}#{int(np.searchsorted(edges[name], float(part), side='right'))}"
             else:
@@ -172,8 +177,11 @@ def _links(content: Content, edges: Mapping[str, tuple[float, ...]]) -> Iterable
     named: dict[str, list[tuple[str, str]]] = {item.item_id: [] for item in content.items}
     for head, relation, tail in content.triples:
         if head in named:
-            named[head].append((relation, tail))
+            named[head].append((relation + FORWARD, tail))
         if tail in named:
             named[tail].append((relation + INVERSE, head))
+        if head in named and tail in named:  # the entity of one gathers both
+            named[head].append((ITSELF, head))
+            named[tail].append((ITSELF, tail))
     for item in content.items:
         yield [*_attribute_links(item, edges), *named[item.item_id]]

@@ -111,16 +111,16 @@ class LearnedRetriever:
         import torch
 
         rows = np.zeros((len(histories.user_ids), vectors.shape[1] + 2), np.float32)
-        latest = histories.where(histories.places >= np.repeat(histories.lengths - self.length, histories.lengths))
-        columns = self.events.columns(latest)
-        there = np.flatnonzero(latest.lengths)
-        there = there[np.argsort(latest.lengths[there], kind="stable")]  # alike lengths together: little filling up
+        columns = self.events.columns(histories)  # of all events, as in training, though only the latest are read
+        lengths = np.minimum(histories.lengths, self.length)
+        there = np.flatnonzero(lengths)
+        there = there[np.argsort(lengths[there], kind="stable")]  # alike lengths together: little filling up
         items = torch.from_numpy(vectors).to(self.device)
         self.network.eval()
         with torch.inference_mode():
             for start in range(0, len(there), PEOPLE):
                 users = there[start : start + PEOPLE]
-                events = event_tensors(columns, latest.offsets[users], latest.lengths[users], self.device)
+                events = event_tensors(columns, histories.offsets[users + 1] - lengths[users], lengths[users], self.device)
                 states = self.network.people(items, events)
                 last = states[torch.arange(len(users)), events.lengths - 1]
                 rows[users, :-2] = last.float().cpu().numpy()
@@ -196,7 +196,7 @@ class LearnedRetriever:
             )
         except FileNotFoundError as error:
             raise WorkspaceError(f"{error.filename}: missing", hint=RETRAIN) from error
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
             raise WorkspaceError(f"{path}: the retriever cannot be read: {error!r:.300}", hint=RETRAIN) from error
 
 

@@ -18,7 +18,10 @@ EXPLAINED = 16
 
 
 class People(Protocol):
-    """Histories are ordered oldest first."""
+    """Histories are ordered oldest first. `learned`: the trained retriever, where that makes the vectors."""
+
+    @property
+    def learned(self) -> LearnedRetriever | None: ...
 
     def known(self, history: Sequence[Event]) -> bool:
         """Whether the history says anything: one of its items has a vector and counts."""
@@ -35,6 +38,8 @@ class People(Protocol):
 
 class MeanPeople:
     """The recency-weighted mean of the latest items' fused vectors."""
+
+    learned = None
 
     def __init__(self, catalogue: Catalogue, settings: RetrievalSettings) -> None:
         self._catalogue, self._settings = catalogue, settings
@@ -65,7 +70,7 @@ class LearnedPeople:
     """The sequence encoder of a trained retriever."""
 
     def __init__(self, catalogue: Catalogue, learned: LearnedRetriever, items: LearnedItems) -> None:
-        self._learned, self._items = learned, items
+        self.learned, self._items = learned, items
         self._item_ids = catalogue.vectors.item_ids
         there = np.any(items.rows != 0, axis=1)
         self._row_of = {item_id: row for row, item_id in enumerate(self._item_ids) if there[row]}
@@ -81,7 +86,8 @@ class LearnedPeople:
     def shares(self, history: Sequence[Event], item_ids: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.float32]]:
         """The score is the network's, over that of the catalogue's average item: it so has a zero to fall to.
 
-        An item that scores no better than the average has nothing to fall, share 0. Left out are the latest `EXPLAINED` items.
+        An item that scores no better than the average, or of which nothing is known, has nothing to fall, share 0. Left out are
+        the latest `EXPLAINED` items.
         """
         latest = dict.fromkeys(event.item_id for event in reversed(history) if event.item_id in self._row_of)
         past = tuple(list(latest)[:EXPLAINED][::-1])
@@ -90,7 +96,9 @@ class LearnedPeople:
         rows = self._encode([history, *[[event for event in history if event.item_id != left] for left in past]])
         alone = ~np.any(rows[1:] != 0, axis=1)  # a history of this one item: without it there is no score
         rows = np.divide(rows, rows[:, -2:-1], out=np.zeros_like(rows), where=rows[:, -2:-1] > 0)  # the network's own scale
-        wanted = self._items.rows[[self._row_of[item_id] for item_id in item_ids]] - self._mean
+        wanted = np.zeros((len(item_ids), rows.shape[1]), np.float32)
+        there = np.array([item_id in self._row_of for item_id in item_ids])
+        wanted[there] = self._items.rows[[self._row_of[item_id] for item_id in item_ids if item_id in self._row_of]] - self._mean
         scores = wanted @ rows.T  # (n, 1 + H)
         whole = scores[:, :1]
         fall = np.divide(whole - scores[:, 1:], whole, out=np.zeros_like(scores[:, 1:]), where=whole > 1e-9)
@@ -98,4 +106,4 @@ class LearnedPeople:
         return past, np.clip(fall, -1.0, 1.0).astype(np.float32)
 
     def _encode(self, histories: Sequence[Sequence[Event]]) -> NDArray[np.float32]:
-        return self._learned.people(sequences_of(histories, self._item_ids, self._row_of), self._items.vectors)
+        return self.learned.people(sequences_of(histories, self._item_ids, self._row_of), self._items.vectors)

@@ -21,6 +21,7 @@ class Batch:
     events  (B, L); wanted (B, L) bool: positions whose next event is a target
     targets (T,) int64, in the order of `wanted`; `seen` (T, C) bool: candidates the person had chosen before that position
     candidates (C,) int64, or None for all N items
+    correction (C,) log of the chance that each candidate is in the step, to be taken off its score; () zero for all items
     """
 
     fold: int
@@ -29,6 +30,7 @@ class Batch:
     targets: Tensor
     seen: Tensor
     candidates: Tensor | None
+    correction: Tensor
 
 
 class Batches:
@@ -65,7 +67,7 @@ class Batches:
         return sum(-(-int(n) // self.batch) for n in np.bincount(self.folds[people]) if n)
 
     def epoch(self, rng: np.random.Generator, share: int = 0, shares: int = 1) -> Iterator[Batch]:
-        """The steps of one pass; of `shares` processes each takes every `shares`-th."""
+        """The steps of one pass; of `shares` processes each takes every `shares`-th, all of them equally many."""
         steps = []
         fold_of = self.folds[self.stretches[:, 0]]
         for fold in np.unique(fold_of):
@@ -73,11 +75,12 @@ class Batches:
             steps += [(int(fold), order[start : start + self.batch]) for start in range(0, len(order), self.batch)]
         sampled = [self._sample(rng) for _ in steps]  # drawn by all processes alike, so that their order stays the same
         order = rng.permutation(len(steps))
+        order = np.resize(order, -(-len(order) // shares) * shares)  # the last ones do some again: each waits for the others
         for step in order[share::shares]:
             fold, rows = steps[step]
             yield self._step(fold, self.stretches[rows], sampled[step])
 
-    def log_included(self, candidates: Tensor, targets: int) -> Tensor:
+    def _log_included(self, candidates: Tensor, targets: int) -> Tensor:
         """(C,) log of the chance that each candidate is in a step of so many targets: what sampling is corrected by."""
         chance = torch.from_numpy(self.chance).to(self.device)[candidates]
         frequency = torch.from_numpy(self.frequency).to(self.device)[candidates]
@@ -102,13 +105,15 @@ class Batches:
         rows = np.nonzero(wanted)[0]
         candidates = None if sampled is None else np.unique(np.concatenate([sampled, targets]))
         known = first if candidates is None else first[:, candidates]
+        drawn = None if candidates is None else torch.from_numpy(candidates).to(self.device)
         return Batch(
             fold=fold,
             events=event_tensors(self.columns, starts, lengths, self.device),
             wanted=torch.from_numpy(wanted).to(self.device),
             targets=torch.from_numpy(targets if candidates is None else np.searchsorted(candidates, targets)).to(self.device),
             seen=torch.from_numpy(known[rows] < at[wanted][:, None]).to(self.device),
-            candidates=None if candidates is None else torch.from_numpy(candidates).to(self.device),
+            candidates=drawn,
+            correction=torch.zeros((), device=self.device) if drawn is None else self._log_included(drawn, len(targets)),
         )
 
     def _first_places(self, people: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -121,13 +126,19 @@ class Batches:
 
 
 def _stretches(train: Sequences, length: int) -> NDArray[np.int64]:
-    """(S, 3) person, number of the first input event, one past the last input event; all events but the first are targets."""
+    """(S, 3) person, number of the first input event, one past the last input event. All events but the first are targets, and
+    repeats of an item by the same person; a stretch without targets is left out.
+    """
     found = []
+    fresh = np.zeros(len(train), bool)
+    fresh[np.unique(train.users * len(train.item_ids) + train.items, return_index=True)[1]] = True
+    targets = np.concatenate([[0], np.cumsum(fresh)])
     for person in np.flatnonzero(train.lengths > 1):
         start, stop = int(train.offsets[person]), int(train.offsets[person + 1])
         last = stop - 1  # the last target
         while last > start:
             begin = max(start, last - length)
-            found.append((int(person), begin, last))
+            if targets[last + 1] > targets[begin + 1]:
+                found.append((int(person), begin, last))
             last = begin
     return np.array(found, np.int64).reshape(-1, 3)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -49,6 +50,7 @@ def accelerator(settings: RetrieverSettings, device: str) -> Accelerator:
     """`accelerate launch` gives several processes; alone it is one. Precision auto is bf16 on a GPU."""
     cpu = device == "cpu" or not torch.cuda.is_available()
     precision = settings.precision if settings.precision != "auto" else ("no" if cpu else "bf16")
+    AcceleratorState._reset_state()  # else a process could train in one precision only
     return Accelerator(cpu=cpu, mixed_precision=precision)
 
 
@@ -60,9 +62,9 @@ def run(phase: Phase, accelerate: Accelerator, progress: Progress, tell: Callabl
     settings, batches = phase.settings, phase.batches
     optimizer = torch.optim.AdamW(_groups(phase.network, settings.weight_decay), lr=settings.learning_rate)
     steps = -(-len(batches) // accelerate.num_processes)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.epochs * steps + 1, pct_start=0.1
-    )
+    total = settings.epochs * steps + 1
+    rise = max(0.1, 1.5 / total)  # OneCycleLR divides by its length: it must not end at the first step
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=total, pct_start=rise)
     network, prepared = accelerate.prepare(phase.network, optimizer)
     rng = np.random.default_rng(phase.seed)
     at = Progressed(epochs=[], best={}, rng={})
@@ -77,7 +79,7 @@ def run(phase: Phase, accelerate: Accelerator, progress: Progress, tell: Callabl
         losses = []
         for batch in batches.epoch(rng, accelerate.process_index, accelerate.num_processes):
             with accelerate.autocast():
-                loss = objective(network, phase.items, batch, batches, phase.teacher, settings.teacher)
+                loss = objective(network, phase.items, batch, phase.teacher, settings.teacher)
             prepared.zero_grad()
             accelerate.backward(loss)
             accelerate.clip_grad_norm_(network.parameters(), CLIP)
@@ -101,22 +103,17 @@ def run(phase: Phase, accelerate: Accelerator, progress: Progress, tell: Callabl
     return at.epochs
 
 
-def objective(
-    network: nn.Module, items: ItemTensors, batch: Batch, batches: Batches, teacher: Teacher | None, weight: float
-) -> Tensor:
+def objective(network: nn.Module, items: ItemTensors, batch: Batch, teacher: Teacher | None, weight: float) -> Tensor:
     """(1 - weight) · cross-entropy of the next event + weight · KL(teacher ‖ network), over the candidates not yet chosen.
 
     Scores of a sampled candidate set are corrected by the log of their chance to be in it (Bengio and Senécal, 2008).
     """
     logits = network(items, batch.events, batch.wanted, batch.candidates).float()
-    correction = torch.zeros((), device=logits.device)
-    if batch.candidates is not None:
-        correction = batches.log_included(batch.candidates, len(batch.targets))
-    logits = (logits - correction).masked_fill(batch.seen, HIDDEN)
+    logits = (logits - batch.correction).masked_fill(batch.seen, HIDDEN)
     loss = (1.0 - weight) * functional.cross_entropy(logits, batch.targets)
     if teacher is not None and weight > 0:
         with torch.no_grad():
-            taught = torch.log_softmax((teacher.logits(batch).float() - correction).masked_fill(batch.seen, HIDDEN), dim=-1)
+            taught = torch.log_softmax((teacher.logits(batch).float() - batch.correction).masked_fill(batch.seen, HIDDEN), dim=-1)
         learned = torch.log_softmax(logits, dim=-1)
         loss = loss + weight * functional.kl_div(learned, taught, log_target=True, reduction="batchmean")
     return loss

@@ -3,14 +3,16 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from numpy.typing import NDArray
 
+from genrec import __version__
 from genrec.errors import ConfigError, TrainingError
 from genrec.models.two_tower import NetworkConfig, TwoTower
 from genrec.progress import SILENT, Progress
@@ -29,6 +31,7 @@ from genrec.training.teacher import Teacher
 
 SHORTEST = 3
 """Events of a person from whom validation takes the last: one to learn from has to stay."""
+MORE = "Ingest more events; without them, the untrained fusion serves."
 VALIDATED = 4000
 """Most people of validation."""
 TOP = 10
@@ -62,15 +65,15 @@ class Trainer:
         """Raises TrainingError when the events do not suffice, ConfigError for settings that do not fit one another."""
         settings = self.settings
         if settings.width % settings.heads:
-            raise ConfigError(f"retriever.width {settings.width} is no multiple of retriever.heads {settings.heads}")
+            raise ConfigError(
+                f"retriever.width {settings.width} is no multiple of retriever.heads {settings.heads}",
+                hint="Set retriever.heads to a divisor of the width.",
+            )
         known, asked, targets = held_out(events)
         if not len(targets):
-            raise TrainingError(
-                f"nobody has {SHORTEST} events on different items",
-                hint="Ingest more events; without them, use the untrained fusion.",
-            )
+            raise TrainingError(f"nobody has {SHORTEST} events on different items", hint=MORE)
         accelerate = accelerator(settings, self.device)
-        first, retriever = self._phase(known, content, "epoch", accelerate.device)
+        first, retriever = self._phase(known, content, "epoch", accelerate)
         asked, targets = _sample(asked, targets, settings.seed)
         first.validate = lambda: ndcg(_scores(retriever, content, asked), asked, targets)
         epochs = run(first, accelerate, self.progress, self.tell)
@@ -79,13 +82,12 @@ class Trainer:
         untrained.fit(known, content, self.progress)
         refit: list[dict[str, float]] = []
         if settings.refit:
-            second, retriever = self._phase(events, content, "refit", accelerate.device)
+            second, retriever = self._phase(events, content, "refit", accelerate)
             second.stop_after = best
             refit = run(second, accelerate, self.progress, self.tell)
-        if accelerate.is_main_process:
-            for phase in ("epoch", "refit"):
-                if (checkpoint := self._checkpoint(phase, events, content)) is not None:
-                    checkpoint.clear()
+        if accelerate.is_main_process and self.folder is not None:
+            for task in ("epoch", "refit"):
+                Checkpoint(self.folder / task, fingerprint="").clear()
         return Trained(
             retriever=retriever,
             epochs=epochs,
@@ -94,11 +96,18 @@ class Trainer:
             untrained=ndcg(untrained.scores(asked), asked, targets),
         )
 
-    def _phase(self, train: Sequences, content: Content, task: str, device: torch.device) -> tuple[Phase, LearnedRetriever]:
-        settings = self.settings
+    def _phase(self, train: Sequences, content: Content, task: str, accelerate: Accelerator) -> tuple[Phase, LearnedRetriever]:
+        settings, device = self.settings, accelerate.device
+        if settings.fusion != "graph":
+            content = replace(content, triples=())
         torch.manual_seed(settings.seed)
         warm = train.popularity() > 0
         features, space = FeatureSpace.fit(content, warm, settings.modalities), EventSpace.fit(train)
+        if not (features.means or features.n_attributes or settings.ids):
+            raise ConfigError(
+                "there are no vectors and no attributes that items share, and retriever.ids is off: nothing tells items apart",
+                hint="Set retriever.ids = true.",
+            )
         network = TwoTower(_config(features, space, settings)).to(device)
         network.item_encoder.start_ids(torch.from_numpy(_behaviour(train, self.retrieval)[warm]).to(device))
         retriever = LearnedRetriever(network=network, features=features, events=space, length=settings.length)
@@ -113,6 +122,8 @@ class Trainer:
             negatives=settings.negatives,
             device=device,
         )
+        if not len(batches):
+            raise TrainingError("besides the events held out, nobody chose two different items", hint=MORE)
         teacher = None
         if settings.teacher > 0:
             teacher = Teacher(train, content, self.retrieval, folds, device, self.progress)
@@ -127,17 +138,24 @@ class Trainer:
             settings=settings,
             validate=None,
             stop_after=settings.epochs,
-            checkpoint=self._checkpoint(task, train, content),
+            checkpoint=self._checkpoint(task, train, content, accelerate.num_processes),
             seed=settings.seed,
             task=task,
         )
         return phase, retriever
 
-    def _checkpoint(self, task: str, train: Sequences, content: Content) -> Checkpoint | None:
+    def _checkpoint(self, task: str, train: Sequences, content: Content, processes: int) -> Checkpoint | None:
+        """Its fingerprint covers all that the course of a training depends on."""
         if self.folder is None:
             return None
-        mark = hashlib.sha256(json.dumps([self.settings.model_dump(), self.retrieval.model_dump()], sort_keys=True).encode())
-        for column in (train.offsets, train.items, train.timestamps, *content.vectors.matrices.values()):
+        known: list[Any] = [__version__, self.settings.model_dump(), self.retrieval.model_dump(), self.device, processes]
+        known += [train.item_ids, train.kind_names, train.platform_names, sorted(content.vectors.matrices), content.triples]
+        known += [dict(item.attributes) for item in content.items]
+        mark = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
+        columns = [train.offsets, train.items, train.timestamps, train.values, train.kinds, train.platforms]
+        for _, matrix in sorted(content.vectors.matrices.items()):
+            columns.append(matrix)
+        for column in columns:
             mark.update(np.ascontiguousarray(column).tobytes())
         return Checkpoint(self.folder / task, mark.hexdigest())
 
@@ -168,10 +186,11 @@ def held_out(events: Sequences) -> tuple[Sequences, Sequences, NDArray[np.int64]
 
 
 def ndcg(scores: NDArray[np.float32], asked: Sequences, targets: NDArray[np.int64]) -> float:
-    """NDCG@10 of one target each among all items, the history left out. `scores` (U, N) are changed."""
+    """NDCG@10 of one target each among all items, the history left out, ties by item number. `scores` (U, N) are changed."""
     own = scores[np.arange(len(targets)), targets].copy()
     scores[asked.users, asked.items] = -np.inf
-    place = (scores > own[:, None]).sum(axis=1)
+    earlier = np.arange(scores.shape[1]) < targets[:, None]
+    place = ((scores > own[:, None]) | (earlier & (scores == own[:, None]))).sum(axis=1)
     return float(np.where(place < TOP, 1.0 / np.log2(place + 2.0), 0.0).mean())
 
 

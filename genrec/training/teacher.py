@@ -17,6 +17,7 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn import functional
 
+from genrec.errors import TrainingError
 from genrec.progress import Progress, track
 from genrec.retrieval.kernel import transitions
 from genrec.retrieval.sequences import Sequences
@@ -30,6 +31,7 @@ TRANSITION_HALF_LIFE = 4.0
 """Recency of the history under the transitions, in places."""
 DENSE = 6000
 """Up to this many items the transitions are kept as full matrices."""
+WITHOUT = "Ingest events of more people, or set retriever.teacher = 0."
 FITTED_ON = 4000
 """Positions that the two weights are fitted on."""
 
@@ -63,6 +65,8 @@ class Teacher:
         }
 
     def _fold(self, others: Sequences, content: Content, settings: RetrievalSettings) -> _Fold:
+        if not len(others) and not content.vectors.matrices:
+            raise TrainingError("a teacher has nothing to learn from: all events are of one fold", hint=WITHOUT)
         history, rows = fused_rows(others, content, settings)
         kernel: Tensor | sparse.csr_array = transitions(others)
         parts, found, products = torch.from_numpy(history).to(self._device), torch.from_numpy(rows).to(self._device), None
@@ -93,20 +97,21 @@ class Teacher:
         """Choose the two weights on some steps, by L-BFGS."""
         examples = []
         for batch in batches:
-            ready = self.parts(batch), batch.targets, batch.seen
+            ready = self.parts(batch), batch
             examples.append(ready)
-            if sum(len(targets) for _, targets, _ in examples) >= FITTED_ON:
+            if sum(len(one.targets) for _, one in examples) >= FITTED_ON:
                 break
         weights = self.weights.log().clone().requires_grad_(True)  # the logarithm keeps them positive
         optimizer = torch.optim.LBFGS([weights], max_iter=30, line_search_fn="strong_wolfe")
-        total = sum(len(targets) for _, targets, _ in examples)
+        total = sum(len(batch.targets) for _, batch in examples)
 
         def loss() -> Tensor:
             optimizer.zero_grad()
             value = torch.zeros((), device=self._device)
-            for (cosine, followed), targets, seen in examples:
-                logits = (weights[0].exp() * cosine + weights[1].exp() * followed).masked_fill(seen, float("-inf"))
-                value = value + functional.cross_entropy(logits, targets, reduction="sum") / total
+            for (cosine, followed), batch in examples:
+                logits = weights[0].exp() * cosine + weights[1].exp() * followed - batch.correction
+                logits = logits.masked_fill(batch.seen, float("-inf"))
+                value = value + functional.cross_entropy(logits, batch.targets, reduction="sum") / total
             value.backward()
             return value
 
