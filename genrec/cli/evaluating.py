@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrec.errors import ConfigError
+from genrec.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from genrec.evaluation.results import Results, SystemResult
     from genrec.evaluation.splits import Split
     from genrec.evaluation.wording import Verdict
+    from genrec.models.llm import LLM
+    from genrec.progress import Progress
     from genrec.retrieval.sequences import Sequences
     from genrec.retrieval.systems import System
     from genrec.settings import Settings
+    from genrec.workspace import Workspace
 
 REPORTS = "reports"
 
@@ -32,10 +35,19 @@ class SplitName(StrEnum):
 def evaluate(
     workspace: Annotated[Path, typer.Option("-w", "--workspace", help="The workspace folder.")],
     split: Annotated[list[SplitName] | None, typer.Option(help="Who is asked for what; may be given again.")] = None,
-    systems: Annotated[str, typer.Option(help="Names with commas between; empty: all of them.")] = "",
+    systems: Annotated[
+        str, typer.Option(help="Names with commas between; NAME+llm: with the LLM ranker behind; empty: all without it.")
+    ] = "",
     reference: Annotated[str, typer.Option(help="The system that differences are against; empty: the best.")] = "",
     seeds: Annotated[int, typer.Option(min=1, help="How often a system that draws random numbers is fitted.")] = 3,
     no_tune: Annotated[bool, typer.Option("--no-tune", help="Systems as they come, without choosing their settings.")] = False,
+    people: Annotated[
+        int | None, typer.Option(min=1, help="Ask only so many people, drawn at random; all are learned from.")
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option(min=1, help="How many the LLM ranker is handed, instead of retrieval.candidates.")
+    ] = None,
+    newcomers: Annotated[bool, typer.Option("--newcomers", help="With global-time: also people without earlier events.")] = False,
     k: Annotated[str, typer.Option("--k", help="Lengths of the lists.")] = "1,5,10,20,50",
     attribute: Annotated[str, typer.Option(help="The list attribute of calibration; empty: chosen by its values.")] = "",
     out: Annotated[Path | None, typer.Option(help="Where the files go; without it, `reports` in the workspace.")] = None,
@@ -47,13 +59,14 @@ def evaluate(
     from genrec.loading import load_content
     from genrec.workspace import Workspace
 
-    ks, names = lengths(k), split or [SplitName.LEAVE_ONE_OUT]
-    with Workspace.open(workspace) as opened:
-        chosen = _systems(names_of(systems), opened.settings)
+    ks, names, wanted = lengths(k), split or [SplitName.LEAVE_ONE_OUT], names_of(systems)
+    _check_used(wanted, names, candidates, newcomers)
+    with Workspace.open(workspace) as opened, Engine(opened.llm) as engine:
+        chosen = _systems(wanted, opened.settings, _reranker(opened, engine, candidates))
         folder = out or opened.folder / REPORTS
         sequences, content = load_content(opened)
-        splits = [_split(name, sequences) for name in dict.fromkeys(names)]
-        for asked in splits:
+        splits = [_split(name, sequences, newcomers) for name in dict.fromkeys(names)]
+        for asked in splits if people is None else [whole.sampled(people) for whole in splits]:
             with Bars() as bars:
                 results = harness.evaluate(
                     chosen,
@@ -76,6 +89,54 @@ def evaluate(
             say(f"{page}\n{data}")
 
 
+class Engine:
+    """The LLM of all systems that rank with it: loaded when the first asks; what cannot be loaded is not sought again."""
+
+    def __init__(self, load: "Callable[[Progress], LLM]") -> None:
+        self._load = load
+        self._found: LLM | ModelError | None = None
+
+    def __call__(self, progress: "Progress") -> "LLM":
+        """Raises WeightsError or EngineError."""
+        if self._found is None:
+            progress.start("loading the LLM", None)
+            try:
+                self._found = self._load(progress)
+            except ModelError as error:
+                self._found = error
+            finally:
+                progress.finish()
+        if isinstance(self._found, ModelError):
+            raise self._found.with_traceback(None)
+        return self._found
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._found is not None and not isinstance(self._found, ModelError):
+            self._found.close()
+
+
+def _check_used(systems: Sequence[str], splits: Sequence[SplitName], candidates: int | None, newcomers: bool) -> None:
+    """Raises ConfigError for an option that nothing would read."""
+    from genrec.evaluation.reranked import SUFFIX
+
+    if candidates is not None and not any(name.endswith(SUFFIX) for name in systems):
+        raise ConfigError("--candidates: no system here ranks with the LLM", hint=f"For example --systems zero-shot{SUFFIX}.")
+    if newcomers and SplitName.GLOBAL_TIME not in splits:
+        raise ConfigError("--newcomers: only the split global-time knows them", hint="Add --split global-time.")
+
+
+def _reranker(workspace: "Workspace", engine: Engine, candidates: int | None) -> "Callable[[System], System]":
+    """What puts the workspace's ranker behind a system."""
+    from genrec.evaluation.reranked import Reranked
+
+    settings = workspace.settings
+    handed = candidates or settings.retrieval.candidates
+    return lambda base: Reranked(base, engine, workspace.prompts, settings.ranking, handed)
+
+
 def names_of(text: str) -> list[str]:
     """`a, b` → [a, b], each once."""
     return list(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
@@ -92,29 +153,38 @@ def lengths(text: str) -> tuple[int, ...]:
     return ks
 
 
-def _systems(names: Sequence[str], settings: "Settings") -> "list[System]":
-    """The systems of these names in this order, all of them for no names. Raises ConfigError for one that is not there."""
+def _systems(names: Sequence[str], settings: "Settings", rerank: "Callable[[System], System]") -> "list[System]":
+    """The systems of these names in this order, for no names all that need no LLM; `x` and `x+llm` stand on one and the same x.
+
+    Raises ConfigError for one that is not there.
+    """
     from genrec.evaluation.baselines import NAMES, baselines
+    from genrec.evaluation.reranked import SUFFIX
     from genrec.retrieval.zero_shot import ZeroShot
     from genrec.training.retriever import Trainer
     from genrec.training.system import Learned
     from genrec.training.workspace import device_of
 
     trainer = Trainer(retrieval=settings.retrieval, settings=settings.retriever, device=device_of(settings.models.device))
-    own: dict[str, System] = {"zero-shot": ZeroShot(settings.retrieval), "learned": Learned(trainer)}
-    wanted = names or [*NAMES, *own]
-    if unknown := [name for name in wanted if name not in own and name not in NAMES]:
-        raise ConfigError(f"--systems: there is no {unknown[0]!r}", hint=f"There are {', '.join([*NAMES, *own])}.")
-    return [own[name] if name in own else baselines([name])[0] for name in wanted]
+    known: dict[str, System] = {"zero-shot": ZeroShot(settings.retrieval), "learned": Learned(trainer)}
+    every, wanted = [*NAMES, *known], names or [*NAMES, *known]
+    for name in wanted:
+        base = name.removesuffix(SUFFIX)
+        if base not in every:
+            hint = f"There are {', '.join(every)}, and each with {SUFFIX} behind it."
+            raise ConfigError(f"--systems: there is no {name!r}", hint=hint)
+        if base not in known:
+            known[base] = baselines([base])[0]
+    return [rerank(known[name.removesuffix(SUFFIX)]) if name.endswith(SUFFIX) else known[name] for name in wanted]
 
 
-def _split(name: SplitName, sequences: "Sequences") -> "Split":
+def _split(name: SplitName, sequences: "Sequences", newcomers: bool) -> "Split":
     """Raises EvaluationError when the events do not suffice."""
     from genrec.evaluation import splits
 
     makers: dict[SplitName, Callable[[Sequences], Split]] = {
         SplitName.LEAVE_ONE_OUT: splits.leave_one_out,
-        SplitName.GLOBAL_TIME: splits.global_time,
+        SplitName.GLOBAL_TIME: lambda events: splits.global_time(events, newcomers=newcomers),
         SplitName.COLD_ITEMS: splits.cold_items,
         SplitName.COLD_USERS: splits.cold_users,
     }
@@ -147,16 +217,21 @@ def print_results(results: "Results") -> None:
         table.add_row(escape(wording.name_of(system.name)), *figures, against, *times)
     for system in wording.missing(results):
         table.add_row(escape(wording.name_of(system.name)), *["–"] * len(heads), "–", "[yellow]could not run[/]", "–", "–")
-    (Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)).print(table)
+    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
+    console.print(table)
+    for line in wording.footnotes(results):
+        console.print(escape(line), highlight=False, soft_wrap=True)
     for system in wording.missing(results):
         say(f"{wording.name_of(system.name)} could not run: {system.note} {system.hint}".rstrip())
 
 
 def heading(results: "Results") -> str:
     """What was asked, in one line."""
-    split = results.split
+    from genrec.evaluation.wording import sampled
+
+    split, drawn = results.split, sampled(results)
     asked = f"{split.cases:,} histories asked, {split.candidates:,} items ranked"
-    return f"{split.name}: {asked}, {split.train_events:,} events in training"
+    return f"{split.name}: {asked}, {split.train_events:,} events in training" + (f"; {drawn}" if drawn else "")
 
 
 def _figures(system: "SystemResult", heads: Sequence[str], coverage: str) -> list[str]:

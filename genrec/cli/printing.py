@@ -62,9 +62,20 @@ class Bars:
 
 
 def print_json(rows: Sequence[Recommendation]) -> None:
-    """One Recommendation a line."""
+    """One Recommendation a line, valid JSON on every stream."""
     for row in rows:
-        print(json.dumps(as_dict(row), ensure_ascii=False))
+        line = json.dumps(as_dict(row), ensure_ascii=False)
+        # Python would write what the stream cannot hold as \xe9, which is no escape of JSON's; the escapes of json.dumps are
+        print(line if _holds(line) else json.dumps(as_dict(row)))
+
+
+def _holds(text: str) -> bool:
+    """Whether stdout can write the text as it is."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def as_dict(row: Recommendation) -> dict[str, Any]:

@@ -13,6 +13,9 @@ lengths      how histories are sliced by length: fixed, quarters
 warm_twin    on a cold-item split, fit again with the cold items' events for the comparable warm figure
 keep_people  keep the main figures of each person in the results
 batch_bytes  of scores asked for at a time
+
+A system that ranks its `retriever`'s best `candidates` again is shown with that retriever's recall, which it cannot exceed. A
+`Reranked` one takes the settings, and where both are compared the very fit, of its base.
 """
 
 import time
@@ -27,9 +30,11 @@ from genrec.errors import EvaluationError, GenrecError
 from genrec.evaluation import beyond, leaks
 from genrec.evaluation.comparing import KEPT, compare, estimates
 from genrec.evaluation.environment import environment
+from genrec.evaluation.fitting import MAIN_K, Fits
 from genrec.evaluation.metrics import KS, accuracy, check_ks
-from genrec.evaluation.ranks import BATCH_BYTES, Ranking, rank_split
-from genrec.evaluation.results import MAIN, Estimate, Results, Slice, SplitInfo, SystemResult, Trial
+from genrec.evaluation.ranks import BATCH_BYTES
+from genrec.evaluation.reranked import Reranked
+from genrec.evaluation.results import CEILING_K, MAIN, Estimate, Results, Slice, SplitInfo, SystemResult
 from genrec.evaluation.significance import RESAMPLES, Bootstrap, over_seeds
 from genrec.evaluation.slices import Lengths, Part, parts
 from genrec.evaluation.splits import Split
@@ -38,7 +43,6 @@ from genrec.retrieval.systems import Content, System
 
 TuneOn = Literal["all", "focus"]
 SEEDS = (0, 1, 2)
-MAIN_K = 10
 LONGEST = 1000
 """Of a list when the catalogue is smaller: lists just end earlier."""
 PEOPLE_DIGITS = 6
@@ -57,37 +61,16 @@ class _Run:
     score_seconds: float
 
 
-@dataclass(slots=True)
-class _Prefixed:
-    """Says whose task it is."""
-
-    progress: Progress
-    prefix: str
-
-    def start(self, task: str, total: int | None) -> None:
-        self.progress.start(f"{self.prefix}: {task}", total)
-
-    def advance(self, n: int = 1) -> None:
-        self.progress.advance(n)
-
-    def finish(self) -> None:
-        self.progress.finish()
-
-
 @dataclass(slots=True, kw_only=True)
 class _Bench:
     """All that the systems of one evaluation share."""
 
     split: Split
-    content: Content
     seeds: tuple[int, ...]
     ks: tuple[int, ...]
-    progress: Progress
-    tuning: Split | None
-    tune_on: TuneOn
+    fits: Fits
     warm: Split | None
     keep_people: bool
-    batch_bytes: int
     background: beyond.Background
     parts: list[Part]
     bootstrap: Bootstrap
@@ -122,20 +105,26 @@ def evaluate(
     _check(systems, split, content, seeds, reference)
     chosen = tuple(sorted({*ks, MAIN_K}))
     check_ks(chosen, max(LONGEST, len(split.candidates)))
+    tuning = _clean(split, tune)
+    _check_prompts(systems, split, content)
+    fits = Fits(
+        content=content,
+        progress=progress,
+        tuning=tuning,
+        rows=tuning.focus if tuning is not None and tune_on == "focus" else None,
+        batch_bytes=batch_bytes,
+        shared=frozenset(id(system.base) for system in systems if isinstance(system, Reranked)),
+    )
     bench = _Bench(
         split=split,
-        content=content,
         seeds=tuple(seeds),
         ks=chosen,
-        progress=progress,
-        tuning=_clean(split, tune),
-        tune_on=tune_on,
+        fits=fits,
         warm=split.warm if warm_twin else None,
         background=beyond.Background.of(split, content, attribute),
         parts=parts(split, content, lengths),
         bootstrap=Bootstrap(people=_people(split), resamples=resamples),
         keep_people=keep_people,
-        batch_bytes=batch_bytes,
     )
     return _compared([_measured(system, bench) for system in systems], bench, reference)
 
@@ -170,6 +159,14 @@ def _clean(split: Split, tune: bool) -> Split | None:
     return tuning
 
 
+def _check_prompts(systems: Sequence[System], split: Split, content: Content) -> None:
+    """Raises EvaluationError when a prompt would tell the LLM more than the histories do."""
+    for system in systems:
+        for asked in (split, split.warm):
+            if isinstance(system, Reranked) and asked is not None:
+                leaks.refuse_profiles(asked, system.profiles(asked.histories, content.items), system.name)
+
+
 def describe(split: Split) -> SplitInfo:
     """Counts of a split and its digest."""
     return SplitInfo(
@@ -183,6 +180,7 @@ def describe(split: Split) -> SplitInfo:
         targets=sum(len(target) for target, chosen in zip(split.targets, split.focus, strict=True) if chosen),
         cutoff=split.cutoff,
         digest=split.digest(),
+        sample=split.sample,
     )
 
 
@@ -211,21 +209,20 @@ def _measured(system: System, bench: _Bench) -> SystemResult:
 
 def _evaluated(system: System, bench: _Bench) -> SystemResult:
     seeds = bench.seeds if getattr(system, "seeded", False) else bench.seeds[:1]
-    started = time.perf_counter()
-    trials, settings = _tuned(system, bench, seeds[0])
-    tune_seconds = time.perf_counter() - started
-    runs = [_run(system.with_settings(settings, seed), bench.split, bench, f"{system.name}, seed {seed}") for seed in seeds]
+    tuned = bench.fits.tuned(system, seeds[0])
+    runs = [_run(system, tuned.settings, seed, bench) for seed in seeds]
     fitted = [run.system for run in runs]
     people, _ = _joined(runs, np.ones(len(bench.split.focus), bool))
     asked, spreads = _joined(runs, bench.split.focus)
     kept = {name: asked[name] for name in KEPT if name in asked}
-    warm = _warm(system, settings, seeds, bench)
+    warm = _warm(system, tuned.settings, seeds, bench)
+    stage = _second_stage(fitted, bench)
     bench.people[system.name] = kept
     return SystemResult(
         name=system.name,
         settings=dict(fitted[0].settings),
         seeds=seeds,
-        trials=trials,
+        trials=tuned.trials,
         metrics=estimates(asked, bench.bootstrap, spreads),
         catalogue=_mean_of([run.catalogue for run in runs]),
         coverage=tuple((float(k), _mean_of([run.catalogue for run in runs])[f"coverage@{k}"]) for k in bench.ks),
@@ -234,45 +231,18 @@ def _evaluated(system: System, bench: _Bench) -> SystemResult:
         warm=warm,
         gates=_gates(fitted),
         people={name: _rounded(values[bench.split.focus]) for name, values in kept.items()} if bench.keep_people else {},
-        ceiling=_said(fitted, "ceiling"),
-        order_flip_rate=_said(fitted, "order_flip_rate"),
         fit_seconds=float(np.mean([run.fit_seconds for run in runs])),
         score_seconds=float(np.mean([run.score_seconds for run in runs])),
-        tune_seconds=tune_seconds,
+        tune_seconds=tuned.seconds,
+        **stage,
     )
 
 
-def _tuned(system: System, bench: _Bench, seed: int) -> tuple[tuple[Trial, ...], Mapping[str, Any]]:
-    """Trials in the order of the grid, and the settings with the highest main metric, the first of equals."""
-    grid = list(system.grid())
-    if bench.tuning is None or not grid:
-        return (), system.settings
-    rows = bench.tuning.focus if bench.tune_on == "focus" else np.ones(len(bench.tuning.focus), bool)
-    trials, best, highest = [], grid[0], -1.0
-    for number, settings in enumerate(grid, 1):
-        started = time.perf_counter()
-        label = f"{system.name}, setting {number} of {len(grid)}"
-        made = _ranked(system.with_settings(settings, seed), bench.tuning, bench, MAIN_K, label)
-        values = accuracy(made.top, bench.tuning.targets, (MAIN_K,))[MAIN]
-        score = float(values[rows].mean())
-        trials.append(Trial(settings=dict(settings), score=score, seconds=time.perf_counter() - started))
-        if score > highest:
-            best, highest = settings, score
-    return tuple(trials), best
-
-
-def _ranked(system: System, split: Split, bench: _Bench, k: int, label: str) -> Ranking:
-    progress = _Prefixed(bench.progress, label)
-    system.fit(split.train, bench.content, progress)
-    return rank_split(system.scores, split, k, batch_bytes=bench.batch_bytes, progress=progress)
-
-
-def _run(system: System, split: Split, bench: _Bench, label: str) -> _Run:
-    progress = _Prefixed(bench.progress, label)
+def _run(system: System, settings: Mapping[str, Any], seed: int, bench: _Bench) -> _Run:
+    split = bench.split
+    made = bench.fits.fitted(system, settings, seed, split)
     started = time.perf_counter()
-    system.fit(split.train, bench.content, progress)
-    fitted = time.perf_counter()
-    ranking = rank_split(system.scores, split, max(bench.ks), batch_bytes=bench.batch_bytes, progress=progress)
+    ranking = bench.fits.ranked(made.system, split, max(bench.ks), f"{system.name}, seed {seed}")
     scored = time.perf_counter()
     top = ranking.top
     asked = top[split.focus]
@@ -282,10 +252,33 @@ def _run(system: System, split: Split, bench: _Bench, label: str) -> _Run:
         | beyond.per_person(top, bench.ks, bench.background),
         catalogue=beyond.of_all(asked, bench.ks, bench.background),
         exposure=beyond.exposure_curve(asked[:, :MAIN_K], bench.background),
-        system=system,
-        fit_seconds=fitted - started,
-        score_seconds=scored - fitted,
+        system=made.system,
+        fit_seconds=made.seconds,
+        score_seconds=scored - started,
     )
+
+
+def _second_stage(fitted: Sequence[System], bench: _Bench) -> dict[str, Any]:
+    """What limits systems that only rank the `candidates` best of their fitted `retriever` again; nothing for others."""
+    retrievers = [found for system in fitted if (found := getattr(system, "retriever", None)) is not None]
+    if not retrievers:
+        return {}
+    split, candidates = bench.split, int(getattr(fitted[0], "candidates"))  # noqa: B009 - no part of System
+    lengths = tuple(sorted({CEILING_K, candidates}))
+    recalls = []
+    for retriever in retrievers:
+        top = bench.fits.ranked(retriever, split, max(lengths), f"{retriever.name}, ceiling").top
+        columns = accuracy(top[split.focus], [split.targets[row] for row in np.flatnonzero(split.focus)], lengths)
+        recalls.append({name: float(values.mean()) for name, values in columns.items()})
+    mean, flips = _mean_of(recalls), bench.fits.order_flips(fitted[0], split)
+    return {
+        "retriever": retrievers[0].name,
+        "ceiling": mean[f"recall@{CEILING_K}"],
+        "candidates": candidates,
+        "handed_recall": mean[f"recall@{candidates}"],
+        "flips": flips,
+        "order_flip_rate": None if flips is None else flips.pairs,
+    }
 
 
 def _warm(system: System, settings: Mapping[str, Any], seeds: Sequence[int], bench: _Bench) -> dict[str, Estimate]:
@@ -295,8 +288,9 @@ def _warm(system: System, settings: Mapping[str, Any], seeds: Sequence[int], ben
         return {}
     runs = []
     for seed in seeds:
-        made = _ranked(system.with_settings(settings, seed), twin, bench, max(bench.ks), f"{system.name}, warm twin, seed {seed}")
-        runs.append(accuracy(made.top, twin.targets, bench.ks) | {"auc": made.auc})
+        made = bench.fits.fitted(system, settings, seed, twin, "warm twin, ").system
+        ranking = bench.fits.ranked(made, twin, max(bench.ks), f"{system.name}, warm twin, seed {seed}")
+        runs.append(accuracy(ranking.top, twin.targets, bench.ks) | {"auc": ranking.auc})
     people, spreads = _over_seeds(runs, twin.focus)
     return estimates(people, bench.bootstrap, spreads)
 
@@ -347,11 +341,6 @@ def _gates(systems: Sequence[System]) -> dict[str, float] | None:
     """Mean over the seeds of what the systems say their gates weigh."""
     said = [gates for system in systems if (gates := getattr(system, "gates", None)) is not None]
     return _mean_of(said) if said else None
-
-
-def _said(systems: Sequence[System], name: str) -> float | None:
-    said = [value for system in systems if (value := getattr(system, name, None)) is not None]
-    return float(np.mean(said)) if said else None
 
 
 def _rounded(values: NDArray[np.float64]) -> tuple[float, ...]:

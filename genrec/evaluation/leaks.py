@@ -8,9 +8,11 @@ cold item in train      an item that is called cold has an event in train or in 
 new person in train     a person of a cold-user split has an event in train
 not a candidate         the item to find may not be ranked
 in the tuning split     an item to find occurs for its person in the train part, a history or a target of the validation twin
+target in a prompt      the profile that an LLM is shown names the item to find
+beyond the history      the profile that an LLM is shown says anything but items of the case's history
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from genrec.errors import EvaluationError
 from genrec.evaluation.splits import Split
+from genrec.ranking.prompting import Profile
 from genrec.retrieval.sequences import Sequences
 
 
@@ -49,6 +52,36 @@ def refuse(split: Split, tuning: Split | None = None) -> None:
         raise EvaluationError(
             f"the split {split.name} leaks: {'; '.join(map(str, found))}",
             hint="Make splits with genrec.evaluation.splits; figures of a split that leaks mean nothing.",
+        )
+
+
+def check_profiles(split: Split, profiles: Sequence[Profile]) -> tuple[Leak, ...]:
+    """What prompts would say of the cases (U,), one profile each: nothing but the case's own history."""
+    histories = split.histories
+    named: list[tuple[str, str]] = []
+    beyond: list[tuple[str, str]] = []
+    for row, (profile, targets) in enumerate(zip(profiles, split.targets, strict=True)):
+        person = histories.user_ids[row]
+        shown = {item.item_id for item in profile.history}
+        asked = {histories.item_ids[item] for item in targets}
+        known = {histories.item_ids[item] for item in histories.history(row)}
+        named += [(person, item_id) for item_id in sorted(shown & asked)]
+        beyond += [(person, item_id) for item_id in sorted(shown - known - asked)]
+        beyond += [(person, text) for text in (*profile.interests, profile.query) if text]  # no split knows of any
+    return tuple(
+        Leak(kind=kind, count=len(found), example=f"person {found[0][0]!r}, {found[0][1]!r}")
+        for kind, found in (("target in a prompt", named), ("beyond the history", beyond))
+        if found
+    )
+
+
+def refuse_profiles(split: Split, profiles: Sequence[Profile], system: str) -> None:
+    """Raises EvaluationError when `check_profiles` finds anything."""
+    found = check_profiles(split, profiles)
+    if found:
+        raise EvaluationError(
+            f"the prompts of {system} leak on the split {split.name}: {'; '.join(map(str, found))}",
+            hint="Make profiles from the histories of the split, never from the store.",
         )
 
 

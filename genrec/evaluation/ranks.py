@@ -55,7 +55,7 @@ def rank(
     open_items = np.repeat(candidates[None], len(scores), axis=0)
     open_items[histories.users, histories.items] = False
     auc = np.array([_auc(row, target, free) for row, target, free in zip(scores, targets, open_items, strict=True)], np.float64)
-    return Ranking(top=_best(np.where(open_items, scores, -np.inf), k), auc=auc)
+    return Ranking(top=best(np.where(open_items, scores, -np.inf), k), auc=auc)
 
 
 def rank_split(
@@ -77,8 +77,8 @@ def rank_split(
     return Ranking(top=np.concatenate([part.top for part in parts]), auc=np.concatenate([part.auc for part in parts]))
 
 
-def _best(scores: NDArray[np.floating], k: int) -> NDArray[np.int32]:
-    """(B, k) item numbers by score, then by number; -inf is not shown."""
+def best(scores: NDArray[np.floating], k: int) -> NDArray[np.int32]:
+    """(B, k) item numbers by score, then by number; -inf is not shown, NOTHING stands behind the end of a short list."""
     n = scores.shape[1]
     top = np.full((len(scores), k), NOTHING, np.int32)
     limits = np.partition(scores, n - k, axis=1)[:, n - k] if k < n else np.full(len(scores), -np.inf)

@@ -70,6 +70,7 @@ def html(results: Results) -> str:
         "signed": wording.signed,
         "p": wording.p_value,
         "seconds": wording.seconds,
+        "share": wording.share,
         "svg": Markup,  # only for what plots.py has drawn
         "setting": setting,
     }
@@ -107,7 +108,8 @@ def _view(results: Results) -> dict[str, Any]:
             _warm(system, metric) for metric in heads for system in best if metric in system.warm and metric in system.metrics
         ],
         "gates": plots.gate_bars(results),
-        "reranked": [system for system in best if system.ceiling is not None or system.order_flip_rate is not None],
+        "reranked": wording.second_stages(results),
+        "sampled": wording.sampled(results),
         "trials": {system.name: _trials(system) for system in best if system.trials},
         "most_trials": TRIALS,
         "level": wording.LEVEL,

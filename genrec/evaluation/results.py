@@ -24,6 +24,8 @@ from genrec.errors import EvaluationError
 SCHEMA = 1
 MAIN = "ndcg@10"
 """The metric that settings are chosen by and pairs are compared on."""
+CEILING_K = 50
+"""Of the recall that is given as a retriever's ceiling."""
 
 KNOWN_KEYS = with_config(ConfigDict(extra="forbid"))
 
@@ -78,6 +80,24 @@ class Slice:
 
 @KNOWN_KEYS
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrderFlips:
+    """What changes when the candidates of `people` are handed over in `shuffles` other orders each; means over the lists.
+
+    pairs                       share of the pairs of candidates that change their order by the LLM's scores alone; ties do not
+    first                       share of the lists in which the LLM's first is beaten
+    served_pairs, served_first  the same of the list that is shown, in which the retriever has its say
+    """
+
+    people: int
+    shuffles: int
+    pairs: float
+    first: float
+    served_pairs: float
+    served_first: float
+
+
+@KNOWN_KEYS
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SystemResult:
     """One system. `status` missing: it could not run; `note` and `hint` say why and what to do, the rest is empty.
 
@@ -88,8 +108,12 @@ class SystemResult:
     gates            mean weight of each modality, where the system has a gate
     warm             of a cold-item split: the same people and targets, the system fitted with the events of those items
     people           main metrics of each person (order of the split), mean over seeds, rounded; so that pairs can be compared
-    ceiling          recall@50 of the retriever below a system that only reorders
-    order_flip_rate  share of pairs whose order changes when the labels of the candidates are shuffled, of a ranker
+    retriever        name of what finds the candidates of a system that only ranks them again; empty for others
+    ceiling          recall@50 of that retriever
+    candidates       how many of the retriever's best are ranked again
+    handed_recall    recall of those: no list of the system up to that length can have more
+    order_flip_rate  share of the pairs of candidates whose order by the LLM alone changes when they are handed over in another
+                     order; `flips` has more of that
     """
 
     name: str
@@ -107,8 +131,12 @@ class SystemResult:
     warm: Mapping[str, Estimate] = field(default_factory=dict)
     gates: Mapping[str, float] | None = None
     people: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    retriever: str = ""
     ceiling: float | None = None
+    candidates: int | None = None
+    handed_recall: float | None = None
     order_flip_rate: float | None = None
+    flips: OrderFlips | None = None
     fit_seconds: float = 0.0
     score_seconds: float = 0.0
     tune_seconds: float = 0.0
@@ -116,8 +144,21 @@ class SystemResult:
 
 @KNOWN_KEYS
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """`people` that were drawn from `of` with the seed."""
+
+    people: int
+    of: int
+    seed: int
+
+
+@KNOWN_KEYS
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SplitInfo:
-    """What was asked. `cases` are the people that the figures are about; `digest` is the same for the same split only."""
+    """What was asked. `cases` are the people that the figures are about; `digest` is the same for the same split only.
+
+    `sample`: how those that are asked were drawn, None when all are asked.
+    """
 
     name: str
     cases: int
@@ -129,6 +170,7 @@ class SplitInfo:
     targets: int
     cutoff: float | None
     digest: str
+    sample: Sample | None = None
 
 
 @KNOWN_KEYS

@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.errors import EvaluationError
+from genrec.evaluation.results import Sample
 from genrec.retrieval.sequences import Sequences
 
 SHOWN = (0, 1, 3, 5)
+SAMPLE_SEED = 0
 LARGEST_PLACE = 1e6
 """As seconds since 1970 this is 12 January 1970: no log of events is so old, no history so long."""
 
@@ -27,17 +29,18 @@ LARGEST_PLACE = 1e6
 class Split:
     """One question put to every system; U cases over N items.
 
-    train       what systems are fitted on
-    histories   U rows, what is known of each case's person when asked; a person may have several rows (cold users)
-    targets     per row the item numbers to find, at least one each, none of them in the history
-    times       (U,) float64 time of the first target's event
-    platforms   (U,) int16 platform of the first target's event, position in `histories.platform_names`
-    candidates  (N,) items that may be ranked
-    cold        (N,) items without training events
-    focus       (U,) rows that the headline figures are about; the others appear in slices, and in the choice of settings
-    cutoff      time from which on nothing is in train; None where each person has a moment of their own
-    protocol    makes the validation twin from the train part
-    warm        of a cold-item split: the same rows and targets with the events of the cold items put back
+    train         what systems are fitted on
+    histories     U rows, what is known of each case's person when asked; a person may have several rows (cold users)
+    targets       per row the item numbers to find, at least one each, none of them in the history
+    times         (U,) float64 time of the first target's event
+    platforms     (U,) int16 platform of the first target's event, position in `histories.platform_names`
+    candidates    (N,) items that may be ranked
+    cold          (N,) items without training events
+    focus         (U,) rows that the headline figures are about; the others appear in slices, and in the choice of settings
+    cutoff        time from which on nothing is in train; None where each person has a moment of their own
+    protocol      makes the validation twin from the train part
+    warm          of a cold-item split: the same rows and targets with the events of the cold items put back
+    sample        whom the rows were drawn from, None when nobody was left out (`sampled`)
     """
 
     name: str
@@ -52,6 +55,7 @@ class Split:
     protocol: Callable[[Sequences], "Split"] = field(repr=False)
     cutoff: float | None = None
     warm: "Split | None" = field(default=None, repr=False)
+    sample: Sample | None = None
 
     def validation(self) -> "Split":
         """The same protocol on the train part: what settings are chosen on. Raises EvaluationError when too little is left."""
@@ -86,6 +90,20 @@ class Split:
             focus=self.focus[chosen],
             warm=None if self.warm is None else self.warm.take(chosen),
         )
+
+    def sampled(self, people: int, seed: int = SAMPLE_SEED) -> "Split":
+        """All rows of `people` persons drawn from those whom the headline is about; train, and what tunes, stay whole.
+
+        The split itself when there are no more than that. Raises EvaluationError for fewer than one.
+        """
+        if people < 1:
+            raise EvaluationError(f"{self.name}: a sample of {people} people", hint="Draw at least one.")
+        owner = np.unique(np.array(self.histories.user_ids, dtype=object), return_inverse=True)[1]
+        able = np.unique(owner[self.focus])
+        if len(able) <= people:
+            return self
+        drawn = np.random.default_rng(seed).choice(able, people, replace=False)
+        return replace(self.take(np.isin(owner, drawn)), sample=Sample(people=people, of=len(able), seed=seed))
 
     def digest(self) -> str:
         """64 hexadecimal digits: equal for equal train events, histories, targets and candidates."""
@@ -157,7 +175,10 @@ def global_time(
     asked, starts, counts = np.unique(sequences.users[rows], return_index=True, return_counts=True)
     if not len(asked) or not len(train):
         raise EvaluationError(
-            f"global time: nobody has events on both sides of {cutoff:.0f}", hint="Choose another cutoff, or newcomers=True."
+            f"global time: nobody has events on both sides of {cutoff:.0f}",
+            hint="Use leave-one-out, or give another test_share or cutoff."
+            if newcomers
+            else "Ask newcomers, too (--newcomers; newcomers=True), or use leave-one-out.",
         )
     found = [rows[start : start + (count if targets == "all" else 1)] for start, count in zip(starts, counts, strict=True)]
     return _split(

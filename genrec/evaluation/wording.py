@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from genrec.evaluation.results import Difference, Estimate, Results, SystemResult
+from genrec.evaluation.results import CEILING_K, Difference, Estimate, Results, SystemResult
 from genrec.prompts import data
 
 LEVEL = 0.05
@@ -171,6 +171,40 @@ def summary(results: Results) -> list[str]:
         close = ", ".join(name_of(other.name) for other in rivals if other not in beaten)
         lines.append(f"Its lead over {close} may be chance.")
     return [*lines, *_absent(results)]
+
+
+def share(value: float) -> str:
+    """`7.3%`"""
+    return f"{100 * value:.1f}%"
+
+
+def second_stages(results: Results) -> list[SystemResult]:
+    """The systems that only rank a retriever's best again, best first."""
+    return [system for system in ranked(results) if system.ceiling is not None]
+
+
+def sampled(results: Results) -> str:
+    """`100 of 943 people, drawn at random (seed 0)`; empty when all were asked."""
+    drawn = results.split.sample
+    return "" if drawn is None else f"{drawn.people:,} of {drawn.of:,} people, drawn at random (seed {drawn.seed})"
+
+
+def footnotes(results: Results) -> list[str]:
+    """Beside every reranked figure what limits it: the retriever's recall, and how firm the ranker's order is."""
+    lines = []
+    for system in second_stages(results):
+        limit = f"Recall@{CEILING_K} {number(system.ceiling or 0.0)}"
+        if system.handed_recall is not None and system.candidates != CEILING_K:
+            limit = f"Recall@{system.candidates} {number(system.handed_recall)} ({limit})"
+        line = f"{name_of(system.name)} reorders the {system.candidates} best of {name_of(system.retriever)}: ceiling {limit}"
+        lines.append(line)
+        if flips := system.flips:
+            lines.append(
+                f"{name_of(system.name)}, candidates shuffled: of their pairs {share(flips.pairs)} change order by the LLM, "
+                f"{share(flips.served_pairs)} in the list; of first places {share(flips.first)} and {share(flips.served_first)} "
+                f"({flips.people} people, {flips.shuffles} shuffles each)"
+            )
+    return lines
 
 
 def _absent(results: Results) -> list[str]:

@@ -1,5 +1,6 @@
 """`genrec eval` on the shop: the table, the files, the options, what is refused."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -7,9 +8,14 @@ import pytest
 
 from genrec.building import ingest
 from genrec.cli import evaluating
-from genrec.errors import ConfigError
-from genrec.evaluation.results import Results
-from genrec.settings import Settings
+from genrec.errors import ConfigError, EngineError, WeightsError
+from genrec.evaluation.reranked import Reranked
+from genrec.evaluation.results import Results, Sample
+from genrec.models.fake import FakeLLM
+from genrec.progress import SILENT, Progress
+from genrec.prompts import Prompts
+from genrec.retrieval.systems import System
+from genrec.settings import RankingSettings, Settings
 from genrec.workspace import Workspace
 from tests import shop
 from tests.cli.command import Done, refused
@@ -82,6 +88,76 @@ def test_global_time(own_shop: Path, tmp_path: Path) -> None:
     assert results.split.cases > 1
 
 
+def test_newcomers_are_asked_on_request(own_shop: Path, tmp_path: Path) -> None:
+    late: list[dict[str, object]] = [
+        {"user_id": f"new{n}", "item_id": f"war-{n % 9}", "timestamp": 1_700_000_000 + n, "rating": 4} for n in range(40)
+    ]
+    shop.write_lines(tmp_path / "late.jsonl", late)
+    with Workspace.open(own_shop) as workspace:
+        ingest(workspace, events=[tmp_path / "late.jsonl"])
+    ask = ("eval", "-w", own_shop, *QUICK, "--split", "global-time")
+    done = run(*ask)
+    refused(done, 10, "nobody has events on both sides")
+    assert "--newcomers" in done.err
+    results = evaluated(own_shop, "--split", "global-time", "--newcomers")
+    assert results.split.cases == 28  # a tenth of 280 events, all of them by people who are new
+    refused(run("eval", "-w", own_shop, *QUICK, "--newcomers"), 2, "--newcomers")
+
+
+def test_the_llm_ranks_behind_any_system(own_shop: Path) -> None:
+    done = run("eval", "-w", own_shop, "--systems", "ease+llm,popularity,ease", "--no-tune", "--seeds", "1")
+    assert done.code == 0, done.err
+    data = own_shop / "reports/eval-leave-one-out.json"
+    results = Results.from_json(json.loads(data.read_text()))
+    assert [system.name for system in results.systems] == ["ease+llm", "popularity", "ease"]
+    reranked, plain = results.system("ease+llm"), results.system("ease")
+    assert reranked.ceiling == plain.metrics["recall@50"].mean
+    assert reranked.metrics["ndcg@10"].mean != plain.metrics["ndcg@10"].mean
+    assert reranked.settings["rerank"]["llm"] == "fake"
+    assert reranked.candidates == 50
+    assert f"ease+llm reorders the 50 best of ease: ceiling Recall@50 {reranked.ceiling:.4f}\n" in done.out
+    assert "ease+llm, candidates shuffled: of their pairs 0.0% change order by the LLM" in done.out
+    assert "Ceilings and order flips" in (own_shop / "reports/eval-leave-one-out.html").read_text(encoding="utf-8")
+
+
+def test_the_ranker_is_the_workspaces(own_shop: Path) -> None:
+    few = evaluated(own_shop, "--systems", "ease+llm", "--candidates", "7").system("ease+llm")
+    assert (few.candidates, few.settings["rerank"]["candidates"]) == (7, 7)
+    (own_shop / "prompts").mkdir()
+    template = Prompts()._source("rerank")[0]
+    (own_shop / "prompts/rerank.j2").write_text(template.replace("{{ cut }}", "no cut"))
+    (own_shop / "genrec.toml").write_text(shop.SETTINGS + '[ranking]\nmethod = "labels"\n[retrieval]\ncandidates = 9\n')
+    done = run("eval", "-w", own_shop, *QUICK, "--systems", "ease+llm", "--json")
+    (broken,) = Results.from_json(json.loads(done.out)).systems
+    assert broken.status == "missing"
+    assert "rerank.j2" in broken.note
+    (own_shop / "prompts/rerank.j2").unlink()
+    own = evaluated(own_shop, "--systems", "ease+llm").system("ease+llm")
+    assert (own.candidates, own.settings["rerank"]["method"]) == (9, "labels")
+
+
+def test_a_model_that_cannot_be_had_is_missing_with_its_hint(own_shop: Path) -> None:
+    (own_shop / "genrec.toml").write_text('[models]\nllm = "./nowhere"\nimage = ""\n')
+    done = run("eval", "-w", own_shop, *QUICK, "--systems", "ease+llm,popularity+llm,ease")
+    assert done.code == 0, done.err
+    assert done.out.count("could not run") == 2
+    assert "ease+llm could not run: no folder" in done.err
+    results = Results.from_json(json.loads((own_shop / "reports/eval-leave-one-out.json").read_text()))
+    lost = [results.system(name) for name in ("ease+llm", "popularity+llm")]
+    assert lost[0].note == lost[1].note
+    assert lost[0].hint
+    assert results.system("ease").status == "ok"
+
+
+def test_few_people_can_be_asked(own_shop: Path) -> None:
+    done = run("eval", "-w", own_shop, *QUICK, "--people", "11")
+    assert "11 histories asked, 60 items ranked, 200 events in training; 11 of 40 people, drawn at random (seed 0)" in done.out
+    drawn = Results.from_json(json.loads((own_shop / "reports/eval-leave-one-out.json").read_text()))
+    assert drawn.split.sample == Sample(people=11, of=40, seed=0)
+    assert drawn.systems[0].metrics["ndcg@10"].n == 11
+    assert evaluated(own_shop, "--people", "1000").split.sample is None
+
+
 def test_options_arrive(own_shop: Path) -> None:
     plain = evaluated(own_shop)
     assert plain.ks == (1, 5, 10, 20, 50)
@@ -110,6 +186,12 @@ def test_what_is_refused(own_shop: Path, tmp_path: Path) -> None:
     refused(run("eval", "-w", tmp_path / "none", *QUICK), 3, "none")
     (tmp_path / "file").write_text("in the way")
     refused(run(*ask, "--out", tmp_path / "file"), 3, "file")
+    refused(run(*ask, "--systems", "magic+llm"), 2, "magic+llm")
+    refused(run(*ask, "--systems", "+llm"), 2, "+llm")
+    refused(run(*ask, "--systems", "ease+llm+llm"), 2, "ease+llm+llm")
+    refused(run(*ask, "--candidates", "5"), 2, "--candidates")
+    assert run(*ask, "--systems", "ease+llm", "--candidates", "0").code == 2
+    assert run(*ask, "--people", "0").code == 2
     assert run(*ask, "--split", "magic").code == 2
     assert run(*ask, "--seeds", "0").code == 2
 
@@ -121,14 +203,48 @@ def test_without_a_build_it_says_what_to_do(tmp_path: Path) -> None:
     refused(run("eval", "-w", tmp_path / "w", *QUICK), 3, "build.json")
 
 
-def test_all_systems_are_the_default_and_names_keep_their_order() -> None:
-    everything = [system.name for system in evaluating._systems([], Settings())]
-    assert {"popularity", "item-knn", "ease", "als", "bpr", "sasrec", "boosted"} <= set(everything)
-    assert {"zero-shot", "learned"} <= set(everything)
-    named = evaluating._systems(evaluating.names_of(" ease, learned,popularity,ease"), Settings())
-    assert [system.name for system in named] == ["ease", "learned", "popularity"]
+def systems(*names: str) -> list[System]:
+    def rerank(base: System) -> System:
+        return Reranked(base, lambda progress: FakeLLM(), Prompts(), RankingSettings(), 5)
+
+    return evaluating._systems(names, Settings(), rerank)
+
+
+def test_all_systems_without_llm_are_the_default_and_names_keep_their_order() -> None:
+    everything = {system.name for system in systems()}
+    assert {"popularity", "item-knn", "ease", "als", "bpr", "sasrec", "boosted", "zero-shot", "learned"} == everything
+    named = systems(*evaluating.names_of(" ease+llm, learned,popularity,ease,learned+llm,ease"))
+    assert [system.name for system in named] == ["ease+llm", "learned", "popularity", "ease", "learned+llm"]
+    bases = [system.base for system in named if isinstance(system, Reranked)]
+    assert bases == [named[3], named[1]]  # the very objects: fitted once
     with pytest.raises(ConfigError, match="nosuch"):
-        evaluating._systems(["nosuch"], Settings())
+        systems("nosuch")
+
+
+def test_the_llm_is_loaded_once_when_asked_for_and_closed() -> None:
+    loaded: list[FakeLLM] = []
+
+    def load(progress: Progress) -> FakeLLM:
+        loaded.append(FakeLLM())
+        return loaded[-1]
+
+    with evaluating.Engine(load) as engine:
+        assert loaded == []
+        assert engine(SILENT) is engine(SILENT)
+    assert len(loaded) == 1
+    with pytest.raises(EngineError, match="closed"):
+        asyncio.run(loaded[0].score([]))
+    tries: list[int] = []
+
+    def fail(progress: Progress) -> FakeLLM:
+        tries.append(1)
+        raise WeightsError("none", hint="h")
+
+    with evaluating.Engine(fail) as engine:
+        for _ in range(2):
+            with pytest.raises(WeightsError, match="none"):
+                engine(SILENT)
+    assert tries == [1]
 
 
 def test_what_could_not_run_is_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,13 +95,11 @@ class Popular:
 
 @dataclass
 class Noise:
-    """Random scores of its seed; says what its gates weigh."""
+    """Random scores of its seed, the same in every batch; says what its gates weigh."""
 
     name: str = "noise"
     seed: int = -1
     seeded: bool = True
-    order_flip_rate: float = 0.25
-    ceiling: float = 0.5
     settings: Mapping[str, Any] = field(default_factory=lambda: {"reach": float("inf")})
 
     @property
@@ -120,8 +118,9 @@ class Noise:
         progress.finish()
 
     def scores(self, histories: Sequences) -> NDArray[np.float32]:
-        shape = (len(histories.user_ids), len(histories.item_ids))
-        return np.random.default_rng(self.seed).normal(size=shape).astype(np.float32)
+        n, rows = len(histories.item_ids), zip(histories.user_ids, histories.lengths, strict=True)
+        draws = [np.random.default_rng([self.seed + 1, int(user_id[1:]), length]).normal(size=n) for user_id, length in rows]
+        return np.array(draws, np.float32).reshape(-1, n)
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 from genrec.errors import WorkspaceError
 from genrec.evaluation import plots, wording
 from genrec.evaluation.report import TRIALS, as_json, html, write_html, write_json
-from genrec.evaluation.results import Estimate, Results, Slice, SystemResult, Trial
+from genrec.evaluation.results import Estimate, Results, Sample, Slice, SystemResult, Trial
 from tests.evaluation import sample
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -219,7 +219,7 @@ def test_parts_of_the_page_come_with_their_data(results: Results, page: Page) ->
     )
     assert "pip install 'genrec[eval]'" in page.sections["missing"]
     assert "cold" not in page.sections
-    assert "ceiling" not in page.sections["figures"]
+    assert "Ceilings" not in page.sections["figures"]
     systems = tuple(replace(s, gates=None, slices=(), coverage=(), exposure=()) for s in results.systems if s.status == "ok")
     bare = Page(html(replace(results, systems=systems, pairs=())))
     assert set(bare.sections) & {"missing", "significance", "slices", "gates", "cold"} == set()
@@ -232,10 +232,25 @@ def test_cold_beside_warm() -> None:
     assert "items without training events" in found.sections[""]
 
 
-def test_a_reranker_is_shown_with_its_ceiling(results: Results) -> None:
-    reranked = replace(results.system("learned"), ceiling=0.5412, order_flip_rate=0.0731)
-    found = Page(html(replace(results, systems=(reranked, *results.systems[1:]))))
-    assert found.row("ceiling (Recall@50)", "learned")[1:] == ["0.5412", "7.3%"]
+def test_a_second_stage_is_shown_with_its_ceiling(results: Results) -> None:
+    found = Page(html(sample.reranked(results)))
+    row = found.row("retriever", "learned")[1:]
+    assert row == ["zero-shot", "0.5412", "100", "0.6234", "7.3%20 people, 2 shuffles", "1.2%", "30.0%", "5.0%"]
+    assert found.row("retriever", "boosted")[1:] == ["ease", "0.4930", "50", "0.4930", "–", "–", "–", "–"]
+    assert wording.footnotes(sample.reranked(results)) == [
+        "learned reorders the 100 best of zero-shot: ceiling Recall@100 0.6234 (Recall@50 0.5412)",
+        "learned, candidates shuffled: of their pairs 7.3% change order by the LLM, 1.2% in the list; "
+        "of first places 30.0% and 5.0% (20 people, 2 shuffles each)",
+        "boosted reorders the 50 best of ease: ceiling Recall@50 0.4930",
+    ]
+    assert wording.footnotes(results) == []
+
+
+def test_a_sample_of_people_is_named(results: Results) -> None:
+    drawn = replace(results, split=replace(results.split, sample=Sample(people=100, of=943, seed=0)))
+    page = html(drawn)
+    assert page.count("100 of 943 people, drawn at random (seed 0)") == 2
+    assert "drawn at random" not in html(results)
 
 
 def test_trials_show_what_varied_best_first(results: Results) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from genrec.errors import EvaluationError
 from genrec.evaluation.leaks import check
+from genrec.evaluation.results import Sample
 from genrec.evaluation.splits import Split, cold_items, cold_users, global_time, leave_one_out
 from genrec.retrieval.sequences import Sequences
 from tests.evaluation.events import DAY, YEAR_2020, random_sequences, sequences
@@ -161,3 +162,28 @@ def test_cold_users_are_asked_after_their_first_events() -> None:
         cold_users(events, 0.3, shown=())
     with pytest.raises(EvaluationError, match="none of"):
         cold_users(events, 0.3, shown=(50,))
+
+
+def test_a_sample_keeps_train_and_tuning_whole_and_all_rows_of_its_people() -> None:
+    split = cold_users(random_sequences(3), 0.5, shown=(0, 1, 3))
+    drawn = split.sampled(7)
+    people = set(drawn.histories.user_ids)
+    assert len(people) == 7
+    assert drawn.sample == Sample(people=7, of=len(set(split.histories.user_ids)), seed=0)
+    assert len(drawn.targets) == sum(user_id in people for user_id in split.histories.user_ids)
+    assert drawn.train is split.train
+    assert drawn.validation().digest() == split.validation().digest()
+    assert split.sampled(7).digest() == drawn.digest() != split.sampled(7, seed=1).digest()
+    assert split.sampled(10_000) is split
+    with pytest.raises(EvaluationError, match="sample of 0"):
+        split.sampled(0)
+
+
+def test_a_sample_is_drawn_from_those_that_the_headline_is_about() -> None:
+    split = cold_items(random_sequences(3), 0.3)
+    drawn = split.sampled(5)
+    assert drawn.focus.all()
+    assert len(drawn.targets) == 5
+    assert drawn.sample is not None
+    assert drawn.sample.of == split.focus.sum()
+    assert drawn.warm_twin().histories.user_ids == drawn.histories.user_ids

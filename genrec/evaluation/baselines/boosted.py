@@ -102,6 +102,11 @@ class Boosted(Baseline[BoostedConfig]):
             raise EvaluationError("boosted: asked for its first stage before it was fitted", hint="Call fit first.")
         return self._stages[0]
 
+    @property
+    def candidates(self) -> int:
+        """How many of the retriever's best the trees rank."""
+        return self.config.candidates
+
     def grid(self) -> Sequence[Mapping[str, Any]]:
         return combinations(leaves=(7, 15, 31), trees=(100, 200), learning_rate=(0.05, 0.02), least=(50, 200))
 

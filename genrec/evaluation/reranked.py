@@ -1,0 +1,197 @@
+"""Any system with the LLM ranker behind it, as a system: the same class that serves ranks the base's best again."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec.errors import EvaluationError
+from genrec.evaluation.flips import OrderFlips, flips
+from genrec.evaluation.ranks import best
+from genrec.models.llm import LLM
+from genrec.progress import SILENT, Progress, track
+from genrec.prompts import Prompts
+from genrec.ranking.prompting import Profile
+from genrec.ranking.ranker import Ranker, Ranking, RankRequest
+from genrec.retrieval.sequences import Sequences
+from genrec.retrieval.systems import Content, System
+from genrec.settings import RankingSettings
+from genrec.types import Item
+
+SUFFIX = "+llm"
+PEOPLE_AT_ONCE = 16
+"""Lists handed to the engine in one call, so that the progress moves."""
+FLIP_PEOPLE = 30
+FLIP_SHUFFLES = 2
+
+
+class Reranked:
+    """The base's best `candidates` unseen items, in the order of `genrec.ranking.Ranker`; all other items behind, in the base's.
+
+    A person's profile is the history that the split gives and nothing else: no stated interests, nothing out of a store. People
+    without history keep the base's order, as in serving. `ranking.mode` is not read: whoever asks for this wants it ranked.
+
+    llm         loads the engine when it is first needed, and may raise a ModelError; `Workspace.llm` is one
+    candidates  how many of the base's items the LLM sees, at least 1
+    seed        of the shuffles and the people of `order_flips`
+    """
+
+    def __init__(
+        self,
+        base: System,
+        llm: Callable[[Progress], LLM],
+        prompts: Prompts,
+        ranking: RankingSettings,
+        candidates: int,
+        *,
+        seed: int = 0,
+    ) -> None:
+        if candidates < 1:
+            raise EvaluationError(f"{base.name}{SUFFIX}: {candidates} candidates", hint="Hand over at least one.")
+        self.base = base
+        self.candidates = candidates
+        self._llm, self._prompts, self._ranking, self._seed = llm, prompts, ranking, seed
+        self._engine: tuple[Ranker, str] | None = None
+        self._items: Sequence[Item] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.base.name + SUFFIX
+
+    @property
+    def seeded(self) -> bool:
+        return getattr(self.base, "seeded", False)
+
+    @property
+    def gates(self) -> Mapping[str, float] | None:
+        return getattr(self.base, "gates", None)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The base's, and under `rerank` what the ranker was told."""
+        told = self._ranking.model_dump(exclude={"mode"}) | {"candidates": self.candidates}
+        return {**self.base.settings, "rerank": told | ({"llm": self._engine[1]} if self._engine else {})}
+
+    @property
+    def retriever(self) -> System:
+        """Whose recall is the ceiling. Raises EvaluationError before `fit`."""
+        self._known()
+        return self.base
+
+    def grid(self) -> Sequence[Mapping[str, Any]]:
+        """The base's, which is tuned alone: the harness chooses its settings by its own lists, not by the LLM's."""
+        return self.base.grid()
+
+    def with_settings(self, settings: Mapping[str, Any], seed: int) -> "Reranked":
+        """An unfitted copy over the base with these settings; the ranker's own stay."""
+        own = {name: value for name, value in settings.items() if name != "rerank"}
+        return self._copy(self.base.with_settings(own, seed), seed)
+
+    def over(self, fitted: System, content: Content, seed: int) -> "Reranked":
+        """A fitted copy over a base that is fitted already."""
+        made = self._copy(fitted, seed)
+        made._items = content.items
+        return made
+
+    def ready(self, progress: Progress) -> Ranker:
+        """Load the LLM, once for all copies made afterwards. Raises WeightsError or EngineError."""
+        if self._engine is None:
+            llm = self._llm(progress)
+            self._engine = Ranker(llm, self._prompts, self._ranking), llm.id
+        return self._engine[0]
+
+    def fit(self, train: Sequences, content: Content, progress: Progress) -> None:
+        self.ready(progress)
+        self.base.fit(train, content, progress)
+        self._items = content.items
+
+    def profiles(self, histories: Sequences, items: Sequence[Item]) -> list[Profile]:
+        """What the prompt may say of each person: past items oldest first, each once at its last event, as in serving."""
+        profiles = []
+        for row in range(len(histories.user_ids)):
+            latest = dict.fromkeys(reversed(histories.history(row).tolist()))
+            profiles.append(Profile(history=tuple(items[item] for item in reversed(latest))))
+        return profiles
+
+    def scores(self, histories: Sequences) -> NDArray[np.float32]:
+        """(U, N) whole numbers: the base's order, with the candidates above all others in the ranker's order."""
+        requests, handed, raw = self._requests(histories)
+        made = places(raw)
+        asked = np.flatnonzero(histories.lengths > 0)
+        for row, ranking in zip(asked, self._rank([requests[row] for row in asked]), strict=True):
+            chosen = handed[row][ranking.order]
+            made[row, chosen] = raw.shape[1] + len(chosen) - np.arange(len(chosen))
+        return made
+
+    def order_flips(
+        self,
+        histories: Sequences,
+        progress: Progress = SILENT,
+        *,
+        people: int = FLIP_PEOPLE,
+        shuffles: int = FLIP_SHUFFLES,
+    ) -> OrderFlips | None:
+        """How much the order depends on the order in which the candidates are handed over.
+
+        Of at most `people` drawn rows with a history, each list is ranked as the base hands it over and `shuffles` times in a
+        random order. None when nobody has two candidates.
+        """
+        rng = np.random.default_rng(self._seed)
+        able = np.flatnonzero(histories.lengths > 0)
+        rows = np.sort(rng.choice(able, min(people, len(able)), replace=False))
+        requests, _, _ = self._requests(histories.take(rows))
+        requests = [request for request in requests if len(request.candidates) > 1]
+        found = []
+        for request in track(progress, "order of the candidates", requests, len(requests)):
+            orders = [rng.permutation(len(request.candidates)) for _ in range(shuffles)]
+            usual, *others = self._rank([request, *(_in_order(request, order) for order in orders)])
+            found += [(usual, other, order) for other, order in zip(others, orders, strict=True)]
+        return flips(found, people=len(requests), shuffles=shuffles) if found else None
+
+    def _copy(self, base: System, seed: int) -> "Reranked":
+        made = Reranked(base, self._llm, self._prompts, self._ranking, self.candidates, seed=seed)
+        made._engine = self._engine
+        return made
+
+    def _known(self) -> Sequence[Item]:
+        if self._items is None:
+            raise EvaluationError(f"{self.name}: asked before it was fitted", hint="Call fit first.")
+        return self._items
+
+    def _requests(self, histories: Sequences) -> tuple[list[RankRequest], list[NDArray[np.int32]], NDArray[np.float32]]:
+        """The lists to rank, their items as numbers, and the base's scores (U, N) with the history at -inf."""
+        items = self._known()
+        raw = np.array(self.base.scores(histories), np.float32)
+        raw[histories.users, histories.items] = -np.inf
+        handed = [row[row >= 0] for row in best(raw, self.candidates)]
+        requests = [
+            RankRequest(
+                profile=profile,
+                candidates=tuple(items[item] for item in chosen),
+                scores=tuple(raw[row, chosen].tolist()),
+            )
+            for row, (profile, chosen) in enumerate(zip(self.profiles(histories, items), handed, strict=True))
+        ]
+        return requests, handed, raw
+
+    def _rank(self, requests: Sequence[RankRequest]) -> list[Ranking]:
+        ranker = self.ready(SILENT)
+        with ThreadPoolExecutor(1) as pool:  # a loop of its own: the caller, say a notebook, may be inside one
+            return pool.submit(asyncio.run, ranker.rank(requests)).result()
+
+
+def places(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(U, N) the scores of each row as whole numbers from 0 in the same order, equal ones equal; -inf and NaN stay."""
+    made = np.array([np.unique(row, return_inverse=True)[1] for row in scores], np.float32).reshape(scores.shape)
+    return np.where(np.isnan(scores) | (scores == -np.inf), scores, made)
+
+
+def _in_order(request: RankRequest, order: NDArray[np.int64]) -> RankRequest:
+    return RankRequest(
+        profile=request.profile,
+        candidates=tuple(request.candidates[place] for place in order),
+        scores=tuple(request.scores[place] for place in order),
+    )
