@@ -132,8 +132,10 @@ def build(workspace: Workspace, progress: Progress = SILENT) -> Built:
     write_json(workspace.vectors / DIGESTS, work.digests)
     write_json(workspace.vectors / POPULARITY, popularity.tolist())
     learned = served_retriever(workspace)
-    rows = encode_learned(workspace, learned, items, vectors) if learned else None
-    catalogue = Catalogue(vectors, popularity, workspace.settings.retrieval, rows)
+    catalogue = Catalogue(vectors, popularity, workspace.settings.retrieval)
+    if learned:
+        rows = encode_learned(workspace, learned, items, vectors, catalogue.fused)
+        catalogue = Catalogue(vectors, popularity, workspace.settings.retrieval, rows)
     workspace.build_file.unlink(missing_ok=True)  # until the end the index is neither the old one nor the new
     fill(workspace.index, items, catalogue, schema_of(workspace), progress)
     made = {"items": len(items), "vectors": manifest(workspace), "fusion": fusion(workspace)}

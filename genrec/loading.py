@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genrec.errors import DataError, WorkspaceError
 from genrec.filters import Field
@@ -101,9 +102,13 @@ def same_weights(one: str, other: str) -> bool:
 
 
 def encode_learned(
-    workspace: Workspace, learned: LearnedRetriever, items: Sequence[Item], vectors: ModalityVectors
+    workspace: Workspace,
+    learned: LearnedRetriever,
+    items: Sequence[Item],
+    vectors: ModalityVectors,
+    fused: NDArray[np.float32],
 ) -> LearnedItems:
-    """The catalogue through the trained retriever, also saved beside the vectors.
+    """The catalogue through the trained retriever, also saved beside the vectors. `fused` (N, E): the untrained one's rows.
 
     Raises DataError when the vectors are not by the models that it was trained with, WorkspaceError.
     """
@@ -115,7 +120,7 @@ def encode_learned(
                 hint=f"Run `genrec train retriever` again, or set models.{name} back.",
             )
     bonus = workspace.settings.retriever.new_item_bonus
-    made = learned.encode(content_of(workspace, items, vectors), new_item_bonus=bonus)
+    made = learned.encode(content_of(workspace, items, vectors), fused, new_item_bonus=bonus)
     made.save(workspace.vectors)
     return made
 
@@ -132,9 +137,10 @@ def manifest(workspace: Workspace) -> str:
 
 def fusion(workspace: Workspace) -> dict[str, Any]:
     """The settings that the fused vectors in the index depend on."""
+    untrained = {"weights": dict(workspace.settings.retrieval.weights), "trust": workspace.settings.retrieval.trust}
     if _served_digest(workspace):
-        return {"new_item_bonus": workspace.settings.retriever.new_item_bonus}
-    return {"weights": dict(workspace.settings.retrieval.weights), "trust": workspace.settings.retrieval.trust}
+        return untrained | {"new_item_bonus": workspace.settings.retriever.new_item_bonus}
+    return untrained
 
 
 def _served_digest(workspace: Workspace) -> str:

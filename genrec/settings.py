@@ -118,6 +118,8 @@ class RetrieverSettings(_Section):
     """Share of the items that look new in training, so that really new ones find their place."""
     teacher: float = Field(default=0.7, ge=0.0, le=1.0)
     """Weight of the closed-form teacher's distribution in the loss; 0: the next event alone, 1: the teacher alone."""
+    anchor: bool = True
+    """Whether the untrained retriever's score is added to the network's, with a weight that validation chooses."""
     folds: int = Field(default=5, ge=2)
     """The teacher that people learn from was fitted without their own fold of all people."""
     full_softmax: PositiveInt = 20_000
@@ -135,7 +137,7 @@ class RetrieverSettings(_Section):
     weight_decay: float = Field(default=0.01, ge=0.0)
     """AdamW's."""
     precision: Literal["auto", "no", "bf16"] = "auto"
-    """Mixed precision; auto: bf16 on a GPU, none on a CPU."""
+    """Mixed precision; auto: bf16 on a GPU and on a processor that multiplies in it."""
     refit: bool = True
     """Learn again from all events, validation's included, for as many passes as validation chose."""
     new_item_bonus: float = Field(default=0.0, ge=0.0)

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.errors import WorkspaceError
+from genrec.errors import DataError, WorkspaceError
 from genrec.retrieval.features import FeatureSpace
+from genrec.retrieval.fusion import as_history
 from genrec.retrieval.histories import EventSpace
+from genrec.retrieval.profile import recency_means
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
 from genrec.retrieval.vectors import write_whole
@@ -42,11 +44,14 @@ class LearnedItems:
     """N items as the network sees them.
 
     vectors  (N, D) float32, as parts of a history
-    rows     (N, D + 2) float32, length 1: the vector to find and its bias over the longest of all, and what is left to length 1
+    history  (N, E) float32, the untrained retriever's, as parts of a history; E = 0 where it takes no part
+    rows     (N, D + E + 2) float32, length 1: the vector to find, the untrained one times `anchor`, the bias, all over the
+             longest of all items, and what is left to length 1
     gates    mean gate weight of each part over the items
     """
 
     vectors: NDArray[np.float32]
+    history: NDArray[np.float32]
     rows: NDArray[np.float32]
     gates: Mapping[str, float]
 
@@ -54,7 +59,8 @@ class LearnedItems:
         """One file in `folder`, which is created. Raises WorkspaceError when the disk refuses."""
         from safetensors.numpy import save
 
-        data = save({"vectors": self.vectors, "rows": self.rows}, metadata={"gates": json.dumps(dict(self.gates))})
+        tensors = {"vectors": self.vectors, "history": self.history, "rows": self.rows}
+        data = save(tensors, metadata={"gates": json.dumps(dict(self.gates))})
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(folder / ITEMS, data)
@@ -69,24 +75,35 @@ class LearnedItems:
         try:
             with safe_open(folder / ITEMS, "numpy") as file:
                 gates = json.loads((file.metadata() or {}).get("gates", "{}"))
-                return cls(vectors=file.get_tensor("vectors"), rows=file.get_tensor("rows"), gates=gates)
+                return cls(**{name: file.get_tensor(name) for name in ("vectors", "history", "rows")}, gates=gates)
         except (OSError, ValueError, SafetensorError) as error:
             raise WorkspaceError(f"{folder / ITEMS}: the learned rows cannot be read: {error}", hint=REBUILD) from error
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class LearnedRetriever:
-    """A trained network with the spaces its inputs are numbers of. `length`: how many of the latest events it reads."""
+    """A trained network with the spaces its inputs are numbers of, beside the untrained retriever.
+
+    length     how many of the latest events the network reads
+    anchor     score = network's + anchor · cosine in the untrained retriever's space; chosen on validation
+    half_life  recency of the untrained retriever's profile, in places, over its `latest` events
+    """
 
     network: "TwoTower"
     features: FeatureSpace
     events: EventSpace
     length: int
+    anchor: float = 0.0
+    half_life: float = 2.0
+    latest: int = 50
     card: dict[str, Any] = field(default_factory=dict)
     digest: str = ""
 
-    def encode(self, content: Content, *, new_item_bonus: float = 0.0) -> LearnedItems:
-        """All items of the catalogue. `new_item_bonus`, in nats, goes to the bias of an item without a row in the id table."""
+    def encode(self, content: Content, fused: NDArray[np.float32] | None = None, *, new_item_bonus: float = 0.0) -> LearnedItems:
+        """All items of the catalogue. `fused` (N, E): the untrained retriever's rows, needed unless `anchor` is 0.
+
+        `new_item_bonus`, in nats, goes to the bias of an item without a row in the id table. Raises DataError without `fused`.
+        """
         import torch
 
         found = self.features.encode(content)
@@ -95,35 +112,42 @@ class LearnedRetriever:
             vectors, shown, bias, gates = self.network.items(item_tensors(found, self.device))
         parts = self.network.item_encoder.parts
         score = bias.cpu().numpy().astype(np.float64) + new_item_bonus * (found.numbers < 0)
-        wide = np.concatenate([shown.cpu().numpy().astype(np.float64), score[:, None]], axis=1)
+        if self.anchor and fused is None:
+            raise DataError("the retriever is anchored to the untrained one, whose rows are not given")
+        anchored = fused if fused is not None and self.anchor else np.zeros((len(found), 0), np.float32)
+        wide = np.concatenate([shown.cpu().numpy().astype(np.float64), self.anchor * anchored, score[:, None]], axis=1)
         known = (gates > 0).any(dim=1).cpu().numpy()  # an item of which nothing is known is not found
         wide = wide / max(float(np.linalg.norm(wide, axis=1).max(initial=0.0)), 1e-12)
         rest = np.sqrt(np.maximum(1.0 - (wide**2).sum(axis=1), 0.0))
         rows = np.concatenate([wide, rest[:, None]], axis=1) * known[:, None]
         return LearnedItems(
             vectors=(vectors.cpu().numpy() * known[:, None]).astype(np.float32),
+            history=as_history(anchored) if self.anchor else anchored,
             rows=rows.astype(np.float32),
             gates={name: float(weight) for name, weight in zip(parts, gates[known].mean(0).tolist(), strict=True)},
         )
 
-    def people(self, histories: Sequences, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(U, D + 2) rows of length 1, zero for people without events. `vectors` as `encode` gave them."""
+    def people(self, histories: Sequences, items: LearnedItems) -> NDArray[np.float32]:
+        """(U, D + E + 2) rows of length 1, zero for people without events."""
         import torch
 
-        rows = np.zeros((len(histories.user_ids), vectors.shape[1] + 2), np.float32)
+        width = items.vectors.shape[1]
+        rows = np.zeros((len(histories.user_ids), items.rows.shape[1]), np.float32)
         columns = self.events.columns(histories)  # of all events, as in training, though only the latest are read
         lengths = np.minimum(histories.lengths, self.length)
         there = np.flatnonzero(lengths)
         there = there[np.argsort(lengths[there], kind="stable")]  # alike lengths together: little filling up
-        items = torch.from_numpy(vectors).to(self.device)
+        vectors = torch.from_numpy(items.vectors).to(self.device)
         self.network.eval()
         with torch.inference_mode():
             for start in range(0, len(there), PEOPLE):
                 users = there[start : start + PEOPLE]
                 events = event_tensors(columns, histories.offsets[users + 1] - lengths[users], lengths[users], self.device)
-                states = self.network.people(items, events)
+                states = self.network.people(vectors, events)
                 last = states[torch.arange(len(users)), events.lengths - 1]
-                rows[users, :-2] = last.float().cpu().numpy()
+                rows[users, :width] = last.float().cpu().numpy()
+        if self.anchor:
+            rows[:, width:-2] = recency_means(items.history, histories, self.half_life, self.latest)
         rows[there, -2] = 1.0
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
@@ -150,6 +174,9 @@ class LearnedRetriever:
             "features": self.features.to_json(),
             "events": self.events.to_json(),
             "length": self.length,
+            "anchor": self.anchor,
+            "half_life": self.half_life,
+            "latest": self.latest,
             "card": self.card,
         }
         try:
@@ -191,6 +218,9 @@ class LearnedRetriever:
                 features=FeatureSpace.from_json(manifest["features"], means),
                 events=EventSpace.from_json(manifest["events"]),
                 length=int(manifest["length"]),
+                anchor=float(manifest["anchor"]),
+                half_life=float(manifest["half_life"]),
+                latest=int(manifest["latest"]),
                 card=manifest["card"],
                 digest=manifest["sha256"][:16],
             )

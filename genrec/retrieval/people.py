@@ -106,4 +106,4 @@ class LearnedPeople:
         return past, np.clip(fall, -1.0, 1.0).astype(np.float32)
 
     def _encode(self, histories: Sequence[Sequence[Event]]) -> NDArray[np.float32]:
-        return self.learned.people(sequences_of(histories, self._item_ids, self._row_of), self._items.vectors)
+        return self.learned.people(sequences_of(histories, self._item_ids, self._row_of), self._items)

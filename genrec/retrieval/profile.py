@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.errors import DataError
+from genrec.retrieval.sequences import Sequences
+from genrec.retrieval.vectors import unit_rows
 from genrec.types import Event
 
 
@@ -81,6 +83,17 @@ def leave_one_out(user: UserVector, shown: NDArray[np.float32]) -> NDArray[np.fl
     positive = score > 1e-9
     fall = np.divide(score[:, None] - without, score[:, None], out=np.zeros_like(products), where=positive[:, None])
     return np.clip(fall, -1.0, 1.0).astype(np.float32)
+
+
+def recency_means(rows: NDArray[np.float32], histories: Sequences, half_life: float, latest: int) -> NDArray[np.float32]:
+    """(U, D) of length 1: mean of the rows of each person's latest events, halved every `half_life` places; zero without any."""
+    from_end = np.repeat(histories.lengths, histories.lengths) - 1 - histories.places
+    weight = np.where((from_end < latest) & np.any(rows != 0, axis=1)[histories.items], 0.5 ** (from_end / half_life), 0.0)
+    people = np.zeros((len(histories.user_ids), rows.shape[1]), np.float32)
+    for user in np.flatnonzero(histories.lengths):
+        events = slice(histories.offsets[user], histories.offsets[user + 1])
+        people[user] = weight[events].astype(np.float32) @ rows[histories.items[events]]
+    return unit_rows(people)
 
 
 def _unit(vector: NDArray) -> NDArray[np.float32]:

@@ -10,9 +10,10 @@ from genrec.errors import DataError
 from genrec.progress import Progress
 from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.fusion import as_history, fuse
+from genrec.retrieval.profile import recency_means
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
-from genrec.retrieval.vectors import ModalityVectors, unit_rows
+from genrec.retrieval.vectors import ModalityVectors
 from genrec.settings import RetrievalSettings
 
 
@@ -34,17 +35,6 @@ def fused_rows(
     vectors = ModalityVectors(content.vectors.item_ids, matrices, present)
     fused = fuse(vectors, settings.weights, made.popularity, trust=settings.trust)
     return as_history(fused), fused
-
-
-def recency_means(rows: NDArray[np.float32], histories: Sequences, half_life: float, latest: int) -> NDArray[np.float32]:
-    """(U, D) of length 1: mean of the rows of each person's latest events, halved every `half_life` places; zero without any."""
-    from_end = np.repeat(histories.lengths, histories.lengths) - 1 - histories.places
-    weight = np.where((from_end < latest) & np.any(rows != 0, axis=1)[histories.items], 0.5 ** (from_end / half_life), 0.0)
-    people = np.zeros((len(histories.user_ids), rows.shape[1]), np.float32)
-    for user in np.flatnonzero(histories.lengths):
-        events = slice(histories.offsets[user], histories.offsets[user + 1])
-        people[user] = weight[events].astype(np.float32) @ rows[histories.items[events]]
-    return unit_rows(people)
 
 
 class ZeroShot:

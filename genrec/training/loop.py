@@ -47,9 +47,12 @@ class Phase:
 
 
 def accelerator(settings: RetrieverSettings, device: str) -> Accelerator:
-    """`accelerate launch` gives several processes; alone it is one. Precision auto is bf16 on a GPU."""
+    """`accelerate launch` gives several processes; alone it is one."""
     cpu = device == "cpu" or not torch.cuda.is_available()
-    precision = settings.precision if settings.precision != "auto" else ("no" if cpu else "bf16")
+    precision = settings.precision
+    if precision == "auto":
+        able = torch.cpu.get_capabilities()
+        precision = "bf16" if not cpu or able.get("avx512_bf16") or able.get("amx_bf16") else "no"
     AcceleratorState._reset_state()  # else a process could train in one precision only
     return Accelerator(cpu=cpu, mixed_precision=precision)
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.features import FeatureSpace
 from genrec.retrieval.histories import GAPS, VALUES, EventSpace
 from genrec.retrieval.learned import LearnedRetriever, item_tensors
+from genrec.retrieval.profile import recency_means
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
-from genrec.retrieval.zero_shot import ZeroShot
+from genrec.retrieval.zero_shot import fused_rows
 from genrec.settings import RetrievalSettings, RetrieverSettings
 from genrec.training.batches import Batches
 from genrec.training.checkpoint import Checkpoint
@@ -35,12 +36,14 @@ MORE = "Ingest more events; without them, the untrained fusion serves."
 VALIDATED = 4000
 """Most people of validation."""
 TOP = 10
+ANCHORS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+"""Weights of the untrained retriever that validation chooses from; the smallest of equals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """`epochs` of the phase with validation and of the refit: loss, seconds and, in the first, validation NDCG@10; that figure of
-    the best epoch, and of the untrained retriever on the same events.
+    """`epochs` of the phase with validation and of the refit: loss, seconds and, in the first, validation NDCG@10 of the network
+    alone; that figure of the best epoch with its anchor, and of the untrained retriever on the same events.
     """
 
     retriever: LearnedRetriever
@@ -48,6 +51,7 @@ class Trained:
     refit: list[dict[str, float]]
     validation: float
     untrained: float
+    gates: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +79,28 @@ class Trainer:
         accelerate = accelerator(settings, self.device)
         first, retriever = self._phase(known, content, "epoch", accelerate)
         asked, targets = _sample(asked, targets, settings.seed)
-        first.validate = lambda: ndcg(_scores(retriever, content, asked), asked, targets)
+        history, fused = fused_rows(known, content, self.retrieval)
+
+        def validate() -> float:
+            return ndcg(scores_of(retriever, content, fused, asked), asked, targets)
+
+        first.validate = validate
         epochs = run(first, accelerate, self.progress, self.tell)
-        best = best_epoch(epochs)
-        untrained = ZeroShot(self.retrieval)
-        untrained.fit(known, content, self.progress)
+        best, validation = best_epoch(epochs), validate()
+        if settings.anchor:
+            found = []
+            for retriever.anchor in ANCHORS:
+                found.append((validate(), -retriever.anchor))
+            validation, negative = max(found)
+            retriever.anchor = -negative
+            self.tell(f"anchor {retriever.anchor:g}: validation NDCG@10 {validation:.4f}")
+        profiles = recency_means(history, asked, self.retrieval.half_life, self.retrieval.history)
+        untrained = ndcg(profiles @ fused.T, asked, targets)
         refit: list[dict[str, float]] = []
         if settings.refit:
+            anchor = retriever.anchor
             second, retriever = self._phase(events, content, "refit", accelerate)
+            retriever.anchor = anchor
             second.stop_after = best
             refit = run(second, accelerate, self.progress, self.tell)
         if accelerate.is_main_process and self.folder is not None:
@@ -92,8 +110,9 @@ class Trainer:
             retriever=retriever,
             epochs=epochs,
             refit=refit,
-            validation=epochs[best - 1]["validation"],
-            untrained=ndcg(untrained.scores(asked), asked, targets),
+            validation=validation,
+            untrained=untrained,
+            gates=retriever.encode(content, fused).gates,
         )
 
     def _phase(self, train: Sequences, content: Content, task: str, accelerate: Accelerator) -> tuple[Phase, LearnedRetriever]:
@@ -110,7 +129,14 @@ class Trainer:
             )
         network = TwoTower(_config(features, space, settings)).to(device)
         network.item_encoder.start_ids(torch.from_numpy(_behaviour(train, self.retrieval)[warm]).to(device))
-        retriever = LearnedRetriever(network=network, features=features, events=space, length=settings.length)
+        retriever = LearnedRetriever(
+            network=network,
+            features=features,
+            events=space,
+            length=settings.length,
+            half_life=self.retrieval.half_life,
+            latest=self.retrieval.history,
+        )
         folds = np.random.default_rng(settings.seed).permutation(len(train.user_ids)) % min(settings.folds, len(train.user_ids))
         batches = Batches(
             train,
@@ -194,9 +220,10 @@ def ndcg(scores: NDArray[np.float32], asked: Sequences, targets: NDArray[np.int6
     return float(np.where(place < TOP, 1.0 / np.log2(place + 2.0), 0.0).mean())
 
 
-def _scores(retriever: LearnedRetriever, content: Content, asked: Sequences) -> NDArray[np.float32]:
-    items = retriever.encode(content)
-    return retriever.people(asked, items.vectors) @ items.rows.T
+def scores_of(retriever: LearnedRetriever, content: Content, fused: NDArray[np.float32], asked: Sequences) -> NDArray[np.float32]:
+    """(U, N). `fused` (N, E): the untrained retriever's rows."""
+    items = retriever.encode(content, fused)
+    return retriever.people(asked, items) @ items.rows.T
 
 
 def _sample(asked: Sequences, targets: NDArray[np.int64], seed: int) -> tuple[Sequences, NDArray[np.int64]]:

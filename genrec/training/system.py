@@ -12,6 +12,7 @@ from genrec.progress import Progress
 from genrec.retrieval.learned import LearnedItems, LearnedRetriever
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
+from genrec.retrieval.zero_shot import fused_rows
 from genrec.training.retriever import Trainer
 
 
@@ -37,11 +38,12 @@ class Learned:
 
     def fit(self, train: Sequences, content: Content, progress: Progress) -> None:
         trained = replace(self._trainer, progress=progress).train(train, content)
-        items = trained.retriever.encode(content, new_item_bonus=self._trainer.settings.new_item_bonus)
+        _, fused = fused_rows(train, content, self._trainer.retrieval)
+        items = trained.retriever.encode(content, fused, new_item_bonus=self._trainer.settings.new_item_bonus)
         self._made, self.gates = (trained.retriever, items), items.gates
 
     def scores(self, histories: Sequences) -> NDArray[np.float32]:
         if self._made is None:
             raise DataError(f"{self.name}: asked for scores before it was fitted")
         retriever, items = self._made
-        return retriever.people(histories, items.vectors) @ items.rows.T
+        return retriever.people(histories, items) @ items.rows.T

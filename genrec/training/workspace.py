@@ -66,7 +66,8 @@ def _card(workspace: Workspace, trained: Trained, events: Sequences, content: Co
         "settings": workspace.settings.retriever.model_dump(),
         "validation": {"metric": "ndcg@10", "learned": trained.validation, "untrained": trained.untrained},
         "serves": trained.validation > trained.untrained,
-        "gates": dict(trained.retriever.encode(content).gates),
+        "anchor": trained.retriever.anchor,
+        "gates": dict(trained.gates),
         "epochs": trained.epochs,
         "refit": trained.refit,
     }
