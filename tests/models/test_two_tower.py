@@ -41,7 +41,7 @@ def network(seed: int = 0, **changes: Any) -> TwoTower:
     made = TwoTower(replace(CONFIG, **changes))
     with torch.no_grad():
         for weight in made.parameters():
-            weight += 0.3 * torch.randn_like(weight)
+            weight.add_(0.3 * torch.randn_like(weight))
     return made.eval()
 
 
@@ -69,7 +69,9 @@ def events(rows: list[list[int]], **columns: list[list[int]]) -> EventTensors:
     zeros = [[0] * len(row) for row in rows]
     names = ("gaps", "kinds", "values", "platforms")
     return EventTensors(
-        items=filled(rows), lengths=torch.tensor([len(row) for row in rows]), **{name: filled(columns.get(name, zeros)) for name in names}
+        items=filled(rows),
+        lengths=torch.tensor([len(row) for row in rows]),
+        **{name: filled(columns.get(name, zeros)) for name in names},
     )
 
 
@@ -77,7 +79,9 @@ def events(rows: list[list[int]], **columns: list[list[int]]) -> EventTensors:
 @torch.inference_mode()
 def test_what_lies_in_a_masked_row_is_not_read(fusion: Fusion) -> None:
     made, plain = network(fusion=fusion), items()
-    other = replace(plain, dense={name: torch.where(plain.present[name][:, None], rows, 99.0) for name, rows in plain.dense.items()})
+    other = replace(
+        plain, dense={name: torch.where(plain.present[name][:, None], rows, 99.0) for name, rows in plain.dense.items()}
+    )
     for one, two in zip(made.items(plain), made.items(other), strict=True):
         assert torch.equal(one, two)
     seen = replace(plain, dense={**plain.dense, "text": plain.dense["text"] + 1.0})
@@ -93,7 +97,9 @@ def test_gates_are_shares_of_the_parts_an_item_has(fusion: Fusion) -> None:
     _, _, _, gates = made.items(items())
     parts = made.item_encoder.parts
     assert parts == ["image", "text", "attributes", "id", *(["graph"] if fusion == "graph" else [])]
-    there = torch.tensor([[1, 1, 1, 1], [0, 1, 1, 1], [1, 0, 1, 1], [0, 1, 0, 1], [1, 1, 0, 1], [0, 1, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0]])
+    there = torch.tensor(
+        [[1, 1, 1, 1], [0, 1, 1, 1], [1, 0, 1, 1], [0, 1, 0, 1], [1, 1, 0, 1], [0, 1, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0]]
+    )
     assert torch.equal(gates[:8, :4] > 0, there.bool())
     assert torch.allclose(gates.sum(1), torch.tensor([1.0] * 8 + [0.0]), atol=1e-5)
     if fusion == "graph":
@@ -153,7 +159,9 @@ def test_the_bias_and_what_is_shown_make_the_score() -> None:
 def test_a_later_event_never_changes_an_earlier_state() -> None:
     made = network()
     vectors = made.items(items())[0]
-    plain = events([[0, 1, 2, 3, 4]], gaps=[[0, 1, 2, 3, 1]], kinds=[[0, 1, 2, 0, 1]], values=[[0, 1, 2, 3, 4]], platforms=[[0, 1, 0, 1, 0]])
+    plain = events(
+        [[0, 1, 2, 3, 4]], gaps=[[0, 1, 2, 3, 1]], kinds=[[0, 1, 2, 0, 1]], values=[[0, 1, 2, 3, 4]], platforms=[[0, 1, 0, 1, 0]]
+    )
     states = made.people(vectors, plain)
     for place in range(5):
         for name in ("items", "gaps", "kinds", "values", "platforms"):

@@ -71,8 +71,8 @@ def test_it_learns_from_little(case: str, sampled: bool) -> None:
     events, content, changes = SMALL[case]
     more = {"full_softmax": 2, "negatives": 3} if sampled else {}
     trained = world.trainer(**changes, **more).train(events, content)
-    items = trained.retriever.encode(content)
-    people = trained.retriever.people(world.histories([[0], [], [1, 2]]), items.vectors)
+    items = world.encoded(trained.retriever, content, events)
+    people = trained.retriever.people(world.histories([[0], [], [1, 2]]), items)
     assert np.isfinite(people @ items.rows.T).all()
     assert people.any(axis=1).tolist() == [True, False, True]
     assert all(np.isfinite(row["loss"]) for row in [*trained.epochs, *trained.refit])
@@ -83,7 +83,7 @@ def test_it_learns_from_little(case: str, sampled: bool) -> None:
 
 def test_an_item_of_which_nothing_is_known_is_not_found() -> None:
     bare = world.content(text=False, attributes=False)
-    made = world.trainer().train(world.events(), bare).retriever.encode(bare)
+    made = world.encoded(world.trainer().train(world.events(), bare).retriever, bare)
     cold = world.events().popularity() == 0
     assert cold.sum() == world.COLD * world.KINDS
     assert np.array_equal(made.rows.any(axis=1), ~cold)

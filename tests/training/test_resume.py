@@ -27,21 +27,21 @@ world.trainer(folder=Path(sys.argv[1]), tell=tell, **{LONG!r}).train(world.event
 """
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
 def stop_at(wanted: str) -> Any:
     def tell(line: str) -> None:
         if line.startswith(wanted):
-            raise Stopped(line)
+            raise StoppedError(line)
 
     return tell
 
 
 def start(folder: Path, at: str, events: Sequences | None = None, content: Content | None = None, **changes: Any) -> None:
     """Train up to the end of an epoch."""
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         world.trainer(folder=folder, tell=stop_at(at), **LONG | changes).train(
             events or world.events(), content or world.content()
         )
@@ -50,7 +50,7 @@ def start(folder: Path, at: str, events: Sequences | None = None, content: Conte
 def epochs_told(folder: Path, events: Sequences, content: Content, **changes: Any) -> tuple[list[str], Any]:
     lines: list[str] = []
     trained = world.trainer(folder=folder, tell=lines.append, **LONG | changes).train(events, content)
-    return [line.split(":")[0] for line in lines if not line.startswith("teacher")], trained
+    return [line.split(":")[0] for line in lines if line.startswith(("epoch", "refit"))], trained
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from genrec.errors import ConfigError, DataError
 from genrec.progress import SILENT
+from genrec.retrieval.learned import LearnedRetriever, event_tensors, item_tensors
 from genrec.retrieval.sequences import Sequences
-from genrec.settings import RetrieverSettings
+from genrec.retrieval.zero_shot import ZeroShot
+from genrec.settings import RetrievalSettings, RetrieverSettings
 from genrec.training.system import Learned
 from tests.training import world
 
@@ -29,6 +32,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"teacher": 0.0}),
     ({}, {"teacher": 1.0}),
     ({}, {"folds": 2}),
+    ({}, {"anchor": False}),
     ({}, SAMPLED | {"negatives": 10}),
     (SAMPLED | {"negatives": 10}, {"negatives": 20}),
     ({}, {"epochs": 3}),
@@ -65,38 +69,61 @@ def test_training_learns_what_follows() -> None:
     """The next item of the kind comes first; nothing else in the world says so."""
     trained = world.trainer(width=32, epochs=20, patience=20, learning_rate=1e-2).train(world.events(people=90), world.content())
     assert trained.epochs[-1]["loss"] < trained.epochs[0]["loss"]
-    assert trained.validation == max(row["validation"] for row in trained.epochs) > 0.6
-    items = trained.retriever.encode(world.content())
+    assert trained.validation >= max(row["validation"] for row in trained.epochs) > 0.6
+    items = world.encoded(trained.retriever, world.content())
     asked = world.histories([[0, 1, 2], [11, 12, 13]])
-    found = trained.retriever.people(asked, items.vectors) @ items.rows.T
+    found = world.found(trained.retriever, items, asked)
     found[asked.users, asked.items] = -np.inf
     assert found.argmax(axis=1).tolist() == [3, 14]
 
 
 def test_a_bonus_lifts_new_items_alone_and_by_as_many_nats() -> None:
-    made = world.trainer().train(world.events(), world.content()).retriever
-    plain, lifted = (made.encode(world.content(), new_item_bonus=bonus) for bonus in (0.0, 1.5))
-    people = made.people(world.histories([[0, 1]]), plain.vectors)[0]
+    made = world.trainer(anchor=False).train(world.events(), world.content()).retriever
+    asked = world.histories([[0, 1]])
+    length = np.linalg.norm(network_scores(made, asked)[1], axis=1)
 
-    def nats(items: Any) -> np.ndarray:
-        """The network's own scores, up to the one scale of all rows."""
-        return items.rows @ people / people[-2] / np.linalg.norm(items.rows[0, :-2])
+    def nats(bonus: float) -> np.ndarray:
+        """The network's own scores: those of the rows without the scale of people and items."""
+        items = world.encoded(made, world.content(), bonus=bonus)
+        person = made.people(asked, items)[0]
+        return items.rows @ person / person[-2] * (length[0] / np.linalg.norm(items.rows[0, : made.network.config.width]))
 
-    own, more = nats(plain), nats(lifted)
-    scale = np.linalg.norm(_shown(made)[0])
+    more = nats(1.5) - nats(0.0)
     new = np.arange(world.ITEMS) % world.EACH >= world.EACH - world.COLD
-    assert (more - own)[new] * scale == pytest.approx(np.full(new.sum(), 1.5), abs=1e-3)
-    assert (more - own)[~new] * scale == pytest.approx(np.zeros((~new).sum()), abs=1e-3)
-    assert np.array_equal(plain.vectors, lifted.vectors)
+    assert more[new] == pytest.approx(np.full(new.sum(), 1.5), abs=1e-3)
+    assert more[~new] == pytest.approx(np.zeros((~new).sum()), abs=1e-3)
 
 
-def _shown(made: Any) -> np.ndarray:
-    import torch
-
-    from genrec.retrieval.learned import item_tensors
-
+def network_scores(made: LearnedRetriever, asked: Sequences) -> tuple[np.ndarray, np.ndarray]:
+    """(U, N) the network's own scores, by its modules; (N, D) what it shows of each item."""
     with torch.inference_mode():
-        return made.network.items(item_tensors(made.features.encode(world.content()), "cpu"))[1].numpy()
+        vectors, shown, bias, _ = made.network.items(item_tensors(made.features.encode(world.content()), "cpu"))
+        events = event_tensors(made.events.columns(asked), asked.offsets[:-1], asked.lengths, "cpu")
+        states = made.network.people(vectors, events)[torch.arange(len(asked.lengths)), events.lengths - 1]
+        return (states @ shown.T + bias).numpy(), shown.numpy()
+
+
+def test_the_anchor_adds_the_untrained_score_with_the_weight_that_validation_chose() -> None:
+    lines: list[str] = []
+    trained = world.trainer(tell=lines.append).train(world.events(), world.content())
+    made, asked = trained.retriever, world.histories([[0, 1, 2], [11, 12]])
+    told = next(line for line in lines if line.startswith("anchor"))
+    assert told == f"anchor {made.anchor:g}: validation NDCG@10 {trained.validation:.4f}"
+    assert trained.validation >= max(row["validation"] for row in trained.epochs)
+    untrained = ZeroShot(RetrievalSettings())
+    untrained.fit(world.events(), world.content(), SILENT)
+    for anchor in (0.0, 3.0):
+        made.anchor = anchor
+        items = world.encoded(made, world.content())
+        people = made.people(asked, items)
+        lengths = np.linalg.norm(items.rows[:, : made.network.config.width], axis=1)
+        scores = people @ items.rows.T / people[:, -2:-1] * np.linalg.norm(network_scores(made, asked)[1][0]) / lengths[0]
+        assert scores == pytest.approx(network_scores(made, asked)[0] + anchor * untrained.scores(asked), abs=1e-3)
+        assert items.history.shape[1] == (0 if not anchor else items.rows.shape[1] - made.network.config.width - 2)
+    made.anchor = 3.0
+    with pytest.raises(DataError, match="anchored"):
+        made.encode(world.content())
+    assert world.trainer(anchor=False).train(world.events(), world.content()).retriever.anchor == 0.0
 
 
 def test_triples_speak_through_the_graph_alone() -> None:

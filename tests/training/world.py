@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.retrieval.learned import LearnedItems, LearnedRetriever
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
 from genrec.retrieval.vectors import ModalityVectors, unit_rows
+from genrec.retrieval.zero_shot import fused_rows
 from genrec.settings import RetrievalSettings, RetrieverSettings
 from genrec.training.retriever import Trainer
 from genrec.types import Item
@@ -15,7 +17,7 @@ from genrec.types import Item
 KINDS, EACH, COLD = 3, 10, 3
 ITEMS = KINDS * EACH
 """The last `COLD` items of each kind have no events."""
-TINY: dict[str, Any] = {"width": 16, "layers": 1, "epochs": 2, "batch": 16, "seed": 1}
+TINY: dict[str, Any] = {"width": 16, "layers": 1, "epochs": 2, "batch": 16, "seed": 1, "precision": "no"}
 
 
 def items() -> list[Item]:
@@ -102,3 +104,14 @@ def weights(trained: Any) -> dict[str, NDArray[np.float32]]:
 def same(one: dict[str, NDArray[np.float32]], other: dict[str, NDArray[np.float32]]) -> bool:
     """Whether two networks are the same to the last bit."""
     return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def encoded(retriever: LearnedRetriever, content: Content, train: Sequences | None = None, bonus: float = 0.0) -> LearnedItems:
+    """The catalogue as it is served, beside the untrained retriever of these events."""
+    _, fused = fused_rows(train or events(), content, RetrievalSettings())
+    return retriever.encode(content, fused, new_item_bonus=bonus)
+
+
+def found(retriever: LearnedRetriever, items: LearnedItems, asked: Sequences) -> NDArray[np.float32]:
+    """(U, N) scores."""
+    return retriever.people(asked, items) @ items.rows.T
