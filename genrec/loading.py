@@ -43,14 +43,14 @@ def load_catalogue(workspace: Workspace) -> Catalogue:
         )
     if made.get("vectors") != manifest(workspace):
         raise WorkspaceError("the build is not whole: the index was made from other vectors", hint=REBUILD)
+    digest = made.get("retriever", "")
+    if digest != _served_digest(workspace):
+        raise WorkspaceError("the index was built with another retriever than the one that is to serve now", hint=REBUILD)
     if made.get("fusion") != fusion(workspace):
         raise WorkspaceError(
             f"the index was built with retrieval settings {made.get('fusion')}, the settings say {fusion(workspace)}",
             hint=f"{REBUILD} Nothing is encoded anew.",
         )
-    digest = made.get("retriever", "")
-    if digest != _served_digest(workspace):
-        raise WorkspaceError("the index was built with another retriever than the one that is trained now", hint=REBUILD)
     learned = LearnedItems.load(workspace.vectors) if digest else None
     if learned is not None and len(learned.rows) != len(vectors.item_ids):
         raise WorkspaceError("the build is not whole: learned rows of other items", hint=REBUILD)
