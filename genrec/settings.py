@@ -126,7 +126,7 @@ class RetrieverSettings(_Section):
     """Up to this many items the softmax goes over all of them; over a sample above."""
     negatives: PositiveInt = 4096
     """Items in that sample."""
-    epochs: PositiveInt = 12
+    epochs: PositiveInt = 8
     """Most passes over the events."""
     patience: PositiveInt = 5
     """Passes without a better validation figure before training stops."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
-from genrec import __version__
 from genrec.errors import ConfigError, TrainingError
 from genrec.models.two_tower import NetworkConfig, TwoTower
 from genrec.progress import SILENT, Progress
@@ -174,7 +174,7 @@ class Trainer:
         """Its fingerprint covers all that the course of a training depends on."""
         if self.folder is None:
             return None
-        known: list[Any] = [__version__, self.settings.model_dump(), self.retrieval.model_dump(), self.device, processes]
+        known: list[Any] = [version("genrec"), self.settings.model_dump(), self.retrieval.model_dump(), self.device, processes]
         known += [train.item_ids, train.kind_names, train.platform_names, sorted(content.vectors.matrices), content.triples]
         known += [dict(item.attributes) for item in content.items]
         mark = hashlib.sha256(json.dumps(known, sort_keys=True).encode())

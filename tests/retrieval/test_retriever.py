@@ -11,7 +11,7 @@ from genrec.index.protocol import IndexSpec, Point
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.diversity import mmr
 from genrec.retrieval.profile import leave_one_out
-from genrec.retrieval.retriever import Ask, Retriever
+from genrec.retrieval.retriever import BATCH, Ask, Retriever
 from genrec.retrieval.vectors import ModalityVectors, unit_rows
 from genrec.settings import RetrievalSettings
 from genrec.types import AttributeValue, Candidate, Event
@@ -271,3 +271,23 @@ def test_mmr_takes_the_most_relevant_then_the_unlike() -> None:
     assert mmr(relevance, rows, 3, 0.5) == [0, 2, 1]
     assert mmr(relevance, rows, 2, 0.5) == [0, 2]
     assert mmr(relevance[:0], rows[:0], 2, 0.5) == []
+
+
+def test_many_histories_are_scored_exactly_and_as_one_by_one(index: EdgeIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = retriever(index)
+    asks = [Ask(history=past(n % 50, (n * 7 + 3) % 50), exclude=frozenset({"m8", "gone"})) for n in range(BATCH)]
+    one_by_one = [subject.candidates([ask], 12)[0] for ask in asks]
+    searched = []
+    search = index.search
+    monkeypatch.setattr(index, "search", lambda queries: searched.extend(queries) or search(queries))
+    together = subject.candidates(asks, 12)
+    assert not searched  # the engine was not asked
+    for many, one in zip(together, one_by_one, strict=True):
+        assert [c.score for c in many] == pytest.approx([c.score for c in one], abs=1e-5)
+        assert {c.item_id for c in many[:-2]} <= {c.item_id for c in one}
+        assert [set(c.sources) for c in many] == [set(c.sources) for c in one]
+    mixed = [*asks, Ask(history=past(25), filter=parse("year > 3000", FIELDS)), Ask(history=past(25), query="war"), Ask()]
+    answers = subject.candidates(mixed, 12)
+    assert answers[: len(asks)] == together
+    assert answers[-3] == []
+    assert len(searched) == 3

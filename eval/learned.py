@@ -1,0 +1,179 @@
+"""How good is the learned retriever, beside the tuned baselines, on new items, and without each of its parts?
+
+    python eval/learned.py --workspace W --name movies --part loo [--seeds 0,1,2]
+
+W is a built workspace of the data. Baselines take the settings that eval/baselines.py chose on validation. Parts: `loo` (leave
+one out, full ranking, all systems in one run, so that their differences are paired), `cold` (a tenth of the items without events),
+`ablation` (validation alone, one part changed at a time). Figures go to eval/results/learned.json, one entry a name and part.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from record import provenance
+
+from genrec.evaluation.baselines import baselines
+from genrec.evaluation.harness import evaluate
+from genrec.evaluation.results import Results
+from genrec.evaluation.splits import Split, cold_items, leave_one_out
+from genrec.loading import load_content
+from genrec.progress import Progress
+from genrec.retrieval.sequences import Sequences
+from genrec.retrieval.systems import Content, System
+from genrec.retrieval.vectors import ModalityVectors
+from genrec.retrieval.zero_shot import ZeroShot
+from genrec.settings import RetrievalSettings, RetrieverSettings
+from genrec.training.retriever import Trainer
+from genrec.training.system import Learned
+from genrec.workspace import Workspace
+
+FOLDER = Path(__file__).parent / "results"
+KEPT = ("ndcg@10", "recall@10", "recall@20", "recall@50", "mrr@10", "coverage@10", "novelty@10", "diversity@10", "calibration@10")
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "all": {},
+    "without text": {"modalities": ["none"]},
+    "without attributes": {},
+    "without ids": {"ids": False},
+    "concat": {"fusion": "concat"},
+    "graph": {"fusion": "graph"},
+    "without a teacher": {"teacher": 0.0},
+    "teacher alone": {"teacher": 1.0},
+    "without the anchor": {"anchor": False},
+    "without the transformer": {"layers": 0},
+    "without modality and id dropout": {"modality_dropout": 0.0, "id_dropout": 0.0},
+}
+
+
+def tuned(name: str) -> list[System]:
+    """The baselines with the settings that validation chose, one seed each: their spread over seeds is in baselines.json."""
+    chosen = json.loads((FOLDER / "baselines.json").read_text())[name]
+    made = [baselines([system])[0].with_settings(found["settings"], 0) for system, found in chosen.items()]
+    return [Once(system) for system in made]
+
+
+class Once:
+    """A system that is fitted with one seed, whatever the others do."""
+
+    seeded = False
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self.name, self.settings = system.name, system.settings
+
+    def grid(self) -> list[Any]:
+        return []
+
+    def with_settings(self, settings: Mapping[str, Any], seed: int) -> "Once":
+        return Once(self._system.with_settings(settings, seed))
+
+    def fit(self, train: Sequences, content: Content, progress: Progress) -> None:
+        self._system.fit(train, content, progress)
+
+    def scores(self, histories: Sequences) -> NDArray[np.float32]:
+        return self._system.scores(histories)
+
+
+def learned(name: str = "learned", **settings: Any) -> Learned:
+    chosen = RetrieverSettings(**settings)
+
+    def tell(line: str) -> None:
+        print(f"    {name}: {line}", flush=True)
+
+    return Learned(Trainer(retrieval=RetrievalSettings(), settings=chosen, tell=tell), name)
+
+
+def summary(results: Results) -> dict[str, Any]:
+    """The main figures of every system, and the differences from the reference."""
+    systems = {}
+    for system in results.systems:
+        figures = {name: _round(asdict(value)) for name, value in system.metrics.items() if name in KEPT}
+        systems[system.name] = {
+            "settings": dict(system.settings),
+            "figures": figures,
+            "warm": {name: _round(asdict(value)) for name, value in (system.warm or {}).items() if name in KEPT},
+            "gates": dict(system.gates or {}),
+            "slices": [asdict(one) for one in system.slices if one.by != "history length"],
+            "fit_seconds": round(system.fit_seconds, 1),
+        }
+    differences = [_round(asdict(one)) for one in results.differences if one.metric in KEPT]
+    return {"split": asdict(results.split), "systems": systems, "differences": differences}
+
+
+def ablation(split: Split, content: Content, seeds: Sequence[int]) -> dict[str, Any]:
+    """Validation NDCG@10 of the network with its anchor, by seed, each part left out or exchanged."""
+    rows = {}
+    for name, changed in ABLATIONS.items():
+        given = _without(content, name)
+        found = []
+        for seed in seeds:
+            start = time.perf_counter()
+            changes = {key: value for key, value in changed.items() if key != "modalities"}
+            trainer = Trainer(retrieval=RetrievalSettings(), settings=RetrieverSettings(refit=False, seed=seed, **changes))
+            trained = trainer.train(split.train, given)
+            row = {"seed": seed, "ndcg@10": round(trained.validation, 4), "anchor": trained.retriever.anchor}
+            row["network alone"] = round(max(epoch["validation"] for epoch in trained.epochs), 4)
+            found.append(row | {"gates": trained.gates, "seconds": round(time.perf_counter() - start, 1)})
+            print(name, found[-1], flush=True)
+        rows[name] = found
+    return rows
+
+
+def _without(content: Content, name: str) -> Content:
+    """The content with one modality taken away."""
+    if name == "without text":
+        return replace(content, vectors=ModalityVectors(content.vectors.item_ids, {}, {}))
+    if name == "without attributes":
+        return replace(content, items=[replace(item, attributes={}) for item in content.items])
+    return content
+
+
+def _round(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in values.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--part", choices=("loo", "cold", "ablation"), required=True)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--bonus", type=float, default=0.0, help="retriever.new_item_bonus of a further system on the cold split")
+    options = parser.parse_args()
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    with Workspace.open(options.workspace) as workspace:
+        events, content = load_content(workspace)
+    start = time.perf_counter()
+    if options.part == "ablation":
+        found: dict[str, Any] = {"validation": ablation(leave_one_out(events), content, seeds)}
+    else:
+        cold = options.part == "cold"
+        split = cold_items(events) if cold else leave_one_out(events)
+        own: list[System] = [ZeroShot(RetrievalSettings()), learned()]
+        if cold and options.bonus:
+            own.append(learned("learned, bonus", new_item_bonus=options.bonus))
+        systems = own if cold else [*tuned(options.name), *own]
+        results = evaluate(systems, split, content, seeds=seeds, tune=False, reference="learned", keep_people=False)
+        found = summary(results)
+    save(options.name, options.part, found | {"seconds": round(time.perf_counter() - start, 1), "seeds": seeds})
+
+
+def save(name: str, part: str, found: dict[str, Any]) -> None:
+    path = FOLDER / "learned.json"
+    everything = json.loads(path.read_text()) if path.exists() else {}
+    everything.setdefault(name, {})[part] = provenance() | found
+    path.write_text(json.dumps(everything, indent=1) + "\n")
+    for system, figures in found.get("systems", {}).items():
+        print(system, figures["figures"].get("ndcg@10"), figures["figures"].get("recall@10"), figures["fit_seconds"])
+    for one in found.get("differences", []):
+        print(one)
+
+
+if __name__ == "__main__":
+    main()
