@@ -20,6 +20,8 @@ def type_of(schema: dict[str, Any]) -> str:
         return " or ".join(f"`{value}`" for value in schema["enum"])
     if schema["type"] == "object":
         return f"table of {type_of(schema['additionalProperties'])}"
+    if schema["type"] == "array":
+        return f"list of {type_of(schema['items'])}"
     words = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false"}[schema["type"]]
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     limits = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
