@@ -179,7 +179,7 @@ def test_settings_of_serving(own: Path) -> None:
     with pytest.raises(WorkspaceError, match="retrieval settings") as error:
         Recommender.open(own, retriever={"new_item_bonus": 3.0})
     assert "Nothing is encoded anew" in error.value.hint
-    lifted = {"retriever": {"new_item_bonus": 9.0}}
+    lifted: dict[str, Any] = {"retriever": {"new_item_bonus": 9.0}}
     with Recommender.open(own) as genrec:
         before = ids(genrec.recommend("u03", 60, **BARE)).index(shop.COLD_ITEM)
     with Workspace.open(own, **lifted) as workspace:

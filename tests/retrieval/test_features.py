@@ -1,6 +1,7 @@
 """Items as numbers: what is centred, what is linked, what a fitted space makes of later items."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from tests.training import world
 WARM = np.ones(world.ITEMS, bool)
 
 
-def shelf(*attributes: dict[str, AttributeValue], triples: tuple[tuple[str, str, str], ...] = ()) -> Content:
+def shelf(*attributes: Mapping[str, AttributeValue], triples: tuple[tuple[str, str, str], ...] = ()) -> Content:
     items = [Item(item_id=f"i{n}", attributes=given) for n, given in enumerate(attributes)]
     return Content(items=items, vectors=ModalityVectors(tuple(item.item_id for item in items), {}, {}), triples=triples)
 

@@ -67,7 +67,7 @@ def test_only_the_latest_events_are_read_and_they_are_read_as_in_training(made: 
     low, high = values.copy(), values.copy()
     low[:3], high[:3] = 1.0, 5.0
     rows = [alone.people(replace(valued, values=column), bare) for column in (low, high)]
-    assert not np.allclose(*rows)
+    assert not np.allclose(rows[0], rows[1])
 
 
 def test_an_event_more_changes_the_person(made: LearnedRetriever) -> None:

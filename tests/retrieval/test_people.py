@@ -68,7 +68,7 @@ def test_shares_are_the_fall_without_an_item(
     trained: tuple[LearnedRetriever, LearnedItems, Catalogue], people: LearnedPeople, history: list[Event]
 ) -> None:
     retriever, items, _ = trained
-    row_of = {IDS[row]: row for row in np.flatnonzero(items.rows.any(1))}
+    row_of = {IDS[row]: int(row) for row in np.flatnonzero(items.rows.any(1))}
     mean = items.rows[items.rows.any(1)].mean(0)
 
     def score(events: list[Event], item_id: str) -> float:

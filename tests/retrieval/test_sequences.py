@@ -1,6 +1,7 @@
 """Histories as arrays: numbering, cutting, choosing people."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,9 +38,11 @@ def test_from_the_store_with_items_that_are_gone_and_items_without_events() -> N
     assert made.users.tolist() == [0, 0, 2, 2]
     assert made.places.tolist() == [0, 1, 0, 1]
     assert made.popularity().tolist() == [0, 2, 1]  # people, not events
-    empty = Sequences.of(
-        Table((), (), *[np.zeros(0, int)] * 2, *[np.zeros(0)] * 2, np.zeros(0, int), (), np.zeros(0, int), ()), ["x"]
+    none = np.zeros(0, np.int32)
+    bare = Table(
+        (), (), none, none, none.astype(np.float32), none.astype(float), none.astype(np.int16), (), none.astype(np.int16), ()
     )
+    empty = Sequences.of(bare, ["x"])
     assert (len(empty), empty.popularity().tolist()) == (0, [0])
 
 
@@ -62,12 +65,13 @@ def test_where_and_take_keep_columns_together() -> None:
 
 def test_columns_that_do_not_fit_are_refused() -> None:
     one = world.histories([[0, 1]])
-    parts = {
-        name: getattr(one, name)
-        for name in ("user_ids", "item_ids", "offsets", "items", "timestamps", "values", "kinds", "platforms")
-    }
-    for change in ({"values": np.zeros(3, np.float32)}, {"offsets": np.array([0, 1])}, {"offsets": np.array([0, 1, 2])}):
+    changes: list[dict[str, Any]] = [
+        {"values": np.zeros(3, np.float32)},
+        {"offsets": np.array([0, 1])},
+        {"offsets": np.array([0, 1, 2])},
+    ]
+    for change in changes:
         with pytest.raises(DataError, match="do not fit"):
-            Sequences(**parts | change)
+            replace(one, **change)
     with pytest.raises(DataError, match="run to 99"):
-        Sequences(**parts | {"items": np.array([0, 99], np.int32)})
+        replace(one, items=np.array([0, 99], np.int32))
