@@ -150,17 +150,11 @@ class Trainer:
         )
         if not len(batches):
             raise TrainingError("besides the events held out, nobody chose two different items", hint=MORE)
-        teacher = None
-        if settings.teacher > 0:
-            teacher = Teacher(train, content, self.retrieval, folds, device, self.progress)
-            teacher.fit(list(_first(batches.epoch(np.random.default_rng(settings.seed)))))
-            a, b = teacher.weights.tolist()
-            self.tell(f"teacher of {task}: {a:.2f} · untrained retriever + {b:.2f} · log transitions")
         phase = Phase(
             network=network,
             items=item_tensors(features.encode(content), device),
             batches=batches,
-            teacher=teacher,
+            teacher=self._teacher(train, content, batches, task) if settings.teacher > 0 else None,
             settings=settings,
             validate=None,
             stop_after=settings.epochs,
@@ -169,6 +163,13 @@ class Trainer:
             task=task,
         )
         return phase, retriever
+
+    def _teacher(self, train: Sequences, content: Content, batches: Batches, task: str) -> Teacher:
+        teacher = Teacher(train, content, self.retrieval, batches.folds, batches.device, self.progress)
+        teacher.fit(list(_first(batches.epoch(np.random.default_rng(self.settings.seed)))))
+        a, b = teacher.weights.tolist()
+        self.tell(f"teacher of {task}: {a:.2f} · untrained retriever + {b:.2f} · log transitions")
+        return teacher
 
     def _checkpoint(self, task: str, train: Sequences, content: Content, processes: int) -> Checkpoint | None:
         """Its fingerprint covers all that the course of a training depends on."""
