@@ -3,8 +3,9 @@
     python eval/learned.py --workspace W --name movies --part loo [--seeds 0,1,2]
 
 W is a built workspace of the data. Baselines take the settings that eval/baselines.py chose on validation. Parts: `loo` (leave
-one out, full ranking, all systems in one run, so that their differences are paired), `cold` (a tenth of the items without events),
-`ablation` (validation alone, one part changed at a time). Figures go to eval/results/learned.json, one entry a name and part.
+one out, full ranking, all systems in one run, so that their differences are paired), `cold` (a tenth of the items without
+events), `bonus` (there, what retriever.new_item_bonus buys and costs), `ablation` (validation alone, one part changed at a time).
+Figures go to eval/results/learned.json, one entry a name and part.
 """
 
 import argparse
@@ -21,20 +22,23 @@ from record import provenance
 
 from genrec.evaluation.baselines import baselines
 from genrec.evaluation.harness import evaluate
+from genrec.evaluation.metrics import accuracy
+from genrec.evaluation.ranks import rank
 from genrec.evaluation.results import Results
 from genrec.evaluation.splits import Split, cold_items, leave_one_out
 from genrec.loading import load_content
-from genrec.progress import Progress
+from genrec.progress import SILENT, Progress
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content, System
 from genrec.retrieval.vectors import ModalityVectors
-from genrec.retrieval.zero_shot import ZeroShot
+from genrec.retrieval.zero_shot import ZeroShot, fused_rows
 from genrec.settings import RetrievalSettings, RetrieverSettings
 from genrec.training.retriever import Trainer
 from genrec.training.system import Learned
 from genrec.workspace import Workspace
 
 FOLDER = Path(__file__).parent / "results"
+BONUSES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 KEPT = ("ndcg@10", "recall@10", "recall@20", "recall@50", "mrr@10", "coverage@10", "novelty@10", "diversity@10", "calibration@10")
 ABLATIONS: dict[str, dict[str, Any]] = {
     "all": {},
@@ -125,6 +129,30 @@ def ablation(split: Split, content: Content, seeds: Sequence[int]) -> dict[str, 
     return rows
 
 
+def bonus(split: Split, content: Content, seed: int) -> list[dict[str, Any]]:
+    """NDCG@10 of cold and of warm targets by `new_item_bonus`, from one training, and of cold ones among the cold items alone."""
+    system = learned(seed=seed)
+    system.fit(split.train, content, SILENT)
+    assert system.made is not None
+    retriever = system.made[0]
+    _, fused = fused_rows(split.train, content, RetrievalSettings())
+    rows = []
+    for nats in BONUSES:
+        items = retriever.encode(content, fused, new_item_bonus=nats)
+        scores = retriever.people(split.histories, items) @ items.rows.T
+        row: dict[str, Any] = {"bonus": nats, "anchor": retriever.anchor}
+        for name, candidates in (("all", split.candidates), ("cold", split.cold)):
+            top = rank(scores, split.histories, split.targets, candidates, 50).top
+            gains = accuracy(top, split.targets, (10, 50))
+            for metric in ("ndcg@10", "recall@10", "recall@50"):
+                row[f"cold targets among {name}: {metric}"] = round(float(gains[metric][split.focus].mean()), 4)
+                if name == "all":
+                    row[f"warm targets: {metric}"] = round(float(gains[metric][~split.focus].mean()), 4)
+        rows.append(row)
+        print(row, flush=True)
+    return rows
+
+
 def _without(content: Content, name: str) -> Content:
     """The content with one modality taken away."""
     if name == "without text":
@@ -142,22 +170,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--name", required=True)
-    parser.add_argument("--part", choices=("loo", "cold", "ablation"), required=True)
+    parser.add_argument("--part", choices=("loo", "cold", "bonus", "ablation"), required=True)
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--bonus", type=float, default=0.0, help="retriever.new_item_bonus of a further system on the cold split")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     with Workspace.open(options.workspace) as workspace:
         events, content = load_content(workspace)
     start = time.perf_counter()
-    if options.part == "ablation":
-        found: dict[str, Any] = {"validation": ablation(leave_one_out(events), content, seeds)}
+    if options.part == "bonus":
+        found: dict[str, Any] = {"curve": bonus(cold_items(events), content, seeds[0])}
+    elif options.part == "ablation":
+        found = {"validation": ablation(leave_one_out(events), content, seeds)}
     else:
         cold = options.part == "cold"
         split = cold_items(events) if cold else leave_one_out(events)
         own: list[System] = [ZeroShot(RetrievalSettings()), learned()]
-        if cold and options.bonus:
-            own.append(learned("learned, bonus", new_item_bonus=options.bonus))
         systems = own if cold else [*tuned(options.name), *own]
         results = evaluate(systems, split, content, seeds=seeds, tune=False, reference="learned", keep_people=False)
         found = summary(results)

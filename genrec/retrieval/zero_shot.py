@@ -45,6 +45,7 @@ class ZeroShot:
     def __init__(self, retrieval: RetrievalSettings, settings: Mapping[str, Any] | None = None) -> None:
         self._retrieval = retrieval.model_copy(update=dict(settings or {}))
         self.settings: Mapping[str, Any] = {"half_life": self._retrieval.half_life, "trust": self._retrieval.trust}
+        self._popularity = np.zeros(0, np.float32)
         self._rows: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
     def grid(self) -> Sequence[Mapping[str, Any]]:
@@ -55,10 +56,13 @@ class ZeroShot:
         return ZeroShot(self._retrieval, settings)
 
     def fit(self, train: Sequences, content: Content, progress: Progress) -> None:
+        self._popularity = train.popularity().astype(np.float32)
         self._rows = fused_rows(train, content, self._retrieval)
 
     def scores(self, histories: Sequences) -> NDArray[np.float32]:
         if self._rows is None:
             raise DataError("zero-shot: asked for scores before it was fitted")
         history, rows = self._rows
-        return recency_means(history, histories, self._retrieval.half_life, self._retrieval.history) @ rows.T
+        scores = recency_means(history, histories, self._retrieval.half_life, self._retrieval.history) @ rows.T
+        scores[histories.lengths == 0] = self._popularity  # as serving does, but for its diversity
+        return scores

@@ -26,7 +26,8 @@ class Learned:
         self._trainer = trainer
         self.settings: Mapping[str, Any] = dict(chosen or {})
         self.gates: Mapping[str, float] = {}
-        self._made: tuple[LearnedRetriever, LearnedItems] | None = None
+        self._popularity = np.zeros(0, np.float32)
+        self.made: tuple[LearnedRetriever, LearnedItems] | None = None
 
     def grid(self) -> Sequence[Mapping[str, Any]]:
         """Empty: it is trained as the workspace's settings say, and stops itself by its own validation."""
@@ -40,10 +41,13 @@ class Learned:
         trained = replace(self._trainer, progress=progress).train(train, content)
         _, fused = fused_rows(train, content, self._trainer.retrieval)
         items = trained.retriever.encode(content, fused, new_item_bonus=self._trainer.settings.new_item_bonus)
-        self._made, self.gates = (trained.retriever, items), items.gates
+        self._popularity = train.popularity().astype(np.float32)
+        self.made, self.gates = (trained.retriever, items), items.gates
 
     def scores(self, histories: Sequences) -> NDArray[np.float32]:
-        if self._made is None:
+        if self.made is None:
             raise DataError(f"{self.name}: asked for scores before it was fitted")
-        retriever, items = self._made
-        return retriever.people(histories, items) @ items.rows.T
+        retriever, items = self.made
+        scores = retriever.people(histories, items) @ items.rows.T
+        scores[histories.lengths == 0] = self._popularity  # as serving does
+        return scores

@@ -32,7 +32,7 @@ def test_it_scores_as_serving_does() -> None:
     for row in range(4):
         history = [Event(user_id="u", item_id=f"i{item:02d}", timestamp=float(n)) for n, item in enumerate(asked.history(row))]
         (user,) = people.vectors([history])
-        expected = np.zeros(world.ITEMS) if user is None else catalogue.fused @ user
+        expected = train.popularity() if user is None else catalogue.fused @ user
         assert found[row] == pytest.approx(expected, abs=1e-5)
 
 
@@ -57,4 +57,4 @@ def test_no_events_and_no_content() -> None:
     system.fit(world.histories([[]]), world.content(), SILENT)
     assert system.scores(world.histories([[0]]))[0, :10].mean() > system.scores(world.histories([[0]]))[0, 10:].mean()
     system.fit(world.events(), world.content(text=False), SILENT)
-    assert not system.scores(world.histories([[]])).any()
+    assert system.scores(world.histories([[]]))[0].tolist() == world.events().popularity().tolist()
