@@ -185,5 +185,5 @@ def test_the_system_says_what_it_is() -> None:
     assert sum(system.gates.values()) == pytest.approx(1.0, abs=1e-5)
     cold: Sequences = world.histories([[], [0]])
     found = system.scores(cold)
-    assert not found[0].any()
-    assert found[1].any()
+    assert np.array_equal(found[0], world.events().popularity())  # nobody's history: the popular list
+    assert found[1] == pytest.approx(system.scores(world.histories([[0]]))[0], abs=1e-5)
