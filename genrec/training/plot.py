@@ -5,8 +5,10 @@ from pathlib import Path
 from genrec.errors import WorkspaceError
 
 
-def draw(epochs: list[dict[str, float]], refit: list[dict[str, float]], untrained: float, path: Path) -> None:
-    """Write an SVG. `untrained` is the validation figure of the untrained retriever, drawn as a line. Raises WorkspaceError."""
+def draw(epochs: list[dict[str, float]], refit: list[dict[str, float]], untrained: float, learned: float, path: Path) -> None:
+    """Write an SVG. `untrained` and `learned` are the validation figures of the untrained retriever, and of the best epoch with
+    its anchor; both are drawn as lines. Raises WorkspaceError.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.6), layout="constrained")
@@ -15,7 +17,8 @@ def draw(epochs: list[dict[str, float]], refit: list[dict[str, float]], untraine
     if refit:
         left.plot(range(1, len(refit) + 1), [row["loss"] for row in refit], marker="s", label="all events")
     left.set(xlabel="epoch", ylabel="loss (nats)", title="Training loss")
-    right.plot(range(1, len(epochs) + 1), [row["validation"] for row in epochs], marker="o", label="learned")
+    right.plot(range(1, len(epochs) + 1), [row["validation"] for row in epochs], marker="o", label="network alone")
+    right.axhline(learned, color="tab:green", label="learned, as it serves")
     right.axhline(untrained, linestyle="--", color="grey", label="untrained")
     right.set(xlabel="epoch", ylabel="NDCG@10", title="Validation, full ranking")
     for axes in (left, right):

@@ -52,7 +52,7 @@ def train_retriever(
     card = _card(workspace, trained, events, content)
     trained.retriever.card = card
     trained.retriever.save(workspace.retriever)
-    draw(trained.epochs, trained.refit, trained.untrained, workspace.retriever / PLOT)
+    draw(trained.epochs, trained.refit, trained.untrained, trained.validation, workspace.retriever / PLOT)
     return Outcome(card=card, built=build(workspace, progress))
 
 
