@@ -10,7 +10,8 @@ import torch
 
 from genrec.errors import TrainingError
 from genrec.progress import SILENT
-from genrec.training.loop import Phase, accelerator, best_epoch, objective, run
+from genrec.training import loop
+from genrec.training.loop import Phase, _groups, accelerator, best_epoch, objective, run
 from genrec.training.retriever import Trainer
 from tests.training import world
 
@@ -127,3 +128,26 @@ def test_progress_and_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert any("validation NDCG@10" in line for line in lines)
     assert any(line.startswith("teacher of epoch: ") for line in lines)
     assert capsys.readouterr().out == ""
+
+
+def test_a_refit_ends_where_validation_was_best() -> None:
+    trained = world.trainer(epochs=8, patience=8, learning_rate=3e-2).train(world.events(), world.content())
+    assert len(trained.refit) == best_epoch(trained.epochs) < len(trained.epochs) == 8
+
+
+def test_weight_decay_is_for_matrices() -> None:
+    made, _, _ = phase()
+    wide, narrow = _groups(made.network, 0.3)
+    assert (wide["weight_decay"], narrow["weight_decay"]) == (0.3, 0.0)
+    assert all(weight.ndim > 1 for weight in wide["params"])
+    assert all(weight.ndim < 2 for weight in narrow["params"])
+    assert len(wide["params"]) + len(narrow["params"]) == len(list(made.network.parameters()))
+
+
+def test_gradients_are_clipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, _, trainer = phase(epochs=1)
+    go(plain, trainer)
+    monkeypatch.setattr(loop, "CLIP", 1e-7)
+    clipped, _, trainer = phase(epochs=1)
+    go(clipped, trainer)
+    assert not held(clipped, plain.network.state_dict())
