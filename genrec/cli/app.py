@@ -176,9 +176,11 @@ def forget(workspace: WorkspaceOption, user: Annotated[str, typer.Option("-u", "
 
     with Workspace.open(workspace) as opened:
         opened.store.user(user)
-        gone = opened.store.forget(user)
+        gone, trained = opened.store.forget(user), opened.retriever.exists()
     say(f"deleted {gone.events} events{' and the profile' if gone.profile else ''} of {user!r}")
     say("the vectors of items keep what they learned from these events until the next `genrec build`")
+    if trained:
+        say("the trained retriever keeps it until the next `genrec train retriever`")
 
 
 @app.command()

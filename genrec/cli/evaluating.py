@@ -54,8 +54,8 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="The results as JSON, one line a split, instead of tables.")] = False,
 ) -> None:
     """Compare recommenders on this workspace's events: a table, and a page and JSON in the reports folder."""
-    from genrec.cli.printing import Bars, say
-    from genrec.evaluation import harness, report
+    from genrec.cli.printing import Bars
+    from genrec.evaluation import harness
     from genrec.loading import load_content
     from genrec.workspace import Workspace
 
@@ -79,14 +79,22 @@ def evaluate(
                     attribute=attribute or None,
                     reference=reference or None,
                 )
-            data, page = folder / f"eval-{asked.name}.json", folder / f"eval-{asked.name}.html"
-            report.write_json(results, data)
-            report.write_html(results, page)
-            if json:
-                print(report.as_json(results))
-            else:
-                print_results(results)
-            say(f"{page}\n{data}")
+            _publish(results, folder, json)
+
+
+def _publish(results: "Results", folder: Path, json: bool) -> None:
+    """Write both files, then print."""
+    from genrec.cli.printing import say
+    from genrec.evaluation import report
+
+    data, page = folder / f"eval-{results.split.name}.json", folder / f"eval-{results.split.name}.html"
+    report.write_json(results, data)
+    report.write_html(results, page)
+    if json:
+        print(report.as_json(results))
+    else:
+        print_results(results)
+    say(f"{page}\n{data}")
 
 
 class Engine:

@@ -41,6 +41,20 @@ class ItemTensors:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def take(self, rows: Tensor) -> "ItemTensors":
+        """Only these items, in this order; each once."""
+        place = torch.full((len(self),), -1, dtype=torch.long, device=rows.device)
+        place[rows] = torch.arange(len(rows), device=rows.device)
+        kept = place[self.owners] >= 0
+        return ItemTensors(
+            dense={name: matrix[rows] for name, matrix in self.dense.items()},
+            present={name: mask[rows] for name, mask in self.present.items()},
+            numbers=self.numbers[rows],
+            owners=place[self.owners[kept]],
+            entities=self.entities[kept],
+            relations=self.relations[kept],
+        )
+
 
 class ItemEncoder(nn.Module):
     """`forward` gives (N, width) vectors and (N, parts) gate weights in the order of `parts`; they sum to 1 for an item that has

@@ -4,7 +4,7 @@ score(person, item) = ⟨person, item⟩ + bias(item). The bias comes from the i
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -84,6 +84,10 @@ class TwoTower(nn.Module):
 
     def forward(self, items: ItemTensors, events: EventTensors, wanted: Tensor, candidates: Tensor | None = None) -> Tensor:
         """(T, C) scores of the candidates (all items for None) at the positions `wanted` (B, L) bool."""
+        if candidates is not None and self.config.fusion != "graph":  # a graph needs all items, the others only these
+            needed, place = torch.unique(torch.cat([events.items.flatten(), candidates]), return_inverse=True)
+            items, candidates = items.take(needed), place[events.items.numel() :]
+            events = replace(events, items=place[: events.items.numel()].view_as(events.items))
         vectors, shown, bias, _ = self.items(items)
         people = self.people(vectors, events)[wanted]  # (T, D)
         if candidates is not None:

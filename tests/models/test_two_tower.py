@@ -259,3 +259,16 @@ def test_ids_begin_where_they_are_told(columns: int, fusion: Fusion) -> None:
     if fusion != "concat":
         assert made.gate_bias.tolist() == [0.0, 0.0, 0.0, 2.0, *([0.0] if fusion == "graph" else [])]
     encoder(ids=False).start_ids(rows)
+
+
+@pytest.mark.parametrize("fusion", get_args(Fusion))
+def test_a_few_candidates_score_as_among_all(fusion: Fusion, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, asked = network(fusion=fusion), events([[4, 0, 1], [7, 2]])
+    wanted = torch.tensor([[True, False, True], [True, True, False]])
+    encoded = []
+    encode = made.item_encoder.forward
+    monkeypatch.setattr(made.item_encoder, "forward", lambda given: encoded.append(len(given)) or encode(given))
+    whole = made(items(), asked, wanted)
+    few = made(items(), asked, wanted, torch.tensor([1, 6, 7]))
+    assert torch.allclose(few, whole[:, [1, 6, 7]], atol=1e-5)
+    assert encoded == [N, N if fusion == "graph" else 6]  # 0, 1, 2, 4, 6, 7 are in the histories or asked for
