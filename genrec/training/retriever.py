@@ -17,6 +17,7 @@ from genrec.errors import ConfigError, TrainingError
 from genrec.models.two_tower import NetworkConfig, TwoTower
 from genrec.progress import SILENT, Progress
 from genrec.retrieval.behaviour import behaviour_vectors
+from genrec.retrieval.exact import top_k
 from genrec.retrieval.features import FeatureSpace
 from genrec.retrieval.histories import GAPS, VALUES, EventSpace
 from genrec.retrieval.learned import LearnedRetriever, item_tensors
@@ -82,7 +83,8 @@ class Trainer:
         history, fused = fused_rows(known, content, self.retrieval)
 
         def validate() -> float:
-            return ndcg(scores_of(retriever, content, fused, asked), asked, targets)
+            items = retriever.encode(content, fused)
+            return ndcg(retriever.people(asked, items), items.rows, asked, targets)
 
         first.validate = validate
         epochs = run(first, accelerate, self.progress, self.tell)
@@ -95,7 +97,7 @@ class Trainer:
             retriever.anchor = -negative
             self.tell(f"anchor {retriever.anchor:g}: validation NDCG@10 {validation:.4f}")
         profiles = recency_means(history, asked, self.retrieval.half_life, self.retrieval.history)
-        untrained = ndcg(profiles @ fused.T, asked, targets)
+        untrained = ndcg(profiles, fused, asked, targets)
         refit: list[dict[str, float]] = []
         if settings.refit:
             anchor = retriever.anchor
@@ -212,19 +214,15 @@ def held_out(events: Sequences) -> tuple[Sequences, Sequences, NDArray[np.int64]
     return known, known.take(people[fresh]), targets[fresh]
 
 
-def ndcg(scores: NDArray[np.float32], asked: Sequences, targets: NDArray[np.int64]) -> float:
-    """NDCG@10 of one target each among all items, the history left out, ties by item number. `scores` (U, N) are changed."""
-    own = scores[np.arange(len(targets)), targets].copy()
-    scores[asked.users, asked.items] = -np.inf
-    earlier = np.arange(scores.shape[1]) < targets[:, None]
-    place = ((scores > own[:, None]) | (earlier & (scores == own[:, None]))).sum(axis=1)
-    return float(np.where(place < TOP, 1.0 / np.log2(place + 2.0), 0.0).mean())
-
-
-def scores_of(retriever: LearnedRetriever, content: Content, fused: NDArray[np.float32], asked: Sequences) -> NDArray[np.float32]:
-    """(U, N). `fused` (N, E): the untrained retriever's rows."""
-    items = retriever.encode(content, fused)
-    return retriever.people(asked, items) @ items.rows.T
+def ndcg(people: NDArray[np.float32], rows: NDArray[np.float32], asked: Sequences, targets: NDArray[np.int64]) -> float:
+    """NDCG@10 of one target each among all items, the history left out, ties by item number; by the product of `people` (U, D) and
+    `rows` (N, D).
+    """
+    top, _ = top_k(people, rows, TOP, exclude=(asked.offsets, asked.items.astype(np.int64)))
+    user, place = np.nonzero(top == targets[:, None])
+    gains = np.zeros(len(targets))
+    gains[user] = 1.0 / np.log2(place + 2.0)
+    return float(gains.mean())
 
 
 def _sample(asked: Sequences, targets: NDArray[np.int64], seed: int) -> tuple[Sequences, NDArray[np.int64]]:

@@ -10,7 +10,9 @@ import pytest
 from genrec.errors import ConfigError, WorkspaceError
 from genrec.prompts import Prompts
 from genrec.recommender import Recommender
+from genrec.retrieval.people import MeanPeople
 from genrec.retrieval.profile import leave_one_out
+from genrec.retrieval.retriever import Retriever
 from genrec.types import Recommendation
 from genrec.writing.check import fault
 from genrec.writing.facts import state
@@ -93,6 +95,11 @@ def test_every_reason_is_true(genrec: Recommender) -> None:
         assert fault(row.reason.text, state(row.reason.evidence, cited)) == ""
 
 
+def means(retriever: Retriever) -> MeanPeople:
+    assert isinstance(retriever.people, MeanPeople)
+    return retriever.people
+
+
 def test_disliked_films_are_not_cited_while_another_carries(genrec: Recommender) -> None:
     retriever = genrec._answering._retriever
     liked = 0
@@ -101,7 +108,7 @@ def test_disliked_films_are_not_cited_while_another_carries(genrec: Recommender)
         liked += any(evidence.value == "liked" for evidence in cited)
         if any(evidence.value == "chosen" for evidence in cited):
             assert len(cited) == 1  # each person dislikes one film
-            user = retriever.people.user(genrec.workspace.store.history(row.user_id))
+            user = means(retriever).user(genrec.workspace.store.history(row.user_id))
             assert user is not None
             falls = leave_one_out(user, retriever._catalogue.rows([row.item.item_id]))[0]
             assert (falls > 1e-6).sum() == 1
@@ -125,7 +132,7 @@ def test_without_the_most_cited_film_the_score_falls(genrec: Recommender) -> Non
         row = genrec.recommend(user, 1, rank="off", explain="template")[0]
         first = next(evidence for evidence in row.reason.evidence if evidence.kind == "history")
         events = genrec.workspace.store.history(user)
-        whole = retriever.people.user(events)
+        whole = means(retriever).user(events)
         assert whole is not None
         shown = retriever._catalogue.rows([row.item.item_id])
         falls = dict(zip(whole.item_ids, leave_one_out(whole, shown)[0].tolist(), strict=True))

@@ -10,6 +10,7 @@ from genrec.index.edge import EdgeIndex
 from genrec.index.protocol import IndexSpec, Point
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.diversity import mmr
+from genrec.retrieval.people import MeanPeople
 from genrec.retrieval.profile import leave_one_out
 from genrec.retrieval.retriever import BATCH, Ask, Retriever
 from genrec.retrieval.vectors import ModalityVectors, unit_rows
@@ -38,6 +39,11 @@ def catalogue(settings: RetrievalSettings) -> Catalogue:
     )
     popularity = np.where(has_events, 100 - np.arange(N), 0)
     return Catalogue(vectors, popularity, settings)
+
+
+def mean(subject: Retriever) -> MeanPeople:
+    assert isinstance(subject.people, MeanPeople)
+    return subject.people
 
 
 def fill(index: EdgeIndex, known: Catalogue) -> None:
@@ -93,7 +99,7 @@ def test_a_history_finds_its_own_group_and_not_itself(index: EdgeIndex) -> None:
 
 def test_the_engine_agrees_with_plain_products(index: EdgeIndex) -> None:
     subject, known = retriever(index), catalogue(RetrievalSettings())
-    user = subject.people.user(past(25, 30, 35))
+    user = mean(subject).user(past(25, 30, 35))
     assert user is not None
     scores = known.fused @ user.vector
     scores[[25, 30, 35]] = -np.inf
@@ -129,7 +135,7 @@ def test_recency_and_values_and_length_of_history_change_the_answer(index: EdgeI
 def test_new_items_are_found_by_their_content(index: EdgeIndex) -> None:
     (found,) = retriever(index).candidates([Ask(history=past(8, 12, 16))], 17)
     assert {"m00", "m01", "m02", "m03", "m04"} <= set(ids(found))
-    user = retriever(index).people.user(past(0))  # a person whose only item is new
+    user = mean(retriever(index)).user(past(0))  # a person whose only item is new
     assert user is not None
     assert groups(retriever(index).candidates([Ask(history=past(0))], 5)[0]) == [0] * 5
 
@@ -172,10 +178,10 @@ def test_diversity_spreads_the_cold_list(index: EdgeIndex) -> None:
 
 def test_events_on_unknown_items_count_as_no_history(index: EdgeIndex) -> None:
     stranger = [Event(user_id="u", item_id="gone")]
-    assert retriever(index).people.user(stranger) is None
+    assert mean(retriever(index)).user(stranger) is None
     (found,) = retriever(index).candidates([Ask(history=stranger)], 3)
     assert all("popular" in candidate.sources for candidate in found)
-    assert retriever(index).people.user(past(59)) is None  # an item without any vector
+    assert mean(retriever(index)).user(past(59)) is None  # an item without any vector
 
 
 def test_interests_serve_before_there_is_history(index: EdgeIndex) -> None:
@@ -206,7 +212,7 @@ def test_a_share_of_the_list_is_kept_for_popular_items(index: EdgeIndex) -> None
     assert ids(mixed)[:6] == ids(plain)[:6]
     assert len(set(ids(mixed))) == 10
     assert [set(candidate.sources) for candidate in mixed[6:]] == [{"popular"}] * 4
-    user = retriever(index).people.user(past(25))
+    user = mean(retriever(index)).user(past(25))
     assert user is not None
     rows = retriever(index)._catalogue.rows(ids(mixed))
     assert [candidate.score for candidate in mixed] == pytest.approx((rows @ user.vector).tolist(), abs=1e-4)
@@ -217,7 +223,7 @@ def test_a_share_of_the_list_is_kept_for_popular_items(index: EdgeIndex) -> None
 def test_leave_one_out_on_the_retriever_names_the_like_item(index: EdgeIndex) -> None:
     subject = retriever(index, half_life=100.0)
     history = past(25, 45)
-    user = subject.people.user(history)
+    user = mean(subject).user(history)
     assert user is not None
     falls = leave_one_out(user, subject._catalogue.rows(["m26", "m46", "m27"]))
     assert [user.item_ids[place] for place in falls.argmax(axis=1)] == ["m25", "m45", "m25"]

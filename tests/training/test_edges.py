@@ -99,10 +99,10 @@ def test_what_is_held_out() -> None:
 
 
 def test_validation_counts_ties_by_number_and_leaves_the_history_out() -> None:
-    asked = world.histories([[0, 1], [2]], n_items=20)
+    asked, rows = world.histories([[0, 1], [2]], n_items=20), np.eye(20, dtype=np.float32)
     scores = np.tile(np.arange(20, 0, -1), (2, 1)).astype(np.float32)
-    assert ndcg(scores.copy(), asked, np.array([2, 19])) == pytest.approx(0.5)  # first of the rest; beyond ten
-    assert ndcg(scores.copy(), asked, np.array([3, 3])) == pytest.approx((1 / np.log2(3) + 1 / np.log2(4)) / 2, abs=1e-6)
+    assert ndcg(scores, rows, asked, np.array([2, 19])) == pytest.approx(0.5)  # first of the rest; beyond ten
+    assert ndcg(scores, rows, asked, np.array([3, 3])) == pytest.approx((1 / np.log2(3) + 1 / np.log2(4)) / 2, abs=1e-6)
     flat = np.zeros((2, 20), np.float32)
-    assert ndcg(flat.copy(), asked, np.array([19, 19])) == 0.0  # a network that tells nothing apart is not perfect
-    assert ndcg(flat.copy(), asked, np.array([2, 0])) == 1.0
+    assert ndcg(flat, rows, asked, np.array([19, 19])) == 0.0  # a network that tells nothing apart is not perfect
+    assert ndcg(flat, rows, asked, np.array([2, 0])) == 1.0
