@@ -215,8 +215,8 @@ def held_out(events: Sequences) -> tuple[Sequences, Sequences, NDArray[np.int64]
 
 
 def ndcg(people: NDArray[np.float32], rows: NDArray[np.float32], asked: Sequences, targets: NDArray[np.int64]) -> float:
-    """NDCG@10 of one target each among all items, the history left out, ties by item number; by the product of `people` (U, D) and
-    `rows` (N, D).
+    """NDCG@10 of one target each among all items, the history left out, ties by item number; by the product of `people` (U, D)
+    and `rows` (N, D).
     """
     top, _ = top_k(people, rows, TOP, exclude=(asked.offsets, asked.items.astype(np.int64)))
     user, place = np.nonzero(top == targets[:, None])

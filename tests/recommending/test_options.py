@@ -35,6 +35,7 @@ def opened(folder: Path, **settings: Any) -> list[Recommendation]:
 
 
 def test_the_trace_says_what_was_done(genrec: Recommender) -> None:
+    genrec.recommend("u00", 1, query="galaxy")  # loads what is needed: loading is a stage of its own
     rows = genrec.recommend("u00", 3, query="starship")
     trace = rows[0].trace
     names = [stage.name for stage in trace.stages]
