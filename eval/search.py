@@ -12,8 +12,8 @@ index   one query at a time against `EdgeIndex` as it is shipped, with filters t
 
 Memory is what the answering process grew by from before opening until after the last query, pages of mapped files included.
 """
-# pyright: reportCallIssue=false, reportAttributeAccessIssue=false
-# faiss's stubs know neither its wrappers in Python nor all of its classes
+# pyright: reportCallIssue=false, reportAttributeAccessIssue=false, reportMissingImports=false
+# faiss's stubs know neither its wrappers in Python nor all of its classes; both libraries are an extra (bench)
 
 import argparse
 import json
