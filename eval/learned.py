@@ -108,11 +108,11 @@ def summary(results: Results) -> dict[str, Any]:
     return {"split": asdict(results.split), "systems": systems, "differences": differences}
 
 
-def ablation(split: Split, content: Content, seeds: Sequence[int]) -> dict[str, Any]:
+def ablation(split: Split, content: Content, seeds: Sequence[int], names: Sequence[str]) -> dict[str, Any]:
     """Validation NDCG@10 of the network with its anchor and alone, by seed, each part left out or exchanged."""
     rows = {}
-    for name, changed in ABLATIONS.items():
-        given = _without(content, name)
+    for name in names:
+        given, changed = _without(content, name), ABLATIONS[name]
         found = []
         for seed in seeds:
             start = time.perf_counter()
@@ -169,6 +169,7 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--part", choices=("loo", "cold", "bonus", "ablation"), required=True)
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--only", default="", help="of the ablation: names with commas between; empty: all")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     with Workspace.open(options.workspace) as workspace:
@@ -177,7 +178,11 @@ def main() -> None:
     if options.part == "bonus":
         found: dict[str, Any] = {"curve": bonus(cold_items(events), content, seeds[0])}
     elif options.part == "ablation":
-        found = {"validation": ablation(leave_one_out(events), content, seeds)}
+        found = {
+            "validation": ablation(
+                leave_one_out(events), content, seeds, options.only.split(",") if options.only else list(ABLATIONS)
+            )
+        }
     else:
         cold = options.part == "cold"
         split = cold_items(events) if cold else leave_one_out(events)
