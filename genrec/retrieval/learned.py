@@ -21,7 +21,7 @@ from genrec.retrieval.histories import EventSpace
 from genrec.retrieval.profile import recency_means
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
-from genrec.retrieval.vectors import write_whole
+from genrec.retrieval.vectors import write_named, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -165,11 +165,8 @@ class LearnedRetriever:
 
         tensors |= {f"means/{name}": torch.from_numpy(mean.copy()) for name, mean in self.features.means.items()}
         data = save(tensors)
-        digest = hashlib.sha256(data).hexdigest()
         manifest = {
             "schema": SCHEMA,
-            "tensors": f"retriever-{digest[:16]}.safetensors",
-            "sha256": digest,
             "network": self.network.config.to_json(),
             "features": self.features.to_json(),
             "events": self.events.to_json(),
@@ -180,12 +177,7 @@ class LearnedRetriever:
             "card": self.card,
         }
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_whole(folder / manifest["tensors"], data)
-            write_whole(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False).encode())
-            for stale in folder.glob("retriever-*.safetensors"):
-                if stale.name != manifest["tensors"]:
-                    stale.unlink(missing_ok=True)
+            digest = write_named(folder, "retriever", MANIFEST, data, manifest)
         except OSError as error:
             raise WorkspaceError(
                 f"{folder}: the retriever could not be written: {error}", hint="Free some space or mend the rights."

@@ -60,16 +60,9 @@ class ModalityVectors:
         tensors = {f"matrix/{name}": np.ascontiguousarray(matrix) for name, matrix in self.matrices.items()}
         tensors |= {f"present/{name}": np.ascontiguousarray(mask) for name, mask in self.present.items()}
         data = save(tensors)
-        digest = hashlib.sha256(data).hexdigest()
-        manifest = {"schema": SCHEMA, "tensors": f"vectors-{digest[:16]}.safetensors", "sha256": digest}
-        manifest |= {"models": dict(self.models), "item_ids": self.item_ids}
+        manifest = {"schema": SCHEMA, "models": dict(self.models), "item_ids": self.item_ids}
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_whole(folder / manifest["tensors"], data)
-            write_whole(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False).encode())
-            for stale in folder.glob("vectors-*.safetensors"):
-                if stale.name != manifest["tensors"]:
-                    stale.unlink(missing_ok=True)
+            write_named(folder, "vectors", MANIFEST, data, manifest)
         except OSError as error:
             raise WorkspaceError(
                 f"{folder}: vectors could not be written: {error}", hint="Free some space or mend the rights."
@@ -119,6 +112,28 @@ def _check_matrix(name: str, matrix: NDArray, mask: NDArray, n: int) -> None:
     if wrong.any():
         row = int(np.argmax(wrong))
         raise DataError(f"vectors: {name!r} row {row} has length {norms[row]:.4g}, not {int(mask[row])}")
+
+
+def write_named(folder: Path, kind: str, file: str, data: bytes, manifest: Mapping[str, object]) -> str:
+    """Tensors under a name that is their digest, then the JSON `file` that names them, then away with the tensors of before.
+
+    Returns the digest, 64 hex digits. Raises OSError.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    name = f"{kind}-{digest[:16]}.safetensors"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / name, data)
+    named = {**manifest, "tensors": name, "sha256": digest}
+    write_whole(folder / file, json.dumps(named, ensure_ascii=False).encode())
+    sweep(folder, kind, name)
+    return digest
+
+
+def sweep(folder: Path, kind: str, kept: str = "") -> None:
+    """Delete the tensors of this kind but those of the name `kept`."""
+    for stale in folder.glob(f"{kind}-*.safetensors"):
+        if stale.name != kept:
+            stale.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, data: bytes) -> None:

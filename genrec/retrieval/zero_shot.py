@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from genrec.errors import DataError
 from genrec.progress import Progress
-from genrec.retrieval.behaviour import behaviour_vectors
+from genrec.retrieval.behaviour import Behaviour, behaviour_vectors
 from genrec.retrieval.fusion import as_history, fuse
 from genrec.retrieval.profile import recency_means
 from genrec.retrieval.sequences import Sequences
@@ -17,11 +17,9 @@ from genrec.retrieval.vectors import ModalityVectors
 from genrec.settings import RetrievalSettings
 
 
-def fused_rows(
-    train: Sequences, content: Content, settings: RetrievalSettings
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(N, D) rows as parts of a user vector, and (N, D) rows to find, from these events alone."""
-    made = behaviour_vectors(
+def behaviour_of(train: Sequences, settings: RetrievalSettings) -> Behaviour:
+    """The closed-form vectors of these events, leading dimensions first."""
+    return behaviour_vectors(
         train.users,
         train.items,
         train.timestamps,
@@ -29,6 +27,13 @@ def fused_rows(
         dim=settings.behaviour_dim,
         half_life=settings.behaviour_half_life,
     )
+
+
+def fused_rows(
+    train: Sequences, content: Content, settings: RetrievalSettings
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(N, D) rows as parts of a user vector, and (N, D) rows to find, from these events alone."""
+    made = behaviour_of(train, settings)
     matrices, present = dict(content.vectors.matrices), dict(content.vectors.present)
     if made.vectors.shape[1]:
         matrices["behaviour"], present["behaviour"] = made.vectors, made.present

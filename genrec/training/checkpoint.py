@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from genrec.errors import WorkspaceError
-from genrec.retrieval.vectors import write_whole
+from genrec.retrieval.vectors import sweep, write_named
 
 STATE = "checkpoint.json"
 
@@ -49,21 +49,15 @@ class Checkpoint:
         for number, values in state["state"].items():
             tensors |= {f"optimizer/{number}/{name}": value for name, value in values.items() if isinstance(value, Tensor)}
         data = save({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()})
-        digest = hashlib.sha256(data).hexdigest()
         manifest = {
             "fingerprint": self.fingerprint,
-            "tensors": f"checkpoint-{digest[:16]}.safetensors",
-            "sha256": digest,
             "groups": [{k: v for k, v in group.items() if k != "params"} for group in state["param_groups"]],
             "schedule": {k: v for k, v in schedule.state_dict().items() if isinstance(v, int | float | bool | list)},
             "epochs": at.epochs,
             "rng": at.rng,
         }
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / manifest["tensors"], data)
-            write_whole(self.folder / STATE, json.dumps(manifest).encode())
-            self._sweep(manifest["tensors"])
+            write_named(self.folder, "checkpoint", STATE, data, manifest)
         except OSError as error:
             raise WorkspaceError(f"{self.folder}: no checkpoint could be written: {error}", hint="Free some space.") from error
 
@@ -101,12 +95,7 @@ class Checkpoint:
     def clear(self) -> None:
         """Delete the state: the training is done."""
         (self.folder / STATE).unlink(missing_ok=True)
-        self._sweep("")
-
-    def _sweep(self, kept: str) -> None:
-        for stale in self.folder.glob("checkpoint-*.safetensors"):
-            if stale.name != kept:
-                stale.unlink(missing_ok=True)
+        sweep(self.folder, "checkpoint")
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from genrec.errors import ConfigError, TrainingError
 from genrec.models.two_tower import NetworkConfig, TwoTower
 from genrec.progress import SILENT, Progress
-from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.exact import top_k
 from genrec.retrieval.features import FeatureSpace
 from genrec.retrieval.histories import GAPS, VALUES, EventSpace
@@ -24,7 +23,7 @@ from genrec.retrieval.learned import LearnedRetriever, item_tensors
 from genrec.retrieval.profile import recency_means
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
-from genrec.retrieval.zero_shot import fused_rows
+from genrec.retrieval.zero_shot import behaviour_of, fused_rows
 from genrec.settings import RetrievalSettings, RetrieverSettings
 from genrec.training.batches import Batches
 from genrec.training.checkpoint import Checkpoint
@@ -130,7 +129,7 @@ class Trainer:
                 hint="Set retriever.ids = true.",
             )
         network = TwoTower(_config(features, space, settings)).to(device)
-        network.item_encoder.start_ids(torch.from_numpy(_behaviour(train, self.retrieval)[warm]).to(device))
+        network.item_encoder.start_ids(torch.from_numpy(behaviour_of(train, self.retrieval).vectors[warm]).to(device))
         retriever = LearnedRetriever(
             network=network,
             features=features,
@@ -187,19 +186,6 @@ class Trainer:
         for column in columns:
             mark.update(np.ascontiguousarray(column).tobytes())
         return Checkpoint(self.folder / task, mark.hexdigest())
-
-
-def _behaviour(train: Sequences, settings: RetrievalSettings) -> NDArray[np.float32]:
-    """(N, d) closed-form vectors, leading dimensions first: where the ids start."""
-    made = behaviour_vectors(
-        train.users,
-        train.items,
-        train.timestamps,
-        n_items=len(train.item_ids),
-        dim=settings.behaviour_dim,
-        half_life=settings.behaviour_half_life,
-    )
-    return made.vectors
 
 
 def held_out(events: Sequences) -> tuple[Sequences, Sequences, NDArray[np.int64]]:
