@@ -18,6 +18,7 @@ Each carries a `hint`: what the caller can do about it. `retryable` says whether
     ├── ModelError             weights cannot be had or an engine failed
     │   ├── WeightsError       weights were found nowhere
     │   ├── LabelError         a label is not a single token, or a label's score is missing
+    │   ├── AdapterError       a LoRA adapter is missing, damaged, or made for another base model or prompt
     │   └── EngineError        the LLM engine cannot do what was asked
     ├── PromptError            a template is missing or refers to a missing variable
     ├── EvaluationError        a split leaks or has no cases, or a system under comparison cannot be compared
@@ -99,6 +100,10 @@ class WeightsError(ModelError):
 
 
 class LabelError(ModelError):
+    pass
+
+
+class AdapterError(ModelError):
     pass
 
 

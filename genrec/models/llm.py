@@ -2,6 +2,9 @@
 
 Texts are tokenised part by part and the token lists joined, so that a shared part has the same tokens in every request
 (and its keys and values can be computed once). `prefix` is what is constant over requests, `context` what belongs to one user.
+
+Every request may name a LoRA `adapter` of the engine (empty: the base model; requests for several may meet in one batch; one
+that the engine does not have raises AdapterError) and a `salt`: cached keys and values are shared only between equal salts.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -18,6 +21,8 @@ class Likelihood:
     prefix: str
     context: str
     continuations: tuple[str, ...]
+    adapter: str = ""
+    salt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +35,8 @@ class Labels:
     prefix: str
     context: str
     labels: tuple[str, ...]
+    adapter: str = ""
+    salt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +51,8 @@ class Markers:
     segments: tuple[str, ...]
     positive: str
     negative: str
+    adapter: str = ""
+    salt: str = ""
 
 
 ScoreRequest = Likelihood | Labels | Markers
@@ -63,7 +72,8 @@ class Scores:
 class WriteRequest:
     """Continue prefix + prompt until a `stop` string, the end token or `max_tokens`; the stop string is not returned.
 
-    `temperature` 0 is greedy. With a temperature, `seed` makes the draw repeatable.
+    `temperature` 0 is greedy. With a temperature, `seed` makes the draw repeatable. `schema`: a JSON schema as text; what is
+    written is then one JSON value that fits it, or the call raises EngineError (also when the engine cannot promise that).
     """
 
     prefix: str
@@ -72,6 +82,9 @@ class WriteRequest:
     stop: tuple[str, ...] = ()
     temperature: float = 0.0
     seed: int = 0
+    schema: str = ""
+    adapter: str = ""
+    salt: str = ""
 
 
 class LLM(Protocol):
@@ -87,20 +100,25 @@ class LLM(Protocol):
         """Longest prompt with its continuation, in tokens."""
         ...
 
+    @property
+    def adapters(self) -> Sequence[str]:
+        """Names of the LoRA adapters that requests may ask for."""
+        ...
+
     def count_tokens(self, text: str) -> int:
         """Tokens of `text` without special tokens."""
         ...
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
-        """Score every request. Raises LabelError, or EngineError when a request does not fit or the engine fails."""
+        """Score every request. Raises LabelError, AdapterError, or EngineError when a request does not fit or the engine fails."""
         ...
 
     async def write(self, requests: Sequence[WriteRequest]) -> list[str]:
-        """Write one text per request, in order. Raises EngineError."""
+        """Write one text per request, in order. Raises AdapterError or EngineError."""
         ...
 
     def stream(self, request: WriteRequest) -> AsyncIterator[str]:
-        """Write one text, piece by piece as it is decoded. Raises EngineError."""
+        """Write one text, piece by piece as it is decoded. Raises AdapterError or EngineError."""
         ...
 
     def close(self) -> None:
