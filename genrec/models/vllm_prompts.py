@@ -3,20 +3,22 @@
 No vLLM is imported here. A score request becomes calls. Each is a prompt of token ids, and vLLM tells log-probabilities at two
 places:
 
-- of given tokens at prompt rows from `start` on (`prompt_logprob_token_ids`, `prompt_logprob_start`). vLLM can only tell
-  rows that it computes, and leaves the answer out when its prefix cache reaches past `start`;
+- at prompt rows from `start` on. Model runner V2 takes any tokens there (`prompt_logprob_token_ids`, `prompt_logprob_start`:
+  "ids"); runner V1 (vLLM on a CPU without triton-cpu) tells those of the prompt's own next token only (`prompt_logprobs`:
+  "own"). vLLM can only tell rows that it computes: where its prefix cache reaches past `start`, V2 leaves the answer out and
+  V1 fills the cached rows with whatever was in memory, so they are never read;
 - of given tokens as the next one (`logprob_token_ids` of one decoded token). The last row is always computed.
 
 Candidates share the start of their prompts and nothing is read before its end, so the prefix cache is always used
-(`skip_reading_prefix_cache` false). A list that was scored before may be cached further than its first read. Then the answer
-is missing, and the reads are asked for again in pieces that lie within one block of the cache each. vLLM caches whole blocks
+(`skip_reading_prefix_cache` false). A list that was scored before may be cached further than its first read. Then its rows
+are missing, and the reads are asked for again in pieces that lie within one block of the cache each. vLLM caches whole blocks
 and never the last token of a prompt, so what is cached of such a piece ends at its first read or before.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -25,6 +27,9 @@ from genrec.models.llm import Labels, Likelihood, ScoreRequest, Scores, WriteReq
 from genrec.models.packing import Row, Tokens, pack, prompt_of
 
 T = TypeVar("T")
+
+Rows = Literal["ids", "own"]
+"""What vLLM can tell at prompt rows: log-probabilities of any tokens (runner V2) or of the prompt's own next token (V1)."""
 
 MOST_NEXT = 128
 """Tokens that vLLM scores at most as the next one (its MAX_LOGPROB_TOKEN_IDS)."""
@@ -73,7 +78,7 @@ class Call:
             table[read.position - self.start, : len(read.ids)] = read.ids
         return table
 
-    def sampling(self) -> dict[str, Any]:
+    def sampling(self, kind: Rows) -> dict[str, Any]:
         """vLLM's SamplingParams, of plain values that JSON takes, too."""
         params: dict[str, Any] = {
             "max_tokens": 1,
@@ -82,16 +87,28 @@ class Call:
             "skip_reading_prefix_cache": False,
             "logprob_token_ids": self.next_ids,
         }
-        if len(self.reads) > 1:
+        if len(self.reads) > 1 and kind == "ids":
             params |= {"prompt_logprob_token_ids": self.rows.tolist(), "prompt_logprob_start": self.start}
+        elif len(self.reads) > 1:
+            params["prompt_logprobs"] = 0  # nothing but the prompt's own tokens
         return params
+
+    def own_rows(self, logprobs: Sequence[Mapping[int, float] | None]) -> np.ndarray:
+        """`Answer.rows` from vLLM's `prompt_logprobs`: for each prompt token log-probabilities by token. Raises EngineError."""
+        values = []
+        for at in range(self.start + 1, len(self.tokens)):
+            told = logprobs[at] if at < len(logprobs) else None
+            if told is None or self.tokens[at] not in told:
+                raise EngineError(f"vLLM left out the log-probability of prompt token {at}", hint=_DEFECT, retryable=True)
+            values.append(told[self.tokens[at]])
+        return np.asarray(values, dtype=np.float32)[:, None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What vLLM said to one call."""
 
-    rows: np.ndarray | None  # (len(tokens) - 1 - start, ids) float32, nats; None: the cache reached past `start`
+    rows: np.ndarray | None  # (len(tokens) - 1 - start, ids) float32, nats; None: vLLM told none
     next: Mapping[int, float]  # log-probability of each of `next_ids` and perhaps of others, nats
     cached_tokens: int  # tokens of the prompt that came from the prefix cache
 
@@ -110,16 +127,19 @@ class Plan:
     computed_tokens: int = 0
     cached_tokens: int = 0
 
-    def calls(self, block: int | None) -> list[Call]:
+    def calls(self, block: int | None, kind: Rows) -> list[Call]:
         """Calls for what is still missing, cut so that each reads within `block` tokens (None: each prompt whole)."""
         missing = np.isnan(self.values)
         found = []
         for prompt in self.prompts:
-            reads = [read for read in prompt.reads if missing[read.slot]]
-            groups: dict[int, list[Read]] = {}
-            for read in reads:
-                groups.setdefault(0 if block is None else read.position // block, []).append(read)
-            found += [Call(tokens=prompt.tokens[: group[-1].position + 1], reads=tuple(group)) for group in groups.values()]
+            group: list[Read] = []
+            for read in (read for read in prompt.reads if missing[read.slot]):
+                if group and not _together(group[-1], read, prompt.tokens, block, kind):
+                    found.append(Call(tokens=prompt.tokens[: group[-1].position + 1], reads=tuple(group)))
+                    group = []
+                group.append(read)
+            if group:
+                found.append(Call(tokens=prompt.tokens[: group[-1].position + 1], reads=tuple(group)))
         return found
 
     def take(self, call: Call, answer: Answer) -> None:
@@ -139,7 +159,7 @@ class Plan:
                 hint=_DEFECT,
             )
         found: list[tuple[Read, Iterable[float]]] = [(call.reads[-1], [answer.next[token] for token in call.next_ids])]
-        if len(call.reads) > 1 and answer.rows is not None:
+        if len(call.reads) > 1 and answer.rows is not None and answer.cached_tokens <= call.start:
             table = call.rows
             if answer.rows.shape != table.shape:
                 raise EngineError(
@@ -176,6 +196,13 @@ class Plan:
         )
 
 
+def _together(read: Read, following: Read, tokens: Tokens, block: int | None, kind: Rows) -> bool:
+    """Whether `read` may be a prompt row of the call that also has the `following` one."""
+    if kind == "own" and (following.position != read.position + 1 or read.ids != (tokens[following.position],)):
+        return False
+    return block is None or read.position // block == following.position // block
+
+
 def plan(request: ScoreRequest, encode: Callable[[str], Tokens], max_tokens: int) -> Plan:
     """The calls of one request. Raises LabelError, or EngineError when it is empty or does not fit (see `pack`)."""
     row = pack(request, encode, max_tokens)
@@ -209,13 +236,13 @@ def _continuations(row: Row) -> list[Call]:
     return prompts
 
 
-async def score(plan: Plan, send: Send, block: int) -> Scores:
+async def score(plan: Plan, send: Send, kind: Rows, block: int) -> Scores:
     """Have all calls of a plan answered. `block`: tokens in a block of vLLM's cache (0: not known, costs more calls).
 
     `send` may be called many times at once. Raises what it raises, LabelError, or EngineError when answers stay missing.
     """
     for size in (None, block or 1, 1):  # the last is right for every block size
-        calls = plan.calls(size)
+        calls = plan.calls(size, kind)
         for call, answer in zip(calls, await together(send(call) for call in calls), strict=True):
             plan.take(call, answer)
         if plan.complete:
