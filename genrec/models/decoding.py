@@ -29,7 +29,10 @@ class Text:
 def write(
     forward: Forward, prefix: Sequence[int], texts: list[Text], decode: Callable[[list[int]], str], ends: frozenset[int]
 ) -> None:
-    """Decode `texts`, which all start with the constant tokens `prefix`; `ends` are the tokens that end a text."""
+    """Decode `texts`, which all start with the constant tokens `prefix` and have one salt; `ends` are the tokens that end a text.
+
+    The adapter in use must be the texts' own.
+    """
     order = sorted(texts, key=lambda text: len(text.prompt))
     for start in range(0, len(order), ROWS):
         _write_batch(forward, np.asarray(prefix, dtype=np.int64), order[start : start + ROWS], decode, ends)
@@ -50,7 +53,7 @@ def _write_batch(
         text.generator = torch.Generator(device=device).manual_seed(text.request.seed)
     seen = torch.from_numpy(mask).to(device)
     positions = (seen.cumsum(1) - 1).clamp_min(0)[:, len(prefix) :]
-    cache = forward.past(forward.keep(prefix), len(texts)) if len(prefix) else None
+    cache = forward.past(forward.keep(prefix, texts[0].request.salt), len(texts)) if len(prefix) else None
     inputs = torch.from_numpy(tokens).to(device)
     alive = list(texts)
     while alive:

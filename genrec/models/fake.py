@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 import numpy as np
 
 from genrec.errors import EngineError
+from genrec.models.adapters import unknown
 from genrec.models.llm import Labels, Likelihood, ScoreRequest, Scores, WriteRequest
 from genrec.models.packing import Row, pack, prompt_of
 
@@ -23,7 +24,9 @@ class FakeLLM:
     id = "fake"
     max_tokens = 1_000_000
 
-    def __init__(self) -> None:
+    def __init__(self, adapters: Sequence[str] = ()) -> None:
+        """`adapters`: names that requests may ask for; each gives scores of its own."""
+        self.adapters = tuple(adapters)
         self._closed = False
 
     def count_tokens(self, text: str) -> int:
@@ -31,14 +34,17 @@ class FakeLLM:
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
         self._check_open()
+        self._check_adapters(requests)
         return [self._score(request, pack(request, _encode, self.max_tokens)) for request in requests]
 
     async def write(self, requests: Sequence[WriteRequest]) -> list[str]:
         self._check_open()
+        self._check_adapters(requests)
         return [self._write(request) for request in requests]
 
     async def stream(self, request: WriteRequest) -> AsyncIterator[str]:
         self._check_open()
+        self._check_adapters([request])
         for piece in re.findall(r"\s*\S+|\s+$", self._write(request)):
             yield piece
 
@@ -49,6 +55,11 @@ class FakeLLM:
         if self._closed:
             raise EngineError("the engine is closed", hint="Open the recommender again.")
 
+    def _check_adapters(self, requests: Sequence[ScoreRequest | WriteRequest]) -> None:
+        for request in requests:
+            if request.adapter and request.adapter not in self.adapters:
+                raise unknown(request.adapter, self.adapters)
+
     def _score(self, request: ScoreRequest, row: Row) -> Scores:
         if isinstance(request, Labels):
             texts = [_line_of(label.strip(), request.context) for label in request.labels]
@@ -57,7 +68,7 @@ class FakeLLM:
             texts = list(request.continuations if isinstance(request, Likelihood) else request.segments)
             context = request.context
         known = set(_WORD.findall(context.lower()))
-        logp = np.array([_affinity(text, known) for text in texts], dtype=np.float32)
+        logp = np.array([_affinity(text, known, request.adapter) for text in texts], dtype=np.float32)
         if isinstance(request, Labels):
             logp -= np.log(np.exp(logp).sum())
         whole = isinstance(request, Likelihood)
@@ -83,7 +94,7 @@ def _line_of(label: str, context: str) -> str:
     return found[1] if found else ""
 
 
-def _affinity(text: str, known: set[str]) -> float:
+def _affinity(text: str, known: set[str], adapter: str) -> float:
     words = _WORD.findall(text.lower())
     shared = len(known.intersection(words)) / max(1, len(words))
-    return shared - 1.0 + zlib.crc32(text.strip().encode()) / 2**32 / 10
+    return shared - 1.0 + zlib.crc32((adapter + text.strip()).encode()) / 2**32 / 10

@@ -8,8 +8,9 @@ import torch
 from transformers import DynamicCache
 
 from genrec.errors import EngineError
-from genrec.models.kv import Prefix, PrefixCache
+from genrec.models.kv import Prefix, PrefixCache, Scope
 from genrec.models.llm import Labels, Likelihood, Scores
+from genrec.models.lora import LoraSwitch
 from genrec.models.packing import Row, batches
 
 HEAD_ROWS = 256  # positions of the output head at once: 256 x 49,152 float32 = 50 MB
@@ -17,10 +18,12 @@ INTERACTIVE_ROWS = 4  # calls of at most this many rows keep their context's key
 
 
 class Forward:
-    """Model, cache and budget of one engine."""
+    """Model, cache and budget of one engine. What it computes is with the adapter last given to `use`."""
 
-    def __init__(self, model: Any, *, batch_tokens: int) -> None:
+    def __init__(self, model: Any, lora: LoraSwitch, *, batch_tokens: int) -> None:
         self.model = model
+        self.use = lora.use
+        self._lora = lora
         self.device = model.device
         self.batch_tokens = batch_tokens
         self.cache = PrefixCache()
@@ -29,12 +32,13 @@ class Forward:
 
     @torch.inference_mode()
     def score(self, rows: Sequence[Row]) -> list[Scores]:
-        """Scores of packed rows, in their order."""
-        for prefix in {tuple(row.prefix) for row in rows if len(row.prefix) > 1}:
-            self.keep(np.asarray(prefix, dtype=np.int64))
+        """Scores of packed rows, in their order, with the adapter in use: the rows' own adapter must be that one."""
+        for salt, prefix in {(row.request.salt, tuple(row.prefix)) for row in rows if len(row.prefix) > 1}:
+            self.keep(np.asarray(prefix, dtype=np.int64), salt)
         shared = [np.asarray(row.shared, dtype=np.int64) for row in rows]
         # at least the last shared token is computed: the first token of every continuation is read from it
-        found = [self.cache.find(tokens[:-1]) for tokens in shared]
+        scopes = [self._scope(row.request.salt) for row in rows]
+        found = [self.cache.find(tokens[:-1], scope) for tokens, scope in zip(shared, scopes, strict=True)]
         results: list[Scores | None] = [None] * len(rows)
         by_entry: dict[int, list[int]] = {}
         for index, (entry, _) in enumerate(found):
@@ -49,20 +53,24 @@ class Forward:
                 for place, i in enumerate(chosen):
                     results[i] = self._read(rows[i], hidden[place], skips[place])
                     if len(rows) <= INTERACTIVE_ROWS:
-                        self._keep_shared(shared[i], entry, skips[place], cache, place)
+                        self._keep_shared(shared[i], scopes[i], entry, skips[place], cache, place)
         return [result for result in results if result is not None]
 
     @torch.inference_mode()
-    def keep(self, tokens: np.ndarray) -> Prefix:
+    def keep(self, tokens: np.ndarray, salt: str = "") -> Prefix:
         """Compute and keep the keys and values of `tokens`, unless they are there."""
-        entry, length = self.cache.find(tokens)
+        scope = self._scope(salt)
+        entry, length = self.cache.find(tokens, scope)
         if length == len(tokens) == len(entry.tokens):
             return entry
         cache: Any = DynamicCache()
         self.model.base_model(input_ids=torch.as_tensor(tokens, device=self.device)[None], past_key_values=cache, use_cache=True)
-        entry = Prefix(tokens, tuple((layer.keys, layer.values) for layer in cache.layers))
+        entry = Prefix(tokens, tuple((layer.keys, layer.values) for layer in cache.layers), scope)
         self.cache.put(entry)
         return entry
+
+    def _scope(self, salt: str) -> Scope:
+        return self._lora.current, salt
 
     def past(self, entry: Prefix, rows: int) -> DynamicCache:
         """The cache of a batch of `rows` that all start from `entry`."""
@@ -126,8 +134,8 @@ class Forward:
             out[mine] = picked.double().cpu().numpy()
         return out
 
-    def _keep_shared(self, shared: np.ndarray, entry: Prefix, skip: int, cache: Any, place: int) -> None:
-        if self.cache.has(shared):
+    def _keep_shared(self, shared: np.ndarray, scope: Scope, entry: Prefix, skip: int, cache: Any, place: int) -> None:
+        if self.cache.has(shared, scope):
             return
         past, fresh = len(entry.tokens), len(shared) - skip
         layers = []
@@ -137,4 +145,4 @@ class Forward:
                 for tensor in (layer.keys, layer.values)
             ]
             layers.append((parts[0], parts[1]))
-        self.cache.put(Prefix(shared, tuple(layers)))
+        self.cache.put(Prefix(shared, tuple(layers), scope))

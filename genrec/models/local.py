@@ -3,19 +3,22 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from genrec.errors import EngineError, WeightsError
+from genrec.errors import AdapterError, EngineError, WeightsError
+from genrec.models.adapters import unknown
 from genrec.models.batcher import Batcher, Job
 from genrec.models.decoding import Text, write
 from genrec.models.encoders import Device, model_id, pick_device
 from genrec.models.forward import Forward
 from genrec.models.llm import Likelihood, ScoreRequest, Scores, WriteRequest
 from genrec.models.loading import quiet
+from genrec.models.lora import LoraSwitch
 from genrec.models.packing import Row, pack, prompt_of
 from genrec.models.sources import Weights
 
@@ -30,17 +33,22 @@ class TransformersLLM:
     The engine reads hidden states of packed rows (tree attention) and applies the output head itself. At load it proves on a
     short text that this gives the model's own log-probabilities; a model where it does not (state-space layers, ALiBi, scaled
     logits) is refused with an EngineError. A model with sliding windows is used up to the length of its window.
+
+    An adapter's weights are loaded when the first request asks for it. What arrives together is computed adapter by adapter.
     """
 
     def __init__(
         self,
         weights: Weights,
+        adapters: Mapping[str, Path] | None = None,
         *,
         device: Device = "auto",
         dtype: Literal["bfloat16", "float32"] = "bfloat16",
         batch_tokens: int = 0,
     ) -> None:
-        """Load `weights`. `batch_tokens`: most tokens in one forward pass (0: by device). Raises WeightsError or EngineError."""
+        """Load `weights`. `adapters`: name → folder of the LoRA adapters that requests may ask for. `batch_tokens`: most tokens
+        in one forward pass (0: by device). Raises WeightsError, AdapterError or EngineError.
+        """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         self.id = model_id(weights)
@@ -53,7 +61,9 @@ class TransformersLLM:
                 )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise WeightsError(f"{weights.path}: {error}", hint="The folder must hold a transformers causal LM.") from error
-        self._forward = Forward(model.eval(), batch_tokens=batch_tokens or BATCH_TOKENS[where])
+        lora = LoraSwitch(model.eval(), adapters or {})
+        self.adapters = lora.names
+        self._forward = Forward(model, lora, batch_tokens=batch_tokens or BATCH_TOKENS[where])
         self.max_tokens = longest_prompt(model.config.get_text_config())
         ends = model.generation_config.eos_token_id if model.generation_config else None
         ends = [*(ends if isinstance(ends, list) else [ends]), self._tokenizer.eos_token_id]
@@ -67,7 +77,7 @@ class TransformersLLM:
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
         # packed here, not in the batch: a request that does not fit must not fail the others
-        futures = self._batcher.submit([pack(request, self._encode, self.max_tokens) for request in requests])
+        futures = self._batcher.submit([self._row(request) for request in requests])
         return list(await asyncio.gather(*(asyncio.wrap_future(future) for future in futures)))
 
     async def write(self, requests: Sequence[WriteRequest]) -> list[str]:
@@ -89,18 +99,39 @@ class TransformersLLM:
 
     def _run(self, jobs: list[Job[Any]]) -> None:
         """One batch: scores first, they are short and a list waits for them; then the texts."""
-        scoring = [job for job in jobs if isinstance(job.request, Row)]
-        for job, scores in zip(scoring, self._forward.score([job.request for job in scoring]), strict=True):
-            job.done.set_result(scores)
-        writing = sorted((job for job in jobs if isinstance(job.request, Text)), key=lambda job: job.request.request.prefix)
-        for prefix, group in itertools.groupby(writing, key=lambda job: job.request.request.prefix):
-            texts = []
+        for group in _grouped([job for job in jobs if isinstance(job.request, Row)], lambda job: job.request.request.adapter):
+            if self._switch(group):
+                for job, scores in zip(group, self._forward.score([job.request for job in group]), strict=True):
+                    job.done.set_result(scores)
+        writing = [job for job in jobs if isinstance(job.request, Text)]
+        for group in _grouped(writing, lambda job: _start_of(job.request.request)):
+            if self._switch(group):
+                texts = []
+                for job in group:
+                    job.request.on_end = job.done.set_result
+                    texts.append(job.request)
+                write(self._forward, self._encode(texts[0].request.prefix), texts, self._decode, self._ends)
+
+    def _switch(self, group: list[Job[Any]]) -> bool:
+        """Put the adapter of a group of jobs in use; when it cannot be, only these jobs fail."""
+        try:
+            self._forward.use(group[0].request.request.adapter)
+        except AdapterError as error:
             for job in group:
-                job.request.on_end = job.done.set_result
-                texts.append(job.request)
-            write(self._forward, self._encode(prefix), texts, self._decode, self._ends)
+                job.done.set_exception(error)
+            return False
+        return True
+
+    def _row(self, request: ScoreRequest) -> Row:
+        self._check_adapter(request)
+        return pack(request, self._encode, self.max_tokens)
+
+    def _check_adapter(self, request: ScoreRequest | WriteRequest) -> None:
+        if request.adapter and request.adapter not in self.adapters:
+            raise unknown(request.adapter, self.adapters)
 
     def _text(self, request: WriteRequest, on_piece: Any) -> Text:
+        self._check_adapter(request)
         prompt = prompt_of(request, self._encode, self.max_tokens)
         return Text(request=request, prompt=prompt, on_piece=on_piece, on_end=lambda text: None)
 
@@ -148,6 +179,16 @@ def longest_prompt(config: Any) -> int:
         windows = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
         longest = min([longest, *(int(window) for window in windows if window)])
     return longest
+
+
+def _start_of(request: WriteRequest) -> tuple[str, str, str]:
+    """Texts for which this is equal are decoded side by side."""
+    return request.adapter, request.salt, request.prefix
+
+
+def _grouped(jobs: list[Job[Any]], key: Callable[[Job[Any]], Any]) -> Iterator[list[Job[Any]]]:
+    for _, group in itertools.groupby(sorted(jobs, key=key), key=key):
+        yield list(group)
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Any, value: Any) -> None:
