@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from genrec.errors import EngineError
+from genrec.models.constrained import Constraint
 from genrec.models.forward import Forward
 from genrec.models.llm import WriteRequest
 
@@ -15,12 +17,16 @@ UNFINISHED = "\ufffd"  # a character whose bytes are not all there yet
 
 @dataclass(slots=True)
 class Text:
-    """One text being written. `on_piece` gets what is new, `on_end` the whole text without its stop string."""
+    """One text being written. `on_piece` gets what is new, `on_end` the whole text without its stop string, `on_fault` why
+    there is none.
+    """
 
     request: WriteRequest
     prompt: list[int]
     on_piece: Callable[[str], None]
     on_end: Callable[[str], None]
+    on_fault: Callable[[EngineError], None]
+    constraint: Constraint | None = None
     tokens: list[int] = field(default_factory=list)
     sent: int = 0
     generator: torch.Generator | None = None
@@ -62,20 +68,35 @@ def _write_batch(
         )
         cache = output.past_key_values
         logits = forward.model.get_output_embeddings()(output.last_hidden_state[:, -1]).float()  # (B, V)
-        chosen = [_choose(logits[row], text) for row, text in enumerate(alive)]
-        going = [row for row, (text, token) in enumerate(zip(alive, chosen, strict=True)) if not _take(text, token, decode, ends)]
+        chosen = [_next(logits[row], text, decode, ends) for row, text in enumerate(alive)]
+        going = [row for row, token in enumerate(chosen) if token is not None]
         if len(going) < len(alive):  # rows that ended leave the batch
             keep = torch.as_tensor(going, device=device, dtype=torch.long)
             cache.batch_select_indices(keep)
             seen, positions = seen[keep], positions[keep]
-            alive, chosen = [alive[row] for row in going], [chosen[row] for row in going]
+            alive = [alive[row] for row in going]
         if alive:
-            inputs = torch.as_tensor(chosen, device=device)[:, None]
+            inputs = torch.as_tensor([token for token in chosen if token is not None], device=device)[:, None]
             positions = positions[:, -1:] + 1
             seen = torch.cat([seen, seen.new_ones((len(alive), 1))], dim=1)
 
 
+def _next(logits: torch.Tensor, text: Text, decode: Callable[[list[int]], str], ends: frozenset[int]) -> int | None:
+    """The token that goes on with `text`; None when it has ended, well or not."""
+    try:
+        token = _choose(logits, text)
+        if text.constraint:
+            text.constraint.take(token)
+        return None if _take(text, token, decode, ends) else token
+    except EngineError as error:  # of this text alone
+        text.on_fault(error)
+        return None
+
+
 def _choose(logits: torch.Tensor, text: Text) -> int:
+    if text.constraint:
+        allowed = torch.from_numpy(text.constraint.allowed(len(logits))).to(logits.device)
+        logits = logits.masked_fill(~allowed, -torch.inf)
     if text.request.temperature <= 0:
         return int(logits.argmax())
     weights = (logits / text.request.temperature).softmax(-1)
@@ -83,7 +104,7 @@ def _choose(logits: torch.Tensor, text: Text) -> int:
 
 
 def _take(text: Text, token: int, decode: Callable[[list[int]], str], ends: frozenset[int]) -> bool:
-    """Add a token; returns whether the text has ended."""
+    """Add a token; returns whether the text has ended. Raises EngineError when it ended before its JSON value did."""
     ended = token in ends
     if not ended:
         text.tokens.append(token)
@@ -91,7 +112,9 @@ def _take(text: Text, token: int, decode: Callable[[list[int]], str], ends: froz
     cuts = [at for stop in text.request.stop if (at := written.find(stop)) >= 0]
     if cuts:
         written, ended = written[: min(cuts)], True
-    ended = ended or len(text.tokens) >= text.request.max_tokens
+    ended = ended or len(text.tokens) >= text.request.max_tokens or (text.constraint is not None and text.constraint.closed)
+    if ended and text.constraint and (fault := text.constraint.fault(written)):
+        raise EngineError(fault, hint="Raise max_tokens, bound the schema's strings and arrays, or take out stop strings.")
     safe = len(written) if ended else _safe_length(written, text.request.stop)
     if safe > text.sent:
         text.on_piece(written[text.sent : safe])

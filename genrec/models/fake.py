@@ -1,24 +1,34 @@
 """The deterministic engine that ships: no weights, same answers everywhere. For tests and for trying an installation."""
 
+import json
+import math
 import re
 import zlib
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from genrec.errors import EngineError
 from genrec.models.adapters import unknown
+from genrec.models.constrained import parse_schema
 from genrec.models.llm import Labels, Likelihood, ScoreRequest, Scores, WriteRequest
 from genrec.models.packing import Row, pack, prompt_of
 
 _WORD = re.compile(r"\w+")
 _TOKEN = re.compile(r"\w+|[^\w\s]|\n")
 
+_SIMPLE = frozenset(
+    "type enum properties required additionalProperties items minItems maxItems minLength maxLength minimum maximum "
+    "title description".split()
+)
+"""Keywords of JSON schema that it can write by."""
+
 
 class FakeLLM:
     """An `LLM` that scores a text by the words it shares with the context, then by its hash; it never looks at a label's name.
 
-    It writes the last line of its prompt.
+    It writes the last line of its prompt, and by a schema the smallest value that fits.
     """
 
     id = "fake"
@@ -77,6 +87,11 @@ class FakeLLM:
 
     def _write(self, request: WriteRequest) -> str:
         prompt_of(request, _encode, self.max_tokens)
+        if request.schema:
+            text = json.dumps(_minimal(parse_schema(request.schema), "schema"), ensure_ascii=False)
+            if len(_encode(text)) > request.max_tokens or any(stop in text for stop in request.stop):
+                raise EngineError("the text ended before the JSON value was whole", hint="Raise max_tokens.")
+            return text
         lines = [line for line in request.prompt.splitlines() if line.strip()]
         text = " ".join(lines[-1].split()[: request.max_tokens]) if lines else ""
         for stop in request.stop:
@@ -87,6 +102,27 @@ class FakeLLM:
 def _encode(text: str) -> list[int]:
     """A token for every word, sign and line end."""
     return [zlib.crc32(token.encode()) for token in _TOKEN.findall(text)]
+
+
+def _minimal(schema: Any, place: str) -> Any:
+    """The smallest value that fits a simple schema. Raises EngineError for one that is not simple."""
+    if isinstance(schema, dict) and not schema.keys() - _SIMPLE:
+        if schema.get("enum"):
+            return schema["enum"][0]
+        kind = schema.get("type")
+        if kind == "object":
+            given = schema.get("properties", {})
+            return {name: _minimal(given.get(name), f"{place}.{name}") for name in schema.get("required", [])}
+        if kind == "array":
+            return [_minimal(schema.get("items"), f"{place}[]") for _ in range(schema.get("minItems", 0))]
+        if kind == "string":
+            return "x" * schema.get("minLength", 0)
+        if kind in ("integer", "number"):
+            least = schema.get("minimum", min(0, schema.get("maximum", 0)))
+            return math.ceil(least) if kind == "integer" else least
+        if kind == "boolean":
+            return False
+    raise EngineError(f"the fake engine cannot write by {place}: {schema!r:.80}", hint="Use types, enums and bounds only.")
 
 
 def _line_of(label: str, context: str) -> str:

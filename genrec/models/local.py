@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import torch
 from genrec.errors import AdapterError, EngineError, WeightsError
 from genrec.models.adapters import unknown
 from genrec.models.batcher import Batcher, Job
+from genrec.models.constrained import Grammars
 from genrec.models.decoding import Text, write
 from genrec.models.encoders import Device, model_id, pick_device
 from genrec.models.forward import Forward
@@ -108,7 +110,7 @@ class TransformersLLM:
             if self._switch(group):
                 texts = []
                 for job in group:
-                    job.request.on_end = job.done.set_result
+                    job.request.on_end, job.request.on_fault = job.done.set_result, job.done.set_exception
                     texts.append(job.request)
                 write(self._forward, self._encode(texts[0].request.prefix), texts, self._decode, self._ends)
 
@@ -133,7 +135,19 @@ class TransformersLLM:
     def _text(self, request: WriteRequest, on_piece: Any) -> Text:
         self._check_adapter(request)
         prompt = prompt_of(request, self._encode, self.max_tokens)
-        return Text(request=request, prompt=prompt, on_piece=on_piece, on_end=lambda text: None)
+        constraint = self._grammars.constraint(request.schema) if request.schema else None
+        return Text(
+            request=request,
+            prompt=prompt,
+            on_piece=on_piece,
+            on_end=lambda text: None,
+            on_fault=lambda error: None,
+            constraint=constraint,
+        )
+
+    @cached_property
+    def _grammars(self) -> Grammars:
+        return Grammars(self._tokenizer, self._ends)
 
     def _encode(self, text: str) -> list[int]:
         tokens = self._encoded.get(text)
