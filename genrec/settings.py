@@ -54,6 +54,52 @@ class ModelSettings(_Section):
     """Most tokens in one forward pass of the LLM; 0: 1024 on a CPU, whose caches a larger batch leaves, 16384 on a GPU."""
 
 
+class LlmSettings(_Section):
+    """Which engine runs the LLM; how a server is reached (`openai`) and how one is started (`vllm`, `genrec llm serve`)."""
+
+    engine: Literal["transformers", "vllm", "openai"] = "transformers"
+    """`transformers`: in this process, on any machine. `vllm`: in this process, vLLM. `openai`: a vLLM server by `url`."""
+    url: str = "http://127.0.0.1:8000"
+    """URL of the server, without /v1."""
+    api_key: str = ""
+    """Key of the server; `genrec llm serve` makes its server ask for it."""
+    timeout_s: float = Field(default=60.0, gt=0)
+    """Longest that a call to the server may take, retries included; a call of more prompts than `concurrency` may take that for
+    each round of them."""
+    connect_timeout_s: float = Field(default=3.0, gt=0)
+    """Longest wait for a connection to the server."""
+    read_timeout_s: float = Field(default=30.0, gt=0)
+    """Longest silence of the server before an attempt counts as failed."""
+    retries: NonNegativeInt = 2
+    """Further attempts after a fault that may pass: no connection, a broken answer, overload, the server's own error."""
+    concurrency: PositiveInt = 64
+    """Most prompts on their way to the server at the same time."""
+    breaker_failures: PositiveInt = 3
+    """After this many failed attempts, one begun after the other, calls fail at once instead of waiting."""
+    breaker_cooldown_s: float = Field(default=10.0, gt=0)
+    """Seconds until a single attempt finds out whether the server is back."""
+    python: str = ""
+    """Interpreter of the environment that has vLLM, for `genrec llm serve`; empty: this one."""
+    host: str = "127.0.0.1"
+    """Address that `genrec llm serve` listens at."""
+    port: int = Field(default=8000, ge=1, le=65535)
+    """Port that `genrec llm serve` listens at."""
+    max_model_len: NonNegativeInt = 0
+    """Longest prompt with its continuation that vLLM takes, in tokens; 0: what the model was made for."""
+    max_num_seqs: PositiveInt = 256
+    """Most prompts that vLLM computes side by side."""
+    kv_cache_gb: float = Field(default=0.0, ge=0)
+    """Memory for vLLM's keys and values; 0: what is free on a GPU, 2 GB on a CPU."""
+    block_size: NonNegativeInt = 0
+    """Tokens in a block of vLLM's prefix cache; 0: 16 on a CPU, vLLM's own choice on a GPU."""
+    quantization: str = ""
+    """vLLM's name of a quantisation (docs/serving.md); empty: as the weights are."""
+    eager: bool = False
+    """Whether vLLM runs the model as it is instead of compiling it first: starts sooner, runs slower."""
+    options: list[str] = Field(default=[])
+    """Further arguments of `vllm serve`, say `["--tensor-parallel-size", "2"]`."""
+
+
 class IngestSettings(_Section):
     max_image_bytes: PositiveInt = 10_000_000
     """Largest picture file taken, in bytes."""
@@ -184,6 +230,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     index: IndexSettings = IndexSettings()
     models: ModelSettings = ModelSettings()
+    llm: LlmSettings = LlmSettings()
     ingest: IngestSettings = IngestSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     retriever: RetrieverSettings = RetrieverSettings()
