@@ -192,6 +192,49 @@ class RetrieverSettings(_Section):
     """Of all random numbers in training."""
 
 
+class RerankSettings(_Section):
+    """How `genrec train rerank` learns."""
+
+    method: Literal["likelihood", "labels", "markers"] = "likelihood"
+    """Which way of scoring the adapter is trained for, and then serves by."""
+    r: PositiveInt = 16
+    """Rank of the LoRA matrices."""
+    alpha: PositiveInt = 32
+    """LoRA's scale is alpha / r."""
+    epochs: NonNegativeInt = 1
+    """Passes of next-item language modelling over all histories; for likelihood only."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Highest learning rate of these passes."""
+    length: int = Field(default=384, ge=64)
+    """Tokens of a row of histories."""
+    batch: PositiveInt = 4
+    """Rows or lists in a step."""
+    lists: NonNegativeInt = 1000
+    """Candidate lists of the listwise training that follows, one pass."""
+    list_learning_rate: float = Field(default=3e-4, gt=0)
+    """Highest learning rate of the listwise training."""
+    candidates: int = Field(default=16, ge=2, le=50)
+    """Candidates in a training list."""
+    without_target: Literal["skip", "add"] = "skip"
+    """What becomes of training lists that lack what was chosen: left out, or it takes the last candidate's place."""
+    prior_weight: float = Field(default=1.0, ge=0.0)
+    """How much the retriever's log-probabilities count in the listwise loss: the adapter learns what they do not know."""
+    source: Literal["fused", "learned"] = "fused"
+    """Which retriever finds training candidates, fitted once a fold: the untrained one takes seconds, the trained one minutes."""
+    folds: int = Field(default=5, ge=2)
+    """The retriever that finds a person's training candidates was fitted without their own fold of all people."""
+    history: PositiveInt = 32
+    """Most past items in a profile, in training and then in serving."""
+    title_chars: PositiveInt = 48
+    """A longer title is cut, in training and then in serving."""
+    validated: PositiveInt = 1000
+    """Most people that the weights of the fusion are fitted on."""
+    held_out: int = Field(default=1, ge=1)
+    """Which event of each person validation takes, from the last; 2 leaves the last one untouched for a test."""
+    seed: int = Field(default=0, ge=0)
+    """Of all random numbers in training."""
+
+
 class RankingSettings(_Section):
     mode: Literal["llm", "off"] = "llm"
     """`off`: the retriever's order."""
@@ -234,6 +277,7 @@ class Settings(BaseSettings):
     ingest: IngestSettings = IngestSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
     retriever: RetrieverSettings = RetrieverSettings()
+    rerank: RerankSettings = RerankSettings()
     ranking: RankingSettings = RankingSettings()
     reasons: ReasonSettings = ReasonSettings()
 

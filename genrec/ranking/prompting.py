@@ -48,7 +48,11 @@ class Prompter:
         """The line that stands for an item; an item without a title goes by its id."""
         return data(item.title, self._title_chars) or data(item.item_id, self._title_chars)
 
-    def request(self, method: Method, profile: Profile, candidates: Sequence[Item]) -> ScoreRequest:
+    def line(self, item: Item) -> str:
+        """An item as a line of a history, and as a candidate of the likelihood method."""
+        return f" {self.title(item)}\n"
+
+    def request(self, method: Method, profile: Profile, candidates: Sequence[Item], adapter: str = "") -> ScoreRequest:
         """The request that scores `candidates` for `profile`. Raises PromptError when the template breaks its contract."""
         titles = [self.title(item) for item in candidates]
         lines = [Line(title, LABELS[n].strip() if method == "labels" else "") for n, title in enumerate(titles)]
@@ -63,7 +67,8 @@ class Prompter:
             title_chars=self._title_chars,
         )
         if method == "likelihood":
-            return Likelihood(prefix=prefix, context=context, continuations=tuple(f" {title}\n" for title in titles))
+            lines_of = tuple(self.line(item) for item in candidates)
+            return Likelihood(prefix=prefix, context=context, continuations=lines_of, adapter=adapter)
         if method == "labels":
-            return Labels(prefix=prefix, context=context, labels=LABELS[: len(titles)])
-        return Markers(prefix=prefix, context=context, segments=tuple(rest), positive=YES, negative=NO)
+            return Labels(prefix=prefix, context=context, labels=LABELS[: len(titles)], adapter=adapter)
+        return Markers(prefix=prefix, context=context, segments=tuple(rest), positive=YES, negative=NO, adapter=adapter)

@@ -9,7 +9,7 @@ import numpy as np
 
 from genrec.models.llm import LLM, Scores
 from genrec.prompts import Prompts
-from genrec.ranking.fusion import fuse, standardise
+from genrec.ranking.fusion import fuse, standardise, title_score
 from genrec.ranking.prompting import Method, Profile, Prompter
 from genrec.settings import RankingSettings
 from genrec.types import Item
@@ -45,8 +45,9 @@ class Ranker:
     markers     log p(yes) - log p(no) behind every candidate, in one pass
     """
 
-    def __init__(self, llm: LLM, prompts: Prompts, settings: RankingSettings) -> None:
-        self.settings = settings
+    def __init__(self, llm: LLM, prompts: Prompts, settings: RankingSettings, adapter: str = "") -> None:
+        """`adapter`: the LoRA adapter that scores; empty: the base model."""
+        self.settings, self.adapter = settings, adapter
         self.prompter = Prompter(prompts, history=settings.history, title_chars=settings.title_chars)
         self._llm = llm
         self._priors: OrderedDict[str, float] = OrderedDict()
@@ -88,7 +89,7 @@ class Ranker:
         for number, (profile, candidates) in enumerate(lists):
             for window in _windows(len(candidates), self.settings.window):
                 places.append((number, window))
-                requests.append(self.prompter.request(method, profile, [candidates[i] for i in window]))
+                requests.append(self.prompter.request(method, profile, [candidates[i] for i in window], self.adapter))
         prior, scores = await asyncio.gather(self._prior_of(lists, method), self._llm.score(requests))
         out = [np.zeros(len(candidates)) for _, candidates in lists]
         tokens = np.zeros((len(lists), 2), dtype=np.int64)
@@ -104,9 +105,9 @@ class Ranker:
         values = answer.logp.astype(np.float64)
         if method != "likelihood":
             return values
-        if self.settings.prior:
-            values = values - self.settings.prior * np.array([prior[self.prompter.title(item)] for item in items])
-        return values / answer.tokens if self.settings.per_token else values
+        told = self.settings
+        known = np.array([prior[self.prompter.title(item)] for item in items]) if told.prior else np.zeros(len(items))
+        return title_score(values, answer.tokens, known, told.prior, told.per_token)
 
     async def _prior_of(self, lists: Sequence[tuple[Profile, tuple[Item, ...]]], method: Method) -> dict[str, float]:
         """log p(title) behind an empty profile, for every title in `lists`; remembered between calls."""
@@ -117,7 +118,7 @@ class Ranker:
         found = {title: self._priors[title] for title in wanted if title in self._priors}
         missing = [item for title, item in wanted.items() if title not in found]
         groups = [missing[i : i + self.settings.window] for i in range(0, len(missing), self.settings.window)]
-        requests = [self.prompter.request(method, Profile(), group) for group in groups]
+        requests = [self.prompter.request(method, Profile(), group, self.adapter) for group in groups]
         for group, answer in zip(groups, await self._llm.score(requests), strict=True):
             for item, logp in zip(group, answer.logp.tolist(), strict=True):
                 title = self.prompter.title(item)

@@ -1,0 +1,154 @@
+"""How much the LLM should count: the weights of the fusion, chosen on held-out events."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec.models.llm import LLM
+from genrec.progress import Progress, track
+from genrec.ranking.fusion import fuse, title_score
+from genrec.ranking.prompting import Method, Profile, Prompter
+from genrec.ranking.ranker import RankRequest
+from genrec.types import Item
+
+TOP = 10
+WEIGHTS = tuple(round(0.05 * n, 2) for n in range(21))
+PRIORS = (0.0, 0.25, 0.5, 0.75, 1.0)
+HALVES = 2
+AT_ONCE = 16
+"""Lists handed to the engine in one call."""
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One list as the models scored it; `target` is the place of what was chosen, -1 where it is not in the list.
+
+    logp    (n,) summed log-probability of each title, or the score of another method; `tokens` (n,) what it was summed over
+    prior   (n,) the same without the profile, zeros where it was not measured
+    scores  (n,) the retriever's
+    """
+
+    logp: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+    prior: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    target: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """`weight` and `prior` are `a` and `b` of docs/architecture.md."""
+
+    weight: float
+    prior: float = 0.0
+    per_token: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """NDCG@10 of each list under the choice and with the retriever alone, (n,) each.
+
+    `fused` is cross-fitted: each half of the lists is ranked with the choice that was best on the other half.
+    """
+
+    choice: Choice
+    fused: NDArray[np.float64]
+    alone: NDArray[np.float64]
+
+    def gain(self) -> tuple[float, float, float]:
+        """Mean difference fused - alone with its 95% interval, by the paired bootstrap over lists."""
+        difference = self.fused - self.alone
+        rng = np.random.default_rng(0)
+        drawn = difference[rng.integers(len(difference), size=(RESAMPLES, len(difference)))].mean(axis=1)
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        return float(difference.mean()), float(low), float(high)
+
+
+async def measure(
+    llm: LLM,
+    prompter: Prompter,
+    method: Method,
+    lists: Sequence[tuple[RankRequest, int]],
+    progress: Progress,
+    adapter: str = "",
+) -> list[Measured]:
+    """Score lists and, for likelihood, every title behind an empty profile. `lists`: with the place of what was chosen, or -1.
+
+    Lists of more candidates than a prompt takes must be cut before. Raises LabelError, AdapterError, EngineError or PromptError.
+    """
+    prior = await _priors(llm, prompter, [item for one, _ in lists for item in one.candidates], adapter, progress, method)
+    out = []
+    starts = range(0, len(lists), AT_ONCE)
+    for start in track(progress, "validation lists", starts, len(starts)):
+        part = lists[start : start + AT_ONCE]
+        requests = [prompter.request(method, one.profile, one.candidates, adapter) for one, _ in part]
+        for (one, target), answer in zip(part, await llm.score(requests), strict=True):
+            out.append(
+                Measured(
+                    logp=answer.logp.astype(np.float64),
+                    tokens=answer.tokens.astype(np.int64),
+                    prior=np.array([prior.get(prompter.title(item), 0.0) for item in one.candidates]),
+                    scores=np.asarray(one.scores, np.float64),
+                    target=target,
+                )
+            )
+    return out
+
+
+async def _priors(
+    llm: LLM, prompter: Prompter, items: Sequence[Item], adapter: str, progress: Progress, method: Method
+) -> dict[str, float]:
+    """log p(title) behind an empty profile."""
+    if method != "likelihood":
+        return {}
+    titles = {prompter.title(item): item for item in items}
+    names = list(titles)
+    prior: dict[str, float] = {}
+    starts = range(0, len(names), 50)
+    for start in track(progress, "titles alone", starts, len(starts)):
+        part = names[start : start + 50]
+        (answer,) = await llm.score([prompter.request(method, Profile(), [titles[name] for name in part], adapter)])
+        prior |= dict(zip(part, answer.logp.tolist(), strict=True))
+    return prior
+
+
+def fit(lists: Sequence[Measured], *, likelihood: bool) -> Fitted:
+    """The choice with the highest mean NDCG@10, the smallest weight of equals. `likelihood`: `prior` and `per_token` matter.
+
+    A weight of 0 is among the choices: an LLM that does not help does not count.
+    """
+    shapes = [
+        Choice(weight=0.0, prior=prior, per_token=per_token)
+        for prior, per_token in (itertools.product(PRIORS, (True, False)) if likelihood else ((0.0, True),))
+    ]
+    choices = [
+        Choice(weight=weight, prior=shape.prior, per_token=shape.per_token)
+        for weight in WEIGHTS
+        for shape in (shapes if weight else shapes[:1])
+    ]
+    table = np.stack([gains(lists, choice) for choice in choices])  # (C, n)
+    half = np.arange(len(lists)) % HALVES
+    fused = np.zeros(len(lists))
+    for part in range(HALVES):
+        others = table[:, half != part]
+        best = int(others.mean(axis=1).argmax()) if others.shape[1] else 0
+        fused[half == part] = table[best, half == part]
+    return Fitted(choice=choices[int(table.mean(axis=1).argmax())], fused=fused, alone=table[0])
+
+
+def gains(lists: Sequence[Measured], choice: Choice) -> NDArray[np.float64]:
+    """(n,) NDCG@10 of each list; ties in the retriever's order."""
+    out = np.zeros(len(lists))
+    for row, one in enumerate(lists):
+        if one.target < 0:
+            continue
+        llm = title_score(one.logp, one.tokens, one.prior, choice.prior, choice.per_token)
+        score = fuse(llm, one.scores, choice.weight)
+        mine = score[one.target]
+        rank = int((score > mine).sum() + (score[: one.target] == mine).sum())
+        out[row] = 1.0 / np.log2(rank + 2.0) if rank < TOP else 0.0
+    return out

@@ -1,0 +1,187 @@
+"""What an adapter that ranks learns from, and how it is put to the test: next-item language modelling, then candidate lists."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec.errors import ConfigError, TrainingError
+from genrec.models.llm import LLM
+from genrec.progress import SILENT, Progress
+from genrec.prompts import Prompts
+from genrec.ranking.calibration import Fitted, fit, measure
+from genrec.ranking.prompting import Method, Prompter
+from genrec.ranking.ranker import RankRequest
+from genrec.retrieval.sequences import Sequences
+from genrec.retrieval.systems import Content, System
+from genrec.settings import RerankSettings
+from genrec.training.adapting import Base, checkpoint
+from genrec.training.examples import Histories, dealt
+from genrec.training.lists import ListExamples, Lists, out_of_fold, profile_of
+from genrec.training.lora import Example, Plan, Tuned, run
+from genrec.training.retriever import held_out
+from genrec.types import Item
+
+TRAINING_LISTS_FROM = 50
+"""Candidates that the retriever hands over for a training list, of which an example shows some."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A catalogue to learn from. `known` are the events before everything held out; validation asks for `targets` (U,) after
+    `asked` (U rows). `retriever` is an unfitted copy of what finds candidates.
+    """
+
+    known: Sequences
+    asked: Sequences
+    targets: NDArray[np.int64]
+    content: Content
+    retriever: System
+
+
+def source(events: Sequences, content: Content, retriever: System, settings: RerankSettings) -> Source:
+    """Hold out the latest events. Raises TrainingError when nobody has enough."""
+    known, asked, targets = held_out(events)
+    for _ in range(settings.held_out - 1):
+        known, asked, targets = held_out(known)
+    if not len(targets):
+        raise TrainingError(
+            f"nobody has {settings.held_out + 2} events on different items", hint="Ingest more events, or lower rerank.held_out."
+        )
+    if len(targets) > settings.validated:
+        rows = np.sort(np.random.default_rng(settings.seed).permutation(len(targets))[: settings.validated])
+        asked, targets = asked.take(rows), targets[rows]
+    return Source(known=known, asked=asked, targets=targets, content=content, retriever=retriever)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """Everything that one adapter learns, from one catalogue or several."""
+
+    sources: Sequence[Source]
+    base: Base
+    prompts: Prompts
+    settings: RerankSettings
+    progress: Progress = SILENT
+
+    @property
+    def prompter(self) -> Prompter:
+        return Prompter(self.prompts, history=self.settings.history, title_chars=self.settings.title_chars)
+
+    def histories(self, epoch: int) -> list[Example]:
+        """Rows of language modelling, of all catalogues, shuffled; none for the methods that it does not serve."""
+        told = self.settings
+        if told.method != "likelihood":
+            return []
+        rng = np.random.default_rng([told.seed, epoch])
+        made: list[Example] = []
+        for one in self.sources:
+            rows = Histories(one.known, one.content.items, self.prompter, self.base.encode, length=told.length)
+            made += rows.rows(rng)
+        return [made[place] for place in rng.permutation(len(made))]
+
+    def lists(self) -> tuple[list[Example], float]:
+        """Examples out of out-of-fold candidate lists, shuffled, and the share of the lists that lacked their target."""
+        told = self.settings
+        if not told.lists:
+            return [], 0.0
+        rng = np.random.default_rng([told.seed, 1_000_003])
+        maker = ListExamples(
+            prompter=self.prompter,
+            encode=self.base.encode,
+            method=told.method,
+            history=told.history,
+            shown=told.candidates,
+            without_target=told.without_target,
+            longest=self.base.longest,
+        )
+        made: list[Example] = []
+        lacking = total = 0
+        for one in self.sources:
+            found = out_of_fold(
+                one.retriever,
+                one.known,
+                one.content,
+                n=-(-told.lists // len(self.sources)),
+                k=TRAINING_LISTS_FROM,
+                folds=told.folds,
+                seed=told.seed,
+                progress=self.progress,
+            )
+            lacking, total = lacking + int((found.places < 0).sum()), total + len(found)
+            made += maker.make(found, one.content.items, rng)
+        return [made[place] for place in rng.permutation(len(made))], lacking / max(1, total)
+
+    def learn(self, tuned: Tuned, folder: Path, tell: Callable[[str], None]) -> dict[str, list[dict[str, float]]]:
+        """Train; `folder` keeps checkpoints. Returns the figures of each leg. Raises TrainingError, WorkspaceError."""
+        told = self.settings
+        passes = [self.histories(epoch) for epoch in range(told.epochs)]
+        lists, lacking = self.lists()
+        if not any(passes) and not lists:
+            raise ConfigError("there is nothing to learn from", hint="Raise rerank.epochs or rerank.lists.")
+        mark = [told.model_dump(), self.base.sha256, self.prompter.digests()]
+        mark += [(one.known.item_ids, one.known.offsets.tolist(), one.known.items.tolist()) for one in self.sources]
+        figures: dict[str, list[dict[str, float]]] = {}
+        if any(passes):
+            steps = [dealt(rows, told.batch) for rows in passes]
+            figures["histories"] = self._run(tuned, steps, told.learning_rate, "histories", folder, mark, tell)
+        if lists:
+            tell(f"lists: {len(lists)} examples; {lacking:.0%} of the lists found lacked what was chosen ({told.without_target})")
+            by_length = sorted(lists, key=lambda example: len(example.row.tokens))  # little padding in a step
+            steps = dealt(by_length, told.batch)
+            order = np.random.default_rng(told.seed).permutation(len(steps))
+            figures["lists"] = self._run(
+                tuned, [[steps[n] for n in order]], told.list_learning_rate, "lists", folder, mark, tell
+            )
+        return figures
+
+    def _run(
+        self,
+        tuned: Tuned,
+        passes: list[list[list[Example]]],
+        learning_rate: float,
+        task: str,
+        folder: Path,
+        mark: list[object],
+        tell: Callable[[str], None],
+    ) -> list[dict[str, float]]:
+        return run(
+            tuned,
+            Plan(
+                steps=lambda epoch: passes[epoch],
+                epochs=len(passes),
+                learning_rate=learning_rate,
+                seed=self.settings.seed,
+                task=task,
+                prior_weight=self.settings.prior_weight,
+                checkpoint=checkpoint(folder, task, mark),
+                progress=self.progress,
+                tell=tell,
+            ),
+        )
+
+
+def asked_lists(lists: Lists, items: Sequence[Item]) -> list[tuple[RankRequest, int]]:
+    """Lists as the ranker is asked for them, each with the place of its target or -1."""
+    made = []
+    for row, place in enumerate(lists.places.tolist()):
+        filled = lists.items[row] >= 0
+        request = RankRequest(
+            profile=profile_of(lists.histories, row, items),
+            candidates=tuple(items[item] for item in lists.items[row][filled]),
+            scores=tuple(lists.scores[row][filled].tolist()),
+        )
+        made.append((request, place))
+    return made
+
+
+def fitted(
+    llm: LLM, prompter: Prompter, method: Method, lists: Lists, items: Sequence[Item], adapter: str, progress: Progress
+) -> Fitted:
+    """The weights of the fusion that held-out lists ask for. Raises LabelError, AdapterError, EngineError or PromptError."""
+    asked = asked_lists(lists, items)
+    measured = asyncio.run(measure(llm, prompter, method, asked, progress, adapter))
+    return fit(measured, likelihood=method == "likelihood")
