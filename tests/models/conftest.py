@@ -8,6 +8,7 @@ import pytest
 
 from genrec.models.fake import FakeLLM
 from genrec.models.llm import LLM
+from genrec.models.sources import resolve
 from tests.models import engines, tiny
 
 
@@ -41,19 +42,19 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", params=["fake", "tiny-float32", "tiny-bfloat16", "smollm2"])
-def engine(request: pytest.FixtureRequest) -> Iterator[engines.Opened]:
-    """Every engine there is, each opened once."""
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[engines.Opened]:
+    """Every engine there is, each opened once, with the adapters `engines.ADAPTERS`."""
     again: Callable[[], LLM]
-    name = request.param
-    if name == "smollm2":
-        yield engines.Opened(name, engines.smollm(), engines.load_smollm, 0.5)
-        return
+    name, folder = request.param, tmp_path_factory.mktemp("adapters")
     if name == "fake":
-        again, tolerance = FakeLLM, 0.0
-    elif name == "tiny-float32":
-        again, tolerance = partial(engines.load, request.getfixturevalue("llama"), "float32"), 1e-4
+        again, tolerance = partial(FakeLLM, engines.ADAPTERS), 0.0
+    elif name == "smollm2":
+        adapters = engines.save_adapters(folder, resolve(engines.SMOLLM, "llm").path, spread=0.3)
+        again, tolerance = partial(engines.load_smollm, adapters=adapters), 0.5
     else:
-        again, tolerance = partial(engines.load, request.getfixturevalue("llama"), "bfloat16"), 0.5
+        llama, dtype = request.getfixturevalue("llama"), name.removeprefix("tiny-")
+        again = partial(engines.load, llama, dtype, adapters=engines.save_adapters(folder, llama))
+        tolerance = 1e-4 if dtype == "float32" else 0.5
     llm = again()
     yield engines.Opened(name, llm, again, tolerance)
     llm.close()

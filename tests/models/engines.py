@@ -1,13 +1,16 @@
 """Engines under test: the fake, tiny random models saved the way transformers saves them, and the real SmolLM2."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from genrec.models.llm import LLM
 
@@ -24,12 +27,18 @@ Dtype = Literal["bfloat16", "float32"]
 
 @dataclass(frozen=True)
 class Opened:
-    """An engine that every test shares, how to open one more, and how far two runs in its dtype may be apart (nats)."""
+    """An engine that every test shares, how to open one more, and how far two runs in its dtype may be apart (nats).
+
+    Every engine has the adapters of `ADAPTERS`.
+    """
 
     name: str
     llm: LLM
     again: Callable[[], LLM]
     tolerance: float
+
+
+ADAPTERS = ("one", "two.2")
 
 
 def save_tokenizer(folder: Path) -> int:
@@ -82,6 +91,43 @@ def save_model(folder: Path, model: Any, config: Any, **changes: Any) -> Path:
     return folder
 
 
+def save_adapters(parent: Path, base: Path, spread: float = 0.3) -> dict[str, Path]:
+    """The adapters `ADAPTERS` for the Llama in `base`, of different ranks on different layers, with random weights."""
+    one = save_adapter(parent / ADAPTERS[0], base, rank=4, targets=("q_proj", "v_proj", "up_proj"), seed=1, spread=spread)
+    two = save_adapter(parent / ADAPTERS[1], base, rank=8, targets=("o_proj", "v_proj", "down_proj"), seed=2, spread=spread)
+    return {ADAPTERS[0]: one, ADAPTERS[1]: two}
+
+
+def save_adapter(
+    folder: Path, base: Path, *, rank: int, targets: Sequence[str], seed: int, spread: float = 0.3, **config: Any
+) -> Path:
+    """A LoRA adapter as PEFT saves one, written without PEFT, which not every engine's environment has. `spread`: of B."""
+    shape = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    hidden, inner = shape["hidden_size"], shape["intermediate_size"]
+    head = shape.get("head_dim") or hidden // shape["num_attention_heads"]
+    queries, values = head * shape["num_attention_heads"], head * shape["num_key_value_heads"]
+    sizes = {  # (in, out)
+        "q_proj": ("self_attn", hidden, queries),
+        "v_proj": ("self_attn", hidden, values),
+        "o_proj": ("self_attn", queries, hidden),
+        "up_proj": ("mlp", hidden, inner),
+        "down_proj": ("mlp", inner, hidden),
+    }
+    random, weights = np.random.default_rng(seed), {}
+    for layer in range(shape["num_hidden_layers"]):
+        for name in targets:
+            block, inputs, outputs = sizes[name]
+            key = f"base_model.model.model.layers.{layer}.{block}.{name}"
+            weights[f"{key}.lora_A.weight"] = random.normal(0, inputs**-0.5, (rank, inputs)).astype(np.float32)
+            weights[f"{key}.lora_B.weight"] = random.normal(0, spread, (outputs, rank)).astype(np.float32)
+    folder.mkdir(parents=True)
+    save_file(weights, folder / "adapter_model.safetensors", {"format": "pt"})
+    values_of = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": 2 * rank, "bias": "none"}
+    values_of |= {"target_modules": list(targets), "base_model_name_or_path": str(base), "lora_dropout": 0.0} | config
+    (folder / "adapter_config.json").write_text(json.dumps(values_of), encoding="utf-8")
+    return folder
+
+
 @contextmanager
 def own_cache(folder: Path) -> Iterator[None]:
     """Digests of throw-away models are noted in `folder`, not in the person's cache."""
@@ -100,12 +146,12 @@ def load(folder: Path, dtype: Dtype = "float32", **options: Any) -> Any:
         return TransformersLLM(weights, device="cpu", dtype=dtype, **options)
 
 
-def load_smollm(dtype: Dtype = "bfloat16") -> Any:
+def load_smollm(dtype: Dtype = "bfloat16", adapters: Mapping[str, Path] | None = None) -> Any:
     """SmolLM2 on the CPU, from wherever this machine has it or can get it."""
     from genrec.models.local import TransformersLLM
     from genrec.models.sources import resolve
 
-    return TransformersLLM(resolve(SMOLLM, "llm"), device="cpu", dtype=dtype)
+    return TransformersLLM(resolve(SMOLLM, "llm"), adapters, device="cpu", dtype=dtype)
 
 
 @cache
