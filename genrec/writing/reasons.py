@@ -11,15 +11,18 @@ from genrec.writing.check import fault
 from genrec.writing.facts import TITLE_CHARS, Facts, sentence
 
 PROMPT = "reason"
-SECOND_TRY = 0.7  # temperature
+UNTUNED_TRIES = (0.0, 0.7)
+TUNED_TRIES = (0.7, 0.0)
+"""Temperatures, one try each. An adapter knows many ways to say a thing, and people compare the reasons of a list."""
 OPENINGS = ("Since you", "If you", "You", "Because you")
 
 
 class ReasonWriter:
-    """Writes reasons with `llm`, or from the template where there is none."""
+    """Writes reasons with `llm`, or from the template where there is none. `adapter`: the LoRA adapter that writes, if any."""
 
-    def __init__(self, llm: LLM | None, prompts: Prompts, settings: ReasonSettings) -> None:
+    def __init__(self, llm: LLM | None, prompts: Prompts, settings: ReasonSettings, adapter: str = "") -> None:
         self._llm = llm
+        self._adapter = adapter
         self._prompts = prompts
         self._settings = settings
 
@@ -48,40 +51,50 @@ class ReasonWriter:
 
     async def _one(self, number: int, facts: Facts) -> Reason:
         if self._llm is not None and facts.kind:
-            for temperature in (0.0, SECOND_TRY):
-                opening = self._opening(number, facts)
+            opening = "" if self._adapter else _opening(number, facts)
+            for temperature in TUNED_TRIES if self._adapter else UNTUNED_TRIES:
                 (written,) = await self._llm.write([self._request(facts, opening, temperature, seed=number)])
                 text = (opening + written).strip()
                 if not fault(text, facts):
                     return Reason(text=text, evidence=facts.evidence, verified=True, source="llm")
         return from_template(facts)
 
-    def _opening(self, number: int, facts: Facts) -> str:
-        """The first words are given: a small model then keeps to the facts, and a list does not read like one sentence."""
-        if facts.kind.startswith("past"):
-            return f"{OPENINGS[number % len(OPENINGS)]} {'liked' if facts.liked else 'chose'}"
-        return "It matches your search for" if facts.words else "It fits your interest in"
-
     def _request(self, facts: Facts, opening: str, temperature: float, seed: int) -> WriteRequest:
-        prefix, prompt = self._prompts.parts(
-            PROMPT,
-            2,
-            kind=facts.kind,
-            opening=opening,
-            past=facts.past,
-            liked=facts.liked,
-            shared=facts.shared,
-            words=facts.words or facts.interests,
-            title_chars=TITLE_CHARS,
-        )
+        prefix, prompt = prompt_of(self._prompts, facts, opening=opening, tuned=bool(self._adapter))
         return WriteRequest(
             prefix=prefix,
-            prompt=prompt.rstrip("\n"),
+            prompt=prompt,
             max_tokens=self._settings.max_tokens,
             stop=("\n",),
             temperature=temperature,
             seed=seed,
+            adapter=self._adapter,
         )
+
+
+def prompt_of(prompts: Prompts, facts: Facts, *, opening: str = "", tuned: bool = False) -> tuple[str, str]:
+    """(prefix, rest) of the prompt whose continuation is the reason, after `opening`. Raises PromptError."""
+    prefix, rest = prompts.parts(
+        PROMPT,
+        2,
+        kind=facts.kind,
+        tuned=tuned,
+        opening=opening,
+        past=facts.past,
+        liked=facts.liked,
+        shared=facts.shared,
+        words=facts.words or facts.interests,
+        stated=not facts.words,
+        title_chars=TITLE_CHARS,
+    )
+    return prefix, rest.rstrip("\n")
+
+
+def _opening(number: int, facts: Facts) -> str:
+    """The first words are given: a small model then keeps to the facts, and a list does not read like one sentence."""
+    if facts.kind.startswith("past"):
+        return f"{OPENINGS[number % len(OPENINGS)]} {'liked' if facts.liked else 'chose'}"
+    return "It matches your search for" if facts.words else "It fits your interest in"
 
 
 def from_template(facts: Facts) -> Reason:

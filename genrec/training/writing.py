@@ -1,0 +1,164 @@
+"""`genrec train write`: a LoRA adapter that writes reasons and captions, from examples that the checkers accept."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrec.errors import DataError, RowError, TableError
+from genrec.models.llm import Likelihood, WriteRequest
+from genrec.models.packing import pack
+from genrec.prompts import Prompts, shipped_folder
+from genrec.training.examples import Encode
+from genrec.training.lora import Example
+from genrec.writing import caption_check, captions, check
+from genrec.writing.captions import Caption, CaptionFacts
+from genrec.writing.facts import Facts
+from genrec.writing.reasons import prompt_of
+
+HELD_OUT = 10
+"""One example of this many is not learned from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """Evidence and what a person wrote from it: a reason's text, or a caption's line of JSON."""
+
+    facts: Facts | CaptionFacts
+    text: str
+    domain: str = ""
+
+    @property
+    def task(self) -> str:
+        return "reason" if isinstance(self.facts, Facts) else "caption"
+
+    def prompt(self, prompts: Prompts) -> tuple[str, str]:
+        """(prefix, rest) as serving asks an adapter. Raises PromptError."""
+        if isinstance(self.facts, Facts):
+            return prompt_of(prompts, self.facts, tuned=True)
+        return captions.prompt(prompts, self.facts, tuned=True)
+
+    def target(self) -> str:
+        """What is to be written after the prompt."""
+        return f" {self.text}\n" if isinstance(self.facts, Facts) else f"{self.text}\n"
+
+    def fault(self, written: str) -> str:
+        """Why the checker refuses `written`, empty when it accepts it."""
+        if isinstance(self.facts, Facts):
+            return check.fault(written.strip(), self.facts)
+        try:
+            return caption_check.fault(captions.read(written), self.facts)
+        except ValueError as error:
+            return str(error)
+
+    def request(self, prompts: Prompts, adapter: str, max_tokens: int) -> WriteRequest:
+        prefix, rest = self.prompt(prompts)
+        return WriteRequest(prefix=prefix, prompt=rest, max_tokens=max_tokens, stop=("\n",), adapter=adapter)
+
+
+def shipped_examples() -> list[Path]:
+    """The examples that come with genrec."""
+    return sorted((shipped_folder() / "examples").glob("*.jsonl"))
+
+
+def read_examples(paths: Sequence[Path]) -> list[Written]:
+    """Read JSON lines of reasons and captions (docs/training.md). Raises TableError or RowError with file and line, also for an
+    example that its checker refuses: an adapter learns what it is shown.
+    """
+    found: list[Written] = []
+    for path in paths:
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise TableError(f"{path}: {error}", hint="The file must be readable UTF-8 text.") from error
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                one = _written(json.loads(line))
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise RowError(f"{path}, line {number}: {type(error).__name__}: {error}", hint="See docs/training.md.") from error
+            if fault := one.fault(one.text):
+                raise RowError(f"{path}, line {number}: {fault}", hint="Mend the text or its evidence.")
+            found.append(one)
+    if not found:
+        raise DataError("there are no examples", hint="Give --examples files of JSON lines.")
+    return found
+
+
+def _written(row: dict[str, Any]) -> Written:
+    if "out" in row:
+        out = row["out"]
+        caption = Caption(title=str(out["title"]), caption=str(out["caption"]), tags=_texts(out["tags"]))
+        return Written(facts=_caption_facts(row), text=captions.line(caption), domain=str(row.get("domain", "")))
+    facts = Facts(
+        past=_texts(row["past"]),
+        liked=bool(row["liked"]),
+        shared=_pairs(row["shared"]),
+        words=_texts(row["words"]),
+        interests=_texts(row["interests"]),
+    )
+    return Written(facts=facts, text=str(row["text"]), domain=str(row.get("domain", "")))
+
+
+def _caption_facts(row: dict[str, Any]) -> CaptionFacts:
+    return CaptionFacts(
+        attributes=_pairs(list(row["attributes"].items())),
+        tags=_texts(row["tags"]),
+        near=_texts(row["near"]),
+        together=_texts(row["together"]),
+        title=str(row["title"]),
+    )
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ValueError(f"not a list of texts: {value!r:.60}")
+    return tuple(value)
+
+
+def _pairs(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple((str(name), _texts(values)) for name, values in value)
+
+
+def halves(examples: Sequence[Written], seed: int) -> tuple[list[Written], list[Written]]:
+    """(learned from, held out), of both tasks alike."""
+    learned: list[Written] = []
+    held: list[Written] = []
+    rng = np.random.default_rng(seed)
+    for task in ("reason", "caption"):
+        mine = [one for one in examples if one.task == task]
+        for place, number in enumerate(rng.permutation(len(mine)).tolist()):
+            (held if place % HELD_OUT == HELD_OUT - 1 else learned).append(mine[number])
+    return learned, held
+
+
+def rows(examples: Sequence[Written], prompts: Prompts, encode: Encode, longest: int) -> list[Example]:
+    """One row an example; only what is to be written counts in the loss. Raises EngineError when one is longer than the model."""
+    made = []
+    for one in examples:
+        prefix, rest = one.prompt(prompts)
+        made.append(Example(row=pack(Likelihood(prefix=prefix, context=rest, continuations=(one.target(),)), encode, longest)))
+    return made
+
+
+def steps(examples: Sequence[Example], batch: int, rng: np.random.Generator) -> list[list[Example]]:
+    """One pass: examples of like length together, so that little is padding, steps in random order."""
+    noise = rng.normal(scale=8.0, size=len(examples))
+    order = np.argsort([len(example.row.tokens) + jitter for example, jitter in zip(examples, noise, strict=True)])
+    dealt = [[examples[n] for n in order[start : start + batch]] for start in range(0, len(order), batch)]
+    return [dealt[n] for n in rng.permutation(len(dealt))]
+
+
+def summary(examples: Sequence[Written]) -> dict[str, Any]:
+    """For the card."""
+    return {
+        "reasons": sum(one.task == "reason" for one in examples),
+        "captions": sum(one.task == "caption" for one in examples),
+        "domains": len({one.domain for one in examples if one.domain}),
+    }
+
+
