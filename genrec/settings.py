@@ -254,6 +254,15 @@ class RankingSettings(_Section):
     """A longer title is cut in the prompt."""
 
 
+class AdapterSettings(_Section):
+    """Which LoRA adapters the LLM works with."""
+
+    rerank: str = "auto"
+    """Adapter that ranks. `auto`: the one activated last, else a shipped one that fits the model and the prompts; empty: none."""
+    write: str = "auto"
+    """Adapter that writes; `auto` and empty as in `rerank`."""
+
+
 class ReasonSettings(_Section):
     explain: Literal["llm", "template", "off"] = "llm"
     """Who writes the reason."""
@@ -279,6 +288,7 @@ class Settings(BaseSettings):
     retriever: RetrieverSettings = RetrieverSettings()
     rerank: RerankSettings = RerankSettings()
     ranking: RankingSettings = RankingSettings()
+    adapters: AdapterSettings = AdapterSettings()
     reasons: ReasonSettings = ReasonSettings()
 
     @classmethod

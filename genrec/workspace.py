@@ -6,6 +6,7 @@ store.sqlite         items, users, events (unless store.url names a database)
 media/               pictures, by content
 vectors/             vectors per modality, popularity, digests of what was encoded
 retriever/           the trained retriever, the plot of its training, checkpoints while it trains
+adapters/            LoRA adapters, a folder each, and active.json: which are in use
 reports/             pages and figures of `genrec eval`
 index/               the vector engine (unless index.url names a cluster)
 build.json           what the last build made; written last
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from genrec.index.protocol import VectorIndex
     from genrec.models.encoders import ImageEncoder, TextEncoder
     from genrec.models.llm import LLM
+    from genrec.models.registry import AdapterRegistry
     from genrec.progress import Progress
     from genrec.store.store import Store
 
@@ -85,6 +87,18 @@ class Workspace:
     @property
     def retriever(self) -> Path:
         return self.folder / "retriever"
+
+    @property
+    def adapters(self) -> Path:
+        return self.folder / "adapters"
+
+    @property
+    def registry(self) -> "AdapterRegistry":
+        """The LoRA adapters here and those that ship, and which serves what."""
+        from genrec.models.registry import AdapterRegistry
+
+        settings = self.settings
+        return AdapterRegistry(self.adapters, wanted=settings.adapters, models=settings.models, prompts=self.prompts)
 
     @property
     def build_file(self) -> Path:

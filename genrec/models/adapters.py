@@ -283,12 +283,13 @@ def write_card(folder: Path, card: Card | Mapping[str, Any]) -> Card:
         raise AdapterError(f"{folder}: the card's name is {card.name!r}", hint="The name must be the folder's.")
     card = card.model_copy(update={"files": {name: sha256(folder / name) for name in (CONFIG, WEIGHTS)}})
     text = json.dumps(card.model_dump(by_alias=True), ensure_ascii=False, indent=1, allow_nan=False)
-    _replace(folder / PAGE, page(card))
-    _replace(folder / CARD, text + "\n")  # last: with it the folder is an adapter
+    replace_file(folder / PAGE, page(card))
+    replace_file(folder / CARD, text + "\n")  # last: with it the folder is an adapter
     return card
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """Write under another name and rename, so that a reader sees the old or the new whole. Raises AdapterError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")
