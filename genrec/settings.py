@@ -91,7 +91,7 @@ class LlmSettings(_Section):
     kv_cache_gb: float = Field(default=0.0, ge=0)
     """Memory for vLLM's keys and values; 0: what is free on a GPU, 2 GB on a CPU."""
     block_size: NonNegativeInt = 0
-    """Tokens in a block of vLLM's prefix cache; 0: 16 on a CPU, vLLM's own choice on a GPU."""
+    """Tokens in a block of vLLM's prefix cache; 0: 32 on a CPU, vLLM's own choice on a GPU."""
     quantization: str = ""
     """vLLM's name of a quantisation (docs/serving.md); empty: as the weights are."""
     eager: bool = False

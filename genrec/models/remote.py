@@ -1,0 +1,250 @@
+"""The `openai` engine: a vLLM server by URL (`genrec llm serve` starts one), the way to serve on a GPU."""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+
+from genrec.errors import AdapterError, EngineError
+from genrec.models import vllm_http
+from genrec.models.background import Background, closed
+from genrec.models.constrained import parse_schema
+from genrec.models.llm import Labels, Likelihood, ScoreRequest, Scores, WriteRequest
+from genrec.models.packing import Tokens
+from genrec.models.resilience import BusyError
+from genrec.models.tokens import Tokenizer
+from genrec.models.vllm_http import Served
+from genrec.models.vllm_prompts import Answer, Call, Plan, plan, score, together, written
+from genrec.models.wire import Wire, nonsense
+from genrec.settings import LlmSettings
+
+LOOK_S = 5.0
+"""Longest that asking for `max_tokens` or `adapters` waits for a server that was not reached yet."""
+
+UNKNOWN_TOKENS = 2048
+"""`max_tokens` as long as the server was never reached."""
+
+_LOWER = "Raise llm.timeout_s, or lower ranking.window or retrieval.candidates."
+
+
+class RemoteLLM:
+    """`LLM` on a vLLM server. Safe to call from several tasks, threads and event loops.
+
+    Opening it reaches for nothing: a server that starts later is found by the next call, one that comes back with other
+    flags or adapters is looked at anew. Every call ends within its time (see `[llm]` in docs/settings.md) with an answer or an
+    error, retryable where it may pass. Texts are tokenised here part by part and sent as token ids, so that the server's
+    prefix cache finds what requests share. `Scores.prompt_tokens` and `cached_tokens` are the server's own count of what it
+    computed and what it took from its cache; without `--enable-prompt-tokens-details` all count as computed.
+    """
+
+    def __init__(self, model: str, settings: LlmSettings, *, tokenizer: Path | None = None) -> None:
+        """`model`: the name under which the server serves the base model. `tokenizer`: a folder with its tokenizer; None: the
+        server tokenises, at one short call for each new text. Raises WeightsError when the folder holds no tokenizer.
+        """
+        self._model = model
+        self._settings = settings
+        self._tokens = Tokenizer(tokenizer, self._tokenize)
+        self._served: Served | None = None
+        self._background = Background("genrec-remote-llm")
+        self._wire, self._connecting = self._background.wait(self._open())
+
+    async def _open(self) -> tuple[Wire, asyncio.Lock]:
+        return Wire(self._settings), asyncio.Lock()
+
+    @property
+    def id(self) -> str:
+        """The model and the server. Says so where the server cannot score out of its cache, which is slow."""
+        slow = self._served is not None and self._served.route == "uncached"
+        return f"{self._model} at {self._wire.url}" + (" (uncached scoring)" if slow else "")
+
+    @property
+    def max_tokens(self) -> int:
+        served = self._look()
+        return served.max_tokens if served else UNKNOWN_TOKENS
+
+    @property
+    def adapters(self) -> Sequence[str]:
+        """Names of the adapters that the server has; none while it was never reached."""
+        served = self._look()
+        return served.adapters if served else ()
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of `text`. Without a local tokenizer the server is asked: raises EngineError when it is not there."""
+        if not self._tokens.known(text):
+            self._background.wait(self._within(self._tokens.prepare([text])))
+        return len(self._tokens.encode(text))
+
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
+        return await self._background.run(self._score(requests))
+
+    async def write(self, requests: Sequence[WriteRequest]) -> list[str]:
+        return await self._background.run(self._write(requests))
+
+    async def stream(self, request: WriteRequest) -> AsyncIterator[str]:
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+
+        def send(piece: str | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for this text any more
+                loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+        future = self._background.submit(self._stream(request, send))
+        future.add_done_callback(lambda _: send(None))
+        try:
+            while (piece := await pieces.get()) is not None:
+                yield piece
+            if future.cancelled():
+                raise closed()
+            future.result()
+        finally:
+            future.cancel()
+
+    def close(self) -> None:
+        self._background.close(self._wire.close())
+
+    async def _score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
+        if not requests:
+            return []
+        began = time.monotonic()
+        async with self._limit() as limit:
+            served = await self._ready({request.adapter for request in requests})
+            plans = [await self._plan(request, served) for request in requests]
+            rounds = math.ceil(sum(len(one.prompts) for one in plans) / self._settings.concurrency)
+            limit.reschedule(asyncio.get_running_loop().time() + began - time.monotonic() + self._settings.timeout_s * rounds)
+            room = asyncio.Semaphore(self._settings.concurrency)  # further lists wait as plans, not as thousands of tasks
+            return await together(self._scored(one, served, room) for one in plans)
+
+    async def _scored(self, one: Plan, served: Served, room: asyncio.Semaphore) -> Scores:
+        request = one.request
+
+        async def send(call: Call) -> Answer:
+            return await vllm_http.told(self._wire, served.name, call, served.route, salt=request.salt, adapter=request.adapter)
+
+        async with room:
+            return await score(one, send, served.rows, served.block)
+
+    async def _plan(self, request: ScoreRequest, served: Served) -> Plan:
+        if isinstance(request, Likelihood):
+            texts = request.continuations
+        elif isinstance(request, Labels):
+            texts = request.labels
+        else:
+            texts = (*request.segments, request.positive, request.negative)
+        await self._tokens.prepare((request.prefix, request.context, *texts))
+        return plan(request, self._tokens.encode, served.max_tokens)
+
+    async def _write(self, requests: Sequence[WriteRequest]) -> list[str]:
+        if not requests:
+            return []
+        async with self._limit(rounds=math.ceil(len(requests) / self._settings.concurrency)):
+            served = await self._ready({request.adapter for request in requests})
+            bodies = [await self._body(request, served) for request in requests]  # all fit before the first is written
+            ends = await together(
+                vllm_http.written(self._wire, body, request.adapter) for request, body in zip(requests, bodies, strict=True)
+            )
+        for request, (text, reason) in zip(requests, ends, strict=True):
+            _check_whole(request, text, reason)
+        return [text for text, _ in ends]
+
+    async def _stream(self, request: WriteRequest, send: Callable[[str | None], None]) -> None:
+        async with self._limit():
+            served = await self._ready({request.adapter})
+            body = await self._body(request, served)
+            whole, end = "", ""
+            async with contextlib.aclosing(vllm_http.pieces(self._wire, body, request.adapter)) as pieces:
+                async for piece, reason in pieces:
+                    whole, end = whole + piece, reason
+                    if piece:
+                        send(piece)
+            if not end:
+                raise nonsense("a text without an end")
+        _check_whole(request, whole, end)
+
+    async def _body(self, request: WriteRequest, served: Served) -> dict[str, object]:
+        if request.schema:
+            parse_schema(request.schema)
+        await self._tokens.prepare((request.prefix, request.prompt))
+        tokens, params = written(request, self._tokens.encode, served.max_tokens)
+        return vllm_http.completion(served.name, request, tokens, params)
+
+    async def _tokenize(self, text: str) -> Tokens:
+        return await vllm_http.tokenize(self._wire, self._model, text)
+
+    async def _ready(self, adapters: set[str]) -> Served:
+        """What the server offers, found out if need be. Raises AdapterError when it has not got one of `adapters`."""
+        served = await self._connected()
+        if adapters - {"", *served.adapters}:  # perhaps it got one since
+            served = self._served = dataclasses.replace(
+                served, adapters=(await vllm_http.models(self._wire, self._model)).adapters
+            )
+        if absent := sorted(adapters - {"", *served.adapters}):
+            raise AdapterError(
+                f"the server at {self._wire.url} has no adapter {absent[0]!r}",
+                hint=f"It has: {', '.join(served.adapters) or 'none'}. `genrec llm serve` serves those there at its start.",
+            )
+        return served
+
+    async def _connected(self) -> Served:
+        async with self._connecting:
+            if self._served is None:
+                self._served = await self._find_out()
+            return self._served
+
+    async def _find_out(self) -> Served:
+        served = await vllm_http.models(self._wire, self._model)
+        theirs = await self._tokenize(vllm_http.PROBE)
+        await self._tokens.prepare([vllm_http.PROBE])
+        if (ours := self._tokens.encode(vllm_http.PROBE)) != theirs:
+            raise EngineError(
+                f"the server at {self._wire.url} tokenises as {theirs[:8]}… what {self._model} here has as {ours[:8]}…",
+                hint="It serves another model under this name, or models.llm names another one here.",
+            )
+        route = await vllm_http.prove(self._wire, self._model, theirs)
+        return dataclasses.replace(served, route=route, block=await vllm_http.block_size(self._wire))
+
+    def _look(self) -> Served | None:
+        """What is known of the server; one that was never reached is given a moment to answer."""
+        if self._served is None:
+            with contextlib.suppress(EngineError):
+                self._background.wait(self._within(self._connected(), LOOK_S))
+        return self._served
+
+    async def _within(self, work: Awaitable[object], seconds: float = math.inf) -> None:
+        async with self._limit(seconds):
+            await work
+
+    @contextlib.asynccontextmanager
+    async def _limit(self, seconds: float = math.inf, *, rounds: int = 1) -> AsyncIterator[asyncio.Timeout]:
+        """Bounds a call. Whatever fails in a way that may pass lets the next call look at the server anew."""
+        seconds = min(seconds, self._settings.timeout_s * rounds)
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                yield limit
+        except TimeoutError as error:
+            self._wire.breaker.timed_out(began)
+            self._served = None
+            waited = time.monotonic() - began
+            raise EngineError(
+                f"no answer from the LLM server at {self._wire.url} within {waited:.1f} s", hint=_LOWER, retryable=True
+            ) from error
+        except EngineError as error:
+            if error.retryable and not isinstance(error, BusyError):
+                self._served = None
+            raise
+
+
+def _check_whole(request: WriteRequest, text: str, reason: str) -> None:
+    """Raises EngineError when a text that was to be JSON ended before the value did."""
+    if not request.schema:
+        return
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise EngineError(
+            f"the JSON value is not whole after {request.max_tokens} tokens ({reason or 'no end'})", hint="Raise max_tokens."
+        ) from error
