@@ -205,7 +205,7 @@ def _together(read: Read, following: Read, tokens: Tokens, block: int | None, ki
 
 def plan(request: ScoreRequest, encode: Callable[[str], Tokens], max_tokens: int) -> Plan:
     """The calls of one request. Raises LabelError, or EngineError when it is empty or does not fit (see `pack`)."""
-    row = pack(request, encode, max_tokens)
+    row = pack(request, encode, max_tokens - 1)  # vLLM decodes one token behind every prompt
     if isinstance(request, Likelihood):
         prompts = _continuations(row)
         entry = np.asarray(row.read_for)
@@ -263,7 +263,7 @@ async def together(waiting: Iterable[Awaitable[T]]) -> list[T]:
 def written(request: WriteRequest, encode: Callable[[str], Tokens], max_tokens: int) -> tuple[Tokens, dict[str, Any]]:
     """Token ids of the prompt, and vLLM's SamplingParams of plain values. Raises EngineError when it is empty or does not fit.
 
-    A schema is at "structured_outputs" as `{"json": text}`.
+    A schema is at "structured_outputs", as its parameters.
     """
     tokens = encode(request.prefix) + prompt_of(request, encode, max_tokens)
     if not 0 <= request.temperature <= MOST_TEMPERATURE:
@@ -278,5 +278,6 @@ def written(request: WriteRequest, encode: Callable[[str], Tokens], max_tokens: 
         "skip_special_tokens": True,
     }
     if request.schema:
-        params["structured_outputs"] = {"json": request.schema}
+        # with free white space a small model may write nothing else
+        params["structured_outputs"] = {"json": request.schema, "disable_any_whitespace": True}
     return tokens, params
