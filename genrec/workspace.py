@@ -151,17 +151,30 @@ class Workspace:
         return model_id(resolve(getattr(models, kind), kind, hub=models.hub, progress=progress))
 
     def llm(self, progress: "Progress") -> "LLM":
-        """The engine that ranks and writes. Raises WeightsError or EngineError."""
-        models = self.settings.models
+        """The engine that ranks and writes, with all adapters that fit its model.
+
+        Raises WeightsError, AdapterError or EngineError. A server (`llm.engine = "openai"`) is not asked before the first call.
+        """
+        models, settings = self.settings.models, self.settings.llm
         if models.llm == "fake":
             from genrec.models.fake import FakeLLM
 
             return FakeLLM()
-        from genrec.models.local import TransformersLLM
+        if settings.engine == "openai":
+            from genrec.models.remote import RemoteLLM
+            from genrec.models.sources import tokenizer_folder
+
+            return RemoteLLM(models.llm, settings, tokenizer=tokenizer_folder(models.llm))
         from genrec.models.sources import resolve
 
-        weights = resolve(models.llm, "llm", hub=models.hub, progress=progress)
-        return TransformersLLM(weights, device=models.device, dtype=models.dtype, batch_tokens=models.batch_tokens)
+        weights, adapters = resolve(models.llm, "llm", hub=models.hub, progress=progress), self.registry.fitting()
+        if settings.engine == "vllm":
+            from genrec.models.vllm_engine import VLLMEngine
+
+            return VLLMEngine(weights, adapters, settings=settings, dtype=models.dtype)
+        from genrec.models.local import TransformersLLM
+
+        return TransformersLLM(weights, adapters, device=models.device, dtype=models.dtype, batch_tokens=models.batch_tokens)
 
     def close(self) -> None:
         for part in ("store", "index"):

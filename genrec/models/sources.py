@@ -81,6 +81,17 @@ def inspect(name: str, kind: Kind, *, hub: bool = True, cache: Path | None = Non
     return found or Missing(name=name, kind=kind, tried=tuple(search.tried), fetchable=search.fetchable())
 
 
+def tokenizer_folder(name: str, *, cache: Path | None = None) -> Path | None:
+    """A folder on this machine with the tokenizer of the LLM called `name`; weights need not be in it. Nothing is fetched."""
+    folder = Path(name.removeprefix("local-dir:")).expanduser()
+    if not folder.is_dir():
+        found = inspect(name, "llm", hub=False, cache=cache)
+        if not isinstance(found, Weights):
+            return None
+        folder = found.path
+    return folder if any((folder / file).is_file() for file in _TOKENIZERS) else None
+
+
 def digest(folder: Path, cache: Path | None = None) -> str:
     """SHA-256 over the folder's safetensors files (names and contents); remembered in the cache while sizes and times stay."""
     files = sorted(folder.rglob("*.safetensors"))
