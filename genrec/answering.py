@@ -2,16 +2,14 @@
 
 import asyncio
 import threading
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from genrec.errors import ConfigError, ModelError, PromptError, WeightsError, WorkspaceError
+from genrec.errors import ConfigError, ModelError, WeightsError, WorkspaceError
 from genrec.filters import Field, Filter
 from genrec.loading import REBUILD, load_people, retriever_name, same_weights, schema_of
 from genrec.models.llm import LLM
@@ -20,7 +18,9 @@ from genrec.ranking.prompting import Profile
 from genrec.ranking.ranker import Ranker, RankRequest
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.retriever import Ask, Retriever
-from genrec.types import Candidate, Event, Item, Reason, Recommendation, Stage, Trace, User
+from genrec.served import served_ranking
+from genrec.stages import Stages
+from genrec.types import Candidate, Event, Item, Reason, Recommendation, Trace, User
 from genrec.workspace import Workspace
 from genrec.writing.evidence import CatalogueFacts, Past, gather, text_values
 from genrec.writing.facts import Facts, state
@@ -42,7 +42,8 @@ class Request:
     rank: Literal["llm", "off"]
     explain: Literal["llm", "template", "off"]
     evidence: Literal["retriever", "ranker"]
-    method: Literal["likelihood", "labels", "markers"]
+    method: Literal["likelihood", "labels", "markers"] | None
+    """None: the way that the adapter in use was trained for, or that the settings name."""
 
 
 @dataclass(slots=True)
@@ -59,37 +60,6 @@ class Person:
 
     def shown(self, k: int) -> list[Candidate]:
         return [self.candidates[place] for place in self.order[:k]]
-
-
-@dataclass(slots=True)
-class Stages:
-    """The trace as it grows."""
-
-    stages: list[Stage] = field(default_factory=list)
-    models: dict[str, str] = field(default_factory=dict)
-    prompts: dict[str, str] = field(default_factory=dict)
-
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        """Time a stage; one that a model or prompt fault ends is recorded as degraded and the answer goes on without it."""
-        start = time.perf_counter()
-        try:
-            yield
-        except (ModelError, PromptError) as error:
-            self._add(name, start, "degraded", f"{type(error).__name__}: {error}")
-        else:
-            self._add(name, start, "ok", "")
-
-    def off(self, name: str, note: str) -> None:
-        self.stages.append(Stage(name=name, milliseconds=0.0, status="off", note=note))
-
-    def _add(self, name: str, start: float, status: Literal["ok", "degraded"], note: str) -> None:
-        self.stages.append(
-            Stage(name=name, milliseconds=round(1000 * (time.perf_counter() - start), 2), status=status, note=note)
-        )
-
-    def trace(self) -> Trace:
-        return Trace(stages=tuple(self.stages), models=dict(self.models), prompts=dict(self.prompts))
 
 
 @dataclass(slots=True)
@@ -129,7 +99,8 @@ class Answering:
         self._loading = threading.Lock()  # of threads: callers may come from several event loops
         self._loaders = {"llm": workspace.llm, "text": workspace.text_encoder, "image": workspace.image_encoder}
         self._parts: dict[str, Any] = {}  # models, or the ModelError that loading one ended with
-        self._ranker: Ranker | None = None
+        self._amiss: dict[str, str] = {}  # task → why the adapter that was activated for it is not used
+        self._rankers: dict[str | None, Ranker] = {}  # by the method asked for
         self.catalogue_changed(catalogue)
 
     def catalogue_changed(self, catalogue: Catalogue) -> None:
@@ -183,8 +154,7 @@ class Answering:
             for rank, place in enumerate(person.order[: request.k], 1)
             for candidate in [person.candidates[place]]
         ]
-        llm = await self._writing_llm(stages) if request.explain == "llm" and rows else None
-        writer = ReasonWriter(llm, self._workspace.prompts, self._workspace.settings.reasons)
+        writer = await self._writer(stages) if request.explain == "llm" and rows else self._template()
         if request.explain == "off":
             stages.off("reasons", "asked for")
         return Answer(rows, facts, writer, stages, explains=request.explain != "off")
@@ -260,8 +230,8 @@ class Answering:
             return stages.off("ranking", "nothing is known of the person" if people else "nobody was asked for")
         await self._load("llm", stages)
         with stages.timed("ranking"):
-            ranker = self._loaded_ranker(stages)
-            rankings = await ranker.rank([self._rank_request(request, p, p.candidates, items) for p in ranked], request.method)
+            ranker = self._loaded_ranker(request, stages)
+            rankings = await ranker.rank([self._rank_request(request, p, p.candidates, items) for p in ranked])
             for person, ranking in zip(ranked, rankings, strict=True):
                 person.order, person.scores = ranking.order.tolist(), ranking.score.tolist()
             stages.prompts |= ranker.prompter.digests()
@@ -286,10 +256,10 @@ class Answering:
         if request.evidence == "ranker":
             await self._load("llm", stages)
             with stages.timed("evidence by ranker"):
-                ranker = self._loaded_ranker(stages)
+                ranker = self._loaded_ranker(request, stages)
                 for person in people:
                     asked = self._rank_request(request, person, person.shown(request.k), items)
-                    exact.append(await ranker.leave_one_out(asked, request.method))
+                    exact.append(await ranker.leave_one_out(asked))
         facts: list[Facts] = []
         with stages.timed("evidence"):
             catalogue = await asyncio.to_thread(self._catalogue_facts)
@@ -332,18 +302,39 @@ class Answering:
             self._facts = CatalogueFacts(values=counts, items=total, people=people)
         return self._facts
 
-    def _loaded_ranker(self, stages: Stages) -> Ranker:
+    def _loaded_ranker(self, request: Request, stages: Stages) -> Ranker:
         llm = self._llm(stages)
-        if self._ranker is None:
-            self._ranker = Ranker(llm, self._workspace.prompts, self._workspace.settings.ranking)
-        return self._ranker
+        if request.method not in self._rankers:
+            served = served_ranking(self._workspace, request.method)
+            if served.note:
+                self._amiss["rerank"] = served.note
+            self._rankers[request.method] = Ranker(llm, self._workspace.prompts, served.settings, served.adapter)
+        ranker = self._rankers[request.method]
+        self._tell_adapter("rerank", ranker.adapter, stages)
+        return ranker
 
-    async def _writing_llm(self, stages: Stages) -> LLM | None:
-        """The LLM, or None and a degraded stage."""
+    def _tell_adapter(self, task: Literal["rerank", "write"], name: str, stages: Stages) -> None:
+        """Into the trace: which adapter works, and what is amiss with the one that was to."""
+        if name:
+            stages.models[f"{task} adapter"] = name
+        if task in self._amiss:
+            stages.degraded(f"{task} adapter", self._amiss[task])
+
+    async def _writer(self, stages: Stages) -> ReasonWriter:
+        """With the LLM and the adapter that writes, or the template and a degraded stage."""
         await self._load("llm", stages)
         with stages.timed("reasons model"):
-            return self._llm(stages)
-        return None
+            llm = self._llm(stages)
+            used = self._workspace.registry.in_use("write")
+            if used.note:
+                self._amiss["write"] = used.note
+            name = used.adapter.name if used.adapter else ""
+            self._tell_adapter("write", name, stages)
+            return ReasonWriter(llm, self._workspace.prompts, self._workspace.settings.reasons, name)
+        return self._template()
+
+    def _template(self) -> ReasonWriter:
+        return ReasonWriter(None, self._workspace.prompts, self._workspace.settings.reasons)
 
     def _llm(self, stages: Stages) -> LLM:
         llm = self._part("llm")

@@ -154,7 +154,7 @@ class Recommender:
             rank=_choice("rank", rank, settings.ranking.mode, ("llm", "off")),
             explain=_choice("explain", explain, settings.reasons.explain, ("llm", "template", "off")),
             evidence=_choice("evidence", evidence, settings.reasons.evidence, ("retriever", "ranker")),
-            method=_choice("method", method, settings.ranking.method, ("likelihood", "labels", "markers")),
+            method=None if method is None else _choice("method", method, "", ("likelihood", "labels", "markers")),
         )
         return await self._answering.answer(request)
 

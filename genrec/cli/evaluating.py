@@ -139,10 +139,11 @@ def _check_used(systems: Sequence[str], splits: Sequence[SplitName], candidates:
 def _reranker(workspace: "Workspace", engine: Engine, candidates: int | None) -> "Callable[[System], System]":
     """What puts the workspace's ranker behind a system."""
     from genrec.evaluation.reranked import Reranked
+    from genrec.served import served_ranking
 
-    settings = workspace.settings
-    handed = candidates or settings.retrieval.candidates
-    return lambda base: Reranked(base, engine, workspace.prompts, settings.ranking, handed)
+    served = served_ranking(workspace)
+    handed = candidates or workspace.settings.retrieval.candidates
+    return lambda base: Reranked(base, engine, workspace.prompts, served.settings, handed, adapter=served.adapter)
 
 
 def names_of(text: str) -> list[str]:

@@ -36,6 +36,7 @@ class Reranked:
 
     llm         loads the engine when it is first needed, and may raise a ModelError; `Workspace.llm` is one
     candidates  how many of the base's items the LLM sees, at least 1
+    adapter     the LoRA adapter that scores; it must not have learned from what the split asks for
     seed        of the shuffles and the people of `order_flips`
     """
 
@@ -47,13 +48,14 @@ class Reranked:
         ranking: RankingSettings,
         candidates: int,
         *,
+        adapter: str = "",
         seed: int = 0,
     ) -> None:
         if candidates < 1:
             raise EvaluationError(f"{base.name}{SUFFIX}: {candidates} candidates", hint="Hand over at least one.")
         self.base = base
         self.candidates = candidates
-        self._llm, self._prompts, self._ranking, self._seed = llm, prompts, ranking, seed
+        self._llm, self._prompts, self._ranking, self._adapter, self._seed = llm, prompts, ranking, adapter, seed
         self._engine: tuple[Ranker, str] | None = None
         self._items: Sequence[Item] | None = None
 
@@ -72,7 +74,7 @@ class Reranked:
     @property
     def settings(self) -> Mapping[str, Any]:
         """The base's, and under `rerank` what the ranker was told."""
-        told = self._ranking.model_dump(exclude={"mode"}) | {"candidates": self.candidates}
+        told = self._ranking.model_dump(exclude={"mode"}) | {"candidates": self.candidates, "adapter": self._adapter}
         return {**self.base.settings, "rerank": told | ({"llm": self._engine[1]} if self._engine else {})}
 
     @property
@@ -100,7 +102,7 @@ class Reranked:
         """Load the LLM, once for all copies made afterwards. Raises WeightsError or EngineError."""
         if self._engine is None:
             llm = self._llm(progress)
-            self._engine = Ranker(llm, self._prompts, self._ranking), llm.id
+            self._engine = Ranker(llm, self._prompts, self._ranking, self._adapter), llm.id
         return self._engine[0]
 
     def fit(self, train: Sequences, content: Content, progress: Progress) -> None:
@@ -152,7 +154,7 @@ class Reranked:
         return flips(found, people=len(requests), shuffles=shuffles) if found else None
 
     def _copy(self, base: System, seed: int) -> "Reranked":
-        made = Reranked(base, self._llm, self._prompts, self._ranking, self.candidates, seed=seed)
+        made = Reranked(base, self._llm, self._prompts, self._ranking, self.candidates, adapter=self._adapter, seed=seed)
         made._engine = self._engine
         return made
 

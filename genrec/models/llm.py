@@ -110,7 +110,7 @@ class LLM(Protocol):
         ...
 
     async def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
-        """Score every request. Raises LabelError, AdapterError, or EngineError when a request does not fit or the engine fails."""
+        """Score every request. Raises LabelError, AdapterError, or EngineError: a request does not fit, or the engine fails."""
         ...
 
     async def write(self, requests: Sequence[WriteRequest]) -> list[str]:

@@ -27,9 +27,7 @@ def fuse(llm: np.ndarray, retriever: np.ndarray, weight: float) -> np.ndarray:
     return weight * log_softmax(standardise(llm)) + (1.0 - weight) * log_softmax(standardise(retriever))
 
 
-def title_score(
-    logp: np.ndarray, tokens: np.ndarray, prior: np.ndarray, prior_weight: float, per_token: bool
-) -> np.ndarray:
+def title_score(logp: np.ndarray, tokens: np.ndarray, prior: np.ndarray, prior_weight: float, per_token: bool) -> np.ndarray:
     """log p(title | profile) - prior_weight · log p(title), (n,) nats, divided by the title's tokens if `per_token`."""
     score = np.asarray(logp, dtype=np.float64) - prior_weight * np.asarray(prior, dtype=np.float64)
     return score / np.maximum(tokens, 1) if per_token else score

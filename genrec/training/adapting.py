@@ -1,4 +1,4 @@
-"""What trainings of adapters share: the base model in this process, the file that a killed run goes on from, saving with a card."""
+"""What trainings of adapters share: the base model in this process, checkpoints, saving with a card."""
 
 import datetime
 import hashlib

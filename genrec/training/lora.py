@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genrec.errors import TrainingError
-from genrec.models.llm import Labels, Likelihood, Markers
+from genrec.models.llm import Labels, Likelihood
 from genrec.models.packing import Row
 from genrec.progress import SILENT, Progress
 from genrec.training.checkpoint import Checkpoint, Progressed
@@ -122,7 +122,7 @@ class Tuned:
 
 class Vocabulary:
     """The rows of the output head that a step needs: the examples' own tokens, and a draw of the others weighted so that the
-    softmax's sum is right in expectation (sampled softmax; Bengio and Senécal, 2008). On a CPU the whole head costs a third of a step.
+    softmax's sum is right in expectation (sampled softmax; Bengio and Senécal, 2008). The whole head costs a third of a step.
     """
 
     def __init__(self, tokens: NDArray[np.int64], size: int) -> None:
@@ -167,15 +167,15 @@ def _token_loss(
     return -logp.sum(), len(logp)
 
 
-def _list_loss(
-    example: Example, states: Tensor, head: Tensor, vocabulary: Vocabulary, prior_weight: float
-) -> tuple[Tensor, int]:
+def _list_loss(example: Example, states: Tensor, head: Tensor, vocabulary: Vocabulary, prior_weight: float) -> tuple[Tensor, int]:
     """Cross-entropy of the chosen entry, over scores as serving computes them plus the retriever's log-probabilities."""
     row = example.row
     request = row.request
     if isinstance(request, Likelihood):
         logp = _token_logp(row, states, head, vocabulary)
-        scores = torch.zeros(row.entries, device=logp.device).index_add(0, torch.as_tensor(row.read_for, device=logp.device), logp)
+        scores = torch.zeros(row.entries, device=logp.device).index_add(
+            0, torch.as_tensor(row.read_for, device=logp.device), logp
+        )
     else:
         at = torch.as_tensor(row.read_at, device=states.device)
         logits = (states[at] @ head[torch.from_numpy(vocabulary.places(row.choices)).to(head.device)].T).float()

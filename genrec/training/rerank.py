@@ -133,9 +133,7 @@ class Course:
             by_length = sorted(lists, key=lambda example: len(example.row.tokens))  # little padding in a step
             steps = dealt(by_length, told.batch)
             order = np.random.default_rng(told.seed).permutation(len(steps))
-            figures["lists"] = self._run(
-                tuned, [[steps[n] for n in order]], told.list_learning_rate, "lists", folder, mark, tell
-            )
+            figures["lists"] = self._run(tuned, [[steps[n] for n in order]], told.list_learning_rate, "lists", folder, mark, tell)
         return figures
 
     def _run(

@@ -160,5 +160,3 @@ def summary(examples: Sequence[Written]) -> dict[str, Any]:
         "captions": sum(one.task == "caption" for one in examples),
         "domains": len({one.domain for one in examples if one.domain}),
     }
-
-
