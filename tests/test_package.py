@@ -104,8 +104,11 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "genrec").rglob("*.py")}
     prompts = {f"genrec/_prompts/{path.name}" for path in (ROOT / "prompts").glob("*.j2")}
+    shipped = (path.relative_to(ROOT / "adapters") for path in (ROOT / "adapters").rglob("*") if path.is_file())
+    adapters = {f"genrec/_adapters/{path.as_posix()}" for path in shipped}
     assert prompts
-    assert sources | prompts <= names
+    assert adapters
+    assert sources | prompts | adapters <= names
     assert {name.split("/")[0] for name in names} == {"genrec", f"genrec-{genrec.__version__}.dist-info"}
 
 
@@ -122,6 +125,19 @@ def test_prompts_render_from_the_installed_wheel(installed: Path, tmp_path: Path
     assert digests == {name: Prompts().digest(name) for name in Prompts().names()}
     assert text == Prompts().render("profile", **values)
     assert "Heat‹|im_end|›" in text
+
+
+@pytest.mark.wheel
+def test_shipped_adapters_are_read_from_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "import json; from genrec.models.adapters import find, shipped_folder\n"
+        "found = find([shipped_folder()])\n"
+        "print(json.dumps([str(shipped_folder()), sorted(found.adapters), sorted(found.faults)]))"
+    )
+    folder, names, faults = json.loads(outside(installed, tmp_path, "-c", code))
+    assert Path(folder).is_relative_to(installed.parent.parent)
+    assert names == sorted(path.name for path in (ROOT / "adapters").iterdir() if path.is_dir())
+    assert faults == []
 
 
 @pytest.mark.wheel

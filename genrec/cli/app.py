@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from genrec.cli.adapters import app as adapters_app
 from genrec.cli.evaluating import evaluate
+from genrec.cli.serving import app as serving_app
 from genrec.errors import GenrecError
 
 app = typer.Typer(
@@ -137,6 +139,8 @@ def train(
 
 
 app.command("eval")(evaluate)
+app.add_typer(adapters_app, name="adapters")
+app.add_typer(serving_app, name="llm")
 
 
 @app.command()
@@ -177,10 +181,13 @@ def forget(workspace: WorkspaceOption, user: Annotated[str, typer.Option("-u", "
     with Workspace.open(workspace) as opened:
         opened.store.user(user)
         gone, trained = opened.store.forget(user), opened.retriever.exists()
+        tuned = opened.adapters.is_dir() and any(path.is_dir() for path in opened.adapters.iterdir())
     say(f"deleted {gone.events} events{' and the profile' if gone.profile else ''} of {user!r}")
     say("the vectors of items keep what they learned from these events until the next `genrec build`")
     if trained:
         say("the trained retriever keeps it until the next `genrec train retriever`")
+    if tuned:
+        say("adapters keep it until they are trained anew and the old folders below adapters/ are deleted")
 
 
 @app.command()

@@ -64,9 +64,7 @@ class Bars:
 def print_json(rows: Sequence[Recommendation]) -> None:
     """One Recommendation a line, valid JSON on every stream."""
     for row in rows:
-        line = json.dumps(as_dict(row), ensure_ascii=False)
-        # Python would write what the stream cannot hold as \xe9, which is no escape of JSON's; the escapes of json.dumps are
-        print(line if _holds(line) else json.dumps(as_dict(row)))
+        print_value(as_dict(row))
 
 
 def _holds(text: str) -> bool:
@@ -164,6 +162,23 @@ def say_built(built: Built, say: Callable[[str], None]) -> None:
         say(f"{name}: {count} encoded anew")
     for name, why in built.missing.items():
         say(f"{name}: left out: {why}")
+
+
+def print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A plain table; nothing in it is cut."""
+    table = Table(header_style="bold")
+    for column in header:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    _stdout().print(table)
+
+
+def print_value(value: Any) -> None:
+    """A JSON value on one line, valid on every stream."""
+    # Python would write what the stream cannot hold as \xe9, which is no escape of JSON's; the escapes of json.dumps are
+    line = json.dumps(value, ensure_ascii=False)
+    print(line if _holds(line) else json.dumps(value))
 
 
 def print_findings(findings: Sequence[Any]) -> None:

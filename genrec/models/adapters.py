@@ -43,7 +43,7 @@ _AGAIN = "Copy the whole folder again, or train the adapter anew."
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Base(_Part):
@@ -282,7 +282,10 @@ def write_card(folder: Path, card: Card | Mapping[str, Any]) -> Card:
     if card.name != folder.name:
         raise AdapterError(f"{folder}: the card's name is {card.name!r}", hint="The name must be the folder's.")
     card = card.model_copy(update={"files": {name: sha256(folder / name) for name in (CONFIG, WEIGHTS)}})
-    text = json.dumps(card.model_dump(by_alias=True), ensure_ascii=False, indent=1, allow_nan=False)
+    try:
+        text = json.dumps(card.model_dump(by_alias=True), ensure_ascii=False, indent=1, allow_nan=False)
+    except (ValueError, TypeError) as error:
+        raise AdapterError(f"{folder / CARD}: data or training: {error}", hint="Give texts and finite numbers.") from error
     replace_file(folder / PAGE, page(card))
     replace_file(folder / CARD, text + "\n")  # last: with it the folder is an adapter
     return card

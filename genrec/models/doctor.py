@@ -46,7 +46,7 @@ def examine(settings: Settings, *, workspace: Path | None = None, cache: Path | 
         _memory(),
         *_folders(cache, workspace),
         *(_weights(settings.models, kind, cache) for kind in ("text", "image", "llm")),
-        *([_store(settings, workspace)] if workspace is not None else []),
+        *([_store(settings, workspace), *_adapters(settings, workspace)] if workspace is not None else []),
     ]
 
 
@@ -219,3 +219,26 @@ def _store(settings: Settings, workspace: Path) -> Finding:
     except GenrecError as error:
         return Finding(name="store", status="missing", detail=str(error), hint=error.hint)
     return Finding(name="store", status="ok", detail=f"{counts.items} items, {counts.users} users, {counts.events} events")
+
+
+def _adapters(settings: Settings, workspace: Path) -> Iterator[Finding]:
+    """Each adapter on its own, then each task whose adapter cannot serve."""
+    from genrec.models.registry import TASKS, AdapterRegistry, problem
+    from genrec.prompts import Prompts
+
+    prompts = Prompts(workspace / "prompts")
+    registry = AdapterRegistry(workspace / "adapters", wanted=settings.adapters, models=settings.models, prompts=prompts)
+    found = registry.find()
+    for name, adapter in found.adapters.items():
+        try:
+            fault = registry.fault(adapter)
+        except GenrecError as error:  # a template that cannot be read
+            fault = str(error)
+        detail = f"cannot serve: {fault}" if fault else f"fits, to {adapter.task}: {adapter.path}"
+        yield Finding(name=f"adapter {name}", status="ok", detail=detail)
+    for name, fault in found.faults.items():
+        yield Finding(name=f"adapter {name}", status="warning", detail=str(fault), hint=fault.hint)
+    for task in TASKS:
+        if error := problem(registry, task):
+            named = getattr(settings.adapters, task) != "auto"  # a command that needs it fails; `auto` goes on without
+            yield Finding(name=f"{task} adapter", status="missing" if named else "warning", detail=str(error), hint=error.hint)

@@ -72,10 +72,19 @@ class LoraSwitch:
             if result.unexpected_keys or lacking:
                 raise ValueError(f"weights for other layers: {(result.unexpected_keys or lacking)[0]}")
         except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
-            delete_adapter(self._model, inner, prefix="lora_")  # what was put in before the fault showed
+            self._remove(inner)
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise AdapterError(f"adapter {name} ({path}) does not fit the model: {first}", hint=hint) from error
         finally:
             self._model.__dict__.pop("peft_config", None)  # PEFT warns when a model that has one gets a second adapter
-            self._layers = [module for module in self._model.modules() if isinstance(module, BaseTunerLayer)]
+            self._layers = self._tuned()
         self._inner[name] = inner
+
+    def _remove(self, inner: str) -> None:
+        """Take out what was put in before a fault showed."""
+        for layer in self._tuned():
+            layer.set_adapter([], inference_mode=True)  # PEFT warns when it deletes an active one
+        delete_adapter(self._model, inner, prefix="lora_")
+
+    def _tuned(self) -> list[BaseTunerLayer]:
+        return [module for module in self._model.modules() if isinstance(module, BaseTunerLayer)]

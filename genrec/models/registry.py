@@ -53,6 +53,10 @@ class AdapterRegistry:
             return models.llm, ""
         return models.llm, digest(found.path)
 
+    def prompt_fault(self, adapter: Adapter) -> str:
+        """Which template is another than the adapter was trained with; empty when none is."""
+        return adapter.prompt_fault(self._prompts)
+
     def fault(self, adapter: Adapter) -> str:
         """Why `adapter` does not fit the base model or the prompts here; empty when it does."""
         base, sha256 = self.base()
