@@ -1,0 +1,361 @@
+"""The checker of captions: what is written about an item is kept only when all that it says occurs in the evidence.
+
+As in `check.py` the world is closed: each word is evidence (a value, a tag, an attribute's name, a word of the item's own title;
+singular or plural), restates an attribute's name (`directed` for `director`), or is one of the plain words that claim nothing.
+Titles of other items are cited letter for letter, in double quotes, behind words that say why they are cited.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from genrec.prompts import data
+from genrec.writing.captions import CAPTION_CHARS, MAX_TAGS, Caption, CaptionFacts
+from genrec.writing.facts import TITLE_CHARS
+
+MIN_TITLE = 2
+PLAIN = frozenset(
+    """
+    a about against also an and are as at belong belongs between both bring brings but by called carries carry
+    category combine combines combining come comes does feature features find for from give gives go goes has have here
+    holding in into is it item items its join joins just keep keeps kind lie lies made make makes meet meets mix mixes
+    named of offer offers on onto or part piece plus rest rests see seen show showing shown shows sit sits some
+    something sort stand stands take takes that the these they thing this those through to too type unite unites wait
+    waits where which while with within you your
+    """.split()
+)
+NEAR_WORDS = frozenset("akin beside close comparable like much near neighbour rather related resembles similar".split())
+"""Plain where a near title is cited."""
+TOGETHER_WORDS = frozenset(
+    "along alongside choice choose chose chosen companion often people pick picked picks together who".split()
+)
+"""Plain where a title that the same people chose is cited."""
+RESTATED = {
+    "actor": "acted played starring with",
+    "actress": "acted played starring",
+    "architect": "designed architect",
+    "author": "written",
+    "binding": "bound",
+    "brewer": "brewed",
+    "brewery": "brewed",
+    "builder": "built",
+    "cast": "starring",
+    "chef": "cooked",
+    "cinematographer": "filmed",
+    "color": "colored",
+    "colour": "coloured",
+    "composer": "composed",
+    "country": "made",
+    "designer": "designed",
+    "developer": "developed",
+    "director": "directed",
+    "distillery": "distilled",
+    "duration": "lasting long lasts",
+    "editor": "edited",
+    "filling": "filled",
+    "flavor": "flavored",
+    "flavour": "flavoured",
+    "grower": "grown",
+    "height": "high tall",
+    "host": "hosted",
+    "illustrator": "illustrated",
+    "instructor": "taught",
+    "language": "spoken",
+    "length": "long",
+    "lining": "lined",
+    "location": "located",
+    "maker": "made",
+    "manufacturer": "manufactured",
+    "material": "made",
+    "narrator": "narrated read",
+    "origin": "grown",
+    "painter": "painted",
+    "pattern": "patterned",
+    "performer": "performed",
+    "photographer": "photographed taken",
+    "player": "played",
+    "price": "costs",
+    "printer": "printed",
+    "producer": "produced",
+    "publisher": "published",
+    "rating": "rated",
+    "release": "released",
+    "roaster": "roasted",
+    "roastery": "roasted",
+    "scent": "scented",
+    "serving": "serves",
+    "setting": "set",
+    "singer": "sung",
+    "star": "starring",
+    "teacher": "taught",
+    "translator": "translated",
+    "weight": "weighs",
+    "width": "wide",
+    "writer": "written",
+}
+"""Words that say no more than that an attribute of this name has its value."""
+NUMBERS = {
+    "1": "one single",
+    "2": "two pair",
+    "3": "three trio",
+    "4": "four",
+    "5": "five",
+    "6": "six",
+    "7": "seven",
+    "8": "eight",
+    "9": "nine",
+    "10": "ten",
+    "11": "eleven",
+    "12": "twelve dozen",
+}
+"""A figure of a value or tag may be said in words, and a word as a figure."""
+JUDGEMENTS = frozenset(
+    """
+    amazing astonishing awesome beautiful beloved best better brilliant charming cheap classic delicious delightful elegant
+    excellent exceptional exclusive exquisite fabulous famous fantastic favourite favorite finest gorgeous good great greatest
+    ideal incredible lovely luxurious magnificent marvellous masterpiece nice outstanding perfect popular premium quality
+    remarkable special splendid stunning stylish sublime superb superior terrific timeless unforgettable unique wonderful
+    """.split()
+)
+"""Words that no evidence bears out; allowed only inside a value, tag or own title that is named whole, letter for letter."""
+NEGATIONS = frozenset("free hardly never no non none not without".split())
+"""Evidence with one of these is named whole or not at all: half of `batteries not included` is false."""
+
+YES = ("yes",)
+"""The value of a flag: its name is then what may be said."""
+NEAR, TOGETHER, BOTH, FACT = "\x00", "\x01", "\x02", "\x03"
+_ANY = f"[{NEAR}{TOGETHER}{BOTH}]"
+_LIST = re.compile(rf"{_ANY}(?:(?:, |,? and |,? or ){_ANY})*")
+_NEAR_LEAD = re.compile(
+    r"(?:\b(?:close|near|similar|related|akin|comparable) to|\bnear|\b(?:much|something|rather) like|\bresembles"
+    r"|\bneighbour (?:to|of)|\bbeside)(?: both)? $",
+    re.IGNORECASE,
+)
+_TOGETHER_LEAD = re.compile(
+    r"(?:\b(?:choose|chose|chosen|pick|picked)(?: it| this)?(?: often)?(?: together| along)? (?:with|alongside)"
+    r"|\b(?:who|also|often) (?:also |often )?(?:choose|chose|pick|picked)|\bcompanion (?:to|of|for)"
+    rf"|{_ANY},? and(?: also| often)* with)(?: both)? $",
+    re.IGNORECASE,
+)
+_NAMED = re.compile(rf"(?P<fact>{FACT} )?(?P<name>[^\W_]+)(?: (?:by|is)|:)? $")
+_SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
+_TOKEN = re.compile(r"\d+(?:[.,:/]\d+)+[^\W_]*|[^\W_]+(?:['’][^\W_]+)*")
+_HAS_DIGIT = re.compile(r"\d")
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """What may be said: whole phrases; words; restating words; numbers said otherwise; what follows which name."""
+
+    phrases: frozenset[str]
+    words: frozenset[str]
+    names: tuple[tuple[frozenset[str], frozenset[str]], ...]
+
+    @property
+    def name_words(self) -> frozenset[str]:
+        return frozenset(word for words, _ in self.names for word in words)
+
+
+def fault(caption: Caption, facts: CaptionFacts) -> str:
+    """Why `caption` may not be kept, or an empty string when it may."""
+    if facts.empty:
+        return "there is no evidence to write from"
+    evidence = _evidence(facts)
+    return (
+        _title_fault(caption.title, facts, evidence)
+        or _caption_fault(caption, facts, evidence)
+        or _tags_fault(caption.tags, facts)
+    )
+
+
+def _title_fault(title: str, facts: CaptionFacts, evidence: _Evidence) -> str:
+    if facts.title:
+        return "" if title == facts.title else "title: it is not the item's own title"
+    if not MIN_TITLE <= len(title) <= TITLE_CHARS:
+        return f"title: it has {len(title)} characters, {MIN_TITLE}-{TITLE_CHARS} are needed"
+    if title[-1] in ".!?,;:":
+        return f"title: it ends in `{title[-1]}`"
+    return _text_fault("title", title, facts, evidence)
+
+
+def _caption_fault(caption: Caption, facts: CaptionFacts, evidence: _Evidence) -> str:
+    text = caption.caption
+    if not text:
+        return "caption: it is empty"
+    if len(text) > CAPTION_CHARS:
+        return f"caption: it has {len(text)} characters, more than {CAPTION_CHARS}"
+    if text[-1] not in ".!":
+        return "caption: it does not end as a sentence"
+    return _text_fault("caption", text, facts, evidence)
+
+
+def _tags_fault(tags: tuple[str, ...], facts: CaptionFacts) -> str:
+    known = {tag.lower() for tag in facts.tags} | {value.lower() for _, values in facts.attributes for value in values}
+    known |= {name.lower() for name, values in facts.attributes if values == YES}
+    if len(tags) > MAX_TAGS:
+        return f"tags: {len(tags)}, more than {MAX_TAGS}"
+    for tag in tags:
+        if tag.lower() not in known or tag.lower() == "yes":
+            return f"tags: `{tag}` is not in the evidence"
+    if len({tag.lower() for tag in tags}) < len(tags):
+        return "tags: one stands twice"
+    return ""
+
+
+def _text_fault(field: str, text: str, facts: CaptionFacts, evidence: _Evidence) -> str:
+    if text != data(text):
+        return f"{field}: it is not one plain line of text"
+    cited = _cite(text, facts)
+    said, values = _mark(cited, evidence)
+    found = (
+        _shape_fault(said)
+        or _citation_fault(cited, text, facts)
+        or _word_fault(said, evidence)
+        or _pair_fault(said, values, evidence)
+    )
+    return f"{field}: {found}" if found else ""
+
+
+def _shape_fault(said: str) -> str:
+    if len(_SENTENCE_END.findall(said)) > 2:
+        return "it is more than two sentences"
+    if found := re.search(rf"[^\w\s.,;:!'’{NEAR}{TOGETHER}{BOTH}{FACT}-]|_", said):
+        return f"it has the sign {found[0]} outside of cited titles and values"
+    return ""
+
+
+def _citation_fault(cited: str, text: str, facts: CaptionFacts) -> str:
+    """Each list of cited titles stands behind words that say how its titles belong to the item."""
+    for title in {*facts.near, *facts.together}:
+        if text.count(f'"{title}"') > 1:
+            return f'it cites "{title}" twice'
+    for found in _LIST.finditer(cited):
+        before = cited[: found.start()]
+        if _NEAR_LEAD.search(before):
+            if TOGETHER in found[0]:
+                return "it says of a title that people chose with it that it is close to it"
+        elif _TOGETHER_LEAD.search(before):
+            if NEAR in found[0]:
+                return "it says of a close title that people chose it too"
+        else:
+            return "it cites a title without saying how that is related"
+    return ""
+
+
+def _word_fault(said: str, evidence: _Evidence) -> str:
+    plain = set(PLAIN)
+    plain |= NEAR_WORDS if NEAR in said or BOTH in said else set()
+    plain |= TOGETHER_WORDS if TOGETHER in said or BOTH in said else set()
+    words = [word.lower() for word in _TOKEN.findall(said)]
+    for word in words:
+        bare = re.sub(r"['’]s$", "", word)
+        if bare in plain or bare in evidence.name_words:
+            continue
+        if bare in JUDGEMENTS:
+            return f"`{word}` is a judgement"
+        if _HAS_DIGIT.search(bare) and bare not in evidence.words:
+            return f"`{word}` is a number that is not in the evidence"
+        if not evidence.words.intersection(_forms(bare)):
+            return f"`{word}` is not in the evidence"
+    cited = FACT in said or any(mark in said for mark in (NEAR, TOGETHER, BOTH))
+    if not cited and not any(word not in PLAIN for word in words):
+        return "it says nothing of the evidence"
+    return ""
+
+
+def _pair_fault(said: str, values: list[str], evidence: _Evidence) -> str:
+    """`directed by` is followed by a director: never by what is only another attribute's value."""
+    for number, found in enumerate(re.finditer(FACT, said)):
+        before = _NAMED.search(said[: found.start()])
+        if not before:
+            continue
+        word, value = before["name"].lower(), values[number]
+        of_name = [own for words, own in evidence.names if word in words and word not in PLAIN]
+        others = [own for words, own in evidence.names if word not in words]
+        has_own = bool(before["fact"]) and any(values[number - 1] in own for own in of_name)
+        if of_name and not has_own and any(value in own for own in others) and not any(value in own for own in of_name):
+            return f"`{value}` is no value of what `{word}` says"
+    return ""
+
+
+def _cite(text: str, facts: CaptionFacts) -> str:
+    """`text` with a mark for each cited title, the longest first."""
+    near, together = set(facts.near), set(facts.together)
+
+    def mark(found: re.Match[str]) -> str:
+        title = found[0][1:-1]
+        return BOTH if title in near and title in together else NEAR if title in near else TOGETHER
+
+    return re.sub(_any_of(f'"{title}"' for title in near | together), mark, text)
+
+
+def _mark(cited: str, evidence: _Evidence) -> tuple[str, list[str]]:
+    """`cited` with a mark for each whole fact, the longest first; the facts, in lower case, in order."""
+    exact = {phrase for phrase in evidence.phrases if JUDGEMENTS.intersection(_words(phrase))}
+    other = evidence.phrases - exact
+    pattern = rf"(?<![^\W_])(?<!\d[.,:/])(?:{_any_of(exact)}|(?i:{_any_of(other)}))(?![^\W_]|[.,:/]\d)"
+    values: list[str] = []
+
+    def mark(found: re.Match[str]) -> str:
+        values.append(found[0].lower())
+        return FACT
+
+    return re.sub(pattern, mark, cited), values
+
+
+def _evidence(facts: CaptionFacts) -> _Evidence:
+    values = [value for _, own in facts.attributes for value in own if value.lower() != "yes"]
+    names = [name for name, _ in facts.attributes]
+    phrases = {phrase for phrase in (*values, *facts.tags, facts.title) if phrase}
+    words = {word for phrase in (*phrases, *names) for word in _parts(phrase)}
+    words |= {other for phrase in (*values, *facts.tags) for word in _parts(phrase) for other in _numbers(word)}
+    restated = tuple(
+        (frozenset(_restated(name)), frozenset(value.lower() for value in own)) for name, own in facts.attributes if own != YES
+    )
+    return _Evidence(phrases=frozenset(phrases), words=frozenset(words), names=restated)
+
+
+def _parts(phrase: str) -> set[str]:
+    """The words that may be taken out of a phrase."""
+    words = _words(phrase)
+    return set() if NEGATIONS.intersection(words) else words - JUDGEMENTS
+
+
+def _numbers(word: str) -> Iterator[str]:
+    """`3` may be said as `three` or `trio`, and the other way."""
+    yield from NUMBERS.get(word, "").split()
+    yield from (figure for figure, words in NUMBERS.items() if word in words.split())
+
+
+def _restated(name: str) -> Iterator[str]:
+    """An attribute's name and what restates it, in lower case, in the singular and the plural."""
+    for word in _parts(name):
+        for form in _forms(word):
+            yield form
+            yield from RESTATED.get(form, "").split()
+
+
+def _words(text: str) -> set[str]:
+    return {re.sub(r"['’]s$", "", word) for word in _TOKEN.findall(text.lower())}
+
+
+def _forms(word: str) -> set[str]:
+    """The word and what may be its singular or plural; a word with a figure has neither."""
+    if _HAS_DIGIT.search(word) or len(word) < 3:
+        return {word}
+    forms = {word, word + "s", word + "es", word.removesuffix("s")}
+    if word.endswith("es"):
+        forms.add(word[:-2])
+    if word.endswith("y"):
+        forms.add(word[:-1] + "ies")
+    if word.endswith("ies"):
+        forms.add(word[:-3] + "y")
+    if word.endswith("ves"):
+        forms |= {word[:-3] + "f", word[:-3] + "fe"}
+    if word.endswith(("f", "fe")):
+        forms.add(word.removesuffix("e")[:-1] + "ves")
+    return forms
+
+
+def _any_of(phrases: Iterable[str]) -> str:
+    return "|".join(re.escape(phrase) for phrase in sorted(phrases, key=lambda phrase: (-len(phrase), phrase))) or "(?!)"

@@ -1,0 +1,153 @@
+"""Captions: what is known of an item that lacks text, the prompt that states it, and what an LLM writes from it.
+
+`caption_check.fault` says whether a caption may be shown.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from genrec.prompts import Prompts
+from genrec.types import AttributeValue
+from genrec.writing.facts import NAME_CHARS, TITLE_CHARS, VALUE_CHARS, plain
+
+PROMPT = "caption"
+CAPTION_CHARS = 300
+MAX_TAGS = 8
+ATTRIBUTES, VALUES, EVIDENCE_TAGS, TITLES = 12, 4, 12, 3
+"""At most this many attributes, values of one attribute, tags, and titles of either kind are stated."""
+UNKNOWN = frozenset({"", "-", "?", "n/a", "na", "nan", "no", "none", "not applicable", "null", "false", "unknown"})
+"""Values that say what an item is not, or nothing: `waterproof: no` must not lend its name to a caption."""
+
+SCHEMA = json.dumps(
+    {
+        "type": "object",
+        "properties": {
+            "title": {"type": "string", "maxLength": TITLE_CHARS},
+            "caption": {"type": "string", "maxLength": CAPTION_CHARS},
+            "tags": {"type": "array", "items": {"type": "string", "maxLength": VALUE_CHARS}, "maxItems": MAX_TAGS},
+        },
+        "required": ["title", "caption", "tags"],
+        "additionalProperties": False,
+    }
+)
+"""The JSON schema of what is written; goes into `WriteRequest.schema`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptionFacts:
+    """The evidence for one caption.
+
+    `near`: titles of similar items; `together`: titles of items that the same people chose; `title`: the item's own, or empty.
+    """
+
+    attributes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    tags: tuple[str, ...] = ()
+    near: tuple[str, ...] = ()
+    together: tuple[str, ...] = ()
+    title: str = ""
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is known, so nothing can be written."""
+        return not (self.attributes or self.tags or self.near or self.together or self.title)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caption:
+    """What is written: a title of 2-80 characters, one or two sentences, tags out of the evidence."""
+
+    title: str
+    caption: str
+    tags: tuple[str, ...] = ()
+
+
+def state(
+    attributes: Mapping[str, AttributeValue],
+    tags: Iterable[str] = (),
+    near: Iterable[str] = (),
+    together: Iterable[str] = (),
+    title: str = "",
+) -> CaptionFacts:
+    """Put evidence in words: one line each, without double quotation marks, cut as the prompt cuts, each thing once.
+
+    Values of `UNKNOWN` and flags that are false are left out; a true flag has the value `yes`.
+    """
+    stated = [(plain(name.replace("_", " "), NAME_CHARS), _values(value)) for name, value in attributes.items()]
+    return CaptionFacts(
+        attributes=tuple((name, values) for name, values in stated if name and values)[:ATTRIBUTES],
+        tags=_distinct(tags, VALUE_CHARS)[:EVIDENCE_TAGS],
+        near=_distinct(near, TITLE_CHARS)[:TITLES],
+        together=_distinct(together, TITLE_CHARS)[:TITLES],
+        title=plain(title, TITLE_CHARS),
+    )
+
+
+def prompt(prompts: Prompts, facts: CaptionFacts, *, tuned: bool) -> tuple[str, str]:
+    """(prefix, rest) for a `WriteRequest`; the prefix is the same for all items. `tuned`: without the examples.
+
+    Raises PromptError.
+    """
+    prefix, rest = prompts.parts(
+        PROMPT,
+        2,
+        facts=facts,
+        tuned=tuned,
+        title_chars=TITLE_CHARS,
+        value_chars=VALUE_CHARS,
+        name_chars=NAME_CHARS,
+    )
+    return prefix, rest
+
+
+def read(text: str) -> Caption:
+    """The caption in one line of JSON. Raises ValueError that says what is wrong with it."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+    if not isinstance(value, dict) or set(value) != {"title", "caption", "tags"}:
+        raise ValueError("not one object of title, caption and tags")
+    return Caption(title=_text(value, "title"), caption=_text(value, "caption"), tags=_tags(value["tags"]))
+
+
+def line(caption: Caption) -> str:
+    """The one line of JSON that a model is to write for `caption`; `read` reads it."""
+    value = {"title": caption.title, "caption": caption.caption, "tags": list(caption.tags)}
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _text(value: dict[str, Any], name: str) -> str:
+    if not isinstance(value[name], str):
+        raise ValueError(f"{name} is not a text")
+    return value[name].strip()
+
+
+def _tags(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
+        raise ValueError("tags is not a list of texts")
+    return tuple(tag.strip() for tag in value)
+
+
+def _values(value: AttributeValue) -> tuple[str, ...]:
+    values = value if isinstance(value, tuple) else (value,)
+    found = _distinct((_said(one) for one in values), VALUE_CHARS)
+    return tuple(one for one in found if one.lower() not in UNKNOWN)[:VALUES]
+
+
+def _said(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return str(value)
+
+
+def _distinct(texts: Iterable[str], limit: int) -> tuple[str, ...]:
+    """Each text once, whatever its case, in order, without the empty ones."""
+    found: dict[str, str] = {}
+    for text in texts:
+        if said := plain(text, limit):
+            found.setdefault(said.lower(), said)
+    return tuple(found.values())
