@@ -116,4 +116,8 @@ async def retrying(attempt: Callable[[], Awaitable[T]], *, retries: int, timeout
         retry=retry_if_exception(lambda e: isinstance(e, EngineError) and e.retryable and not isinstance(e, BreakerOpenError)),
         reraise=True,
     )
-    return await again(attempt)
+
+    async def once() -> T:  # tenacity awaits what it can see to be a coroutine function
+        return await attempt()
+
+    return await again(once)

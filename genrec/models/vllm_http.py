@@ -37,6 +37,9 @@ PROBE = "A list of films:\n- Amélie (2001)\n- 千と千尋の神隠し | chosen
 
 GENERATE = "/inference/v1/generate"
 COMPLETIONS = "/v1/completions"
+NEUTRAL: Json = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+"""Sampling as the request says: a server may have defaults of its own, from the model's generation_config.json."""
+
 AGREE = 0.35
 """Nats per token that two routes may differ by in bf16, where two orders of summation differ, too."""
 
@@ -208,7 +211,7 @@ def _cached(call: Call, said: Json, *, needed: bool) -> int:
 def completion(model: str, request: WriteRequest, tokens: Tokens, params: Mapping[str, Any]) -> Json:
     """The body that has a text written."""
     salt = {"cache_salt": request.salt} if request.salt else {}
-    return {"model": request.adapter or model, "prompt": tokens} | salt | dict(params)
+    return {"model": request.adapter or model, "prompt": tokens} | salt | NEUTRAL | dict(params)
 
 
 def text_of(said: Json) -> tuple[str, str]:
