@@ -139,8 +139,9 @@ class VLLMEngine:
         await self._prove()
 
     async def _end(self) -> None:
-        if self._engine is not None:
-            self._engine.shutdown()
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.shutdown()
 
     async def _prove(self) -> None:
         """Compare scores out of the prompt with next-token scores, the first time and from the cache."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from genrec.models.adapters import check_weights
+from genrec.models.adapters import WEIGHTS, check_weights
 from genrec.settings import LlmSettings
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -42,6 +42,8 @@ def engine_flags(settings: LlmSettings, *, dtype: str, adapters: Mapping[str, Pa
     if adapters:
         flags += ["--enable-lora", "--max-lora-rank", str(lora_rank(adapters))]
         flags += ["--max-loras", str(min(len(adapters), MOST_LORAS)), "--max-cpu-loras", str(len(adapters))]
+        # the rest of the model stays as it is, above all the output head: vLLM 0.32 with a LoRA head fails at prompt rows
+        flags += ["--lora-target-modules", *lora_modules(adapters)]
     return [*flags, *settings.options]
 
 
@@ -49,6 +51,17 @@ def lora_rank(adapters: Mapping[str, Path]) -> int:
     """The least rank that vLLM can make room for and that all of `adapters` fit in. Raises AdapterError."""
     most = max(_rank(path) for path in adapters.values())
     return next((rank for rank in RANKS if rank >= most), most)
+
+
+def lora_modules(adapters: Mapping[str, Path]) -> list[str]:
+    """Names of the layers that at least one of `adapters` changes, say q_proj."""
+    from safetensors import safe_open
+
+    found: set[str] = set()
+    for folder in adapters.values():
+        with safe_open(folder / WEIGHTS, framework="np") as file:
+            found.update(key.split(".lora_")[0].rsplit(".", 1)[-1] for key in file.keys())  # noqa: SIM118 - not a mapping
+    return sorted(found)
 
 
 def _rank(folder: Path) -> int:
