@@ -27,7 +27,7 @@ def served_ranking(workspace: Workspace, method: Method | None = None) -> Served
     """Who ranks by `method`; None: by the method of the adapter in use, or of the settings where there is none.
 
     Settings of `[ranking]` that were given win over the choice fitted here, which wins over the adapter's card. An adapter that
-    was trained for another method than the one asked for is not used. Raises AdapterError for an adapter that is named and does not fit.
+    was trained for another method than the one asked for is not used. Raises AdapterError for one that is named and does not fit.
     """
     given = workspace.settings.ranking
     used = workspace.registry.in_use("rerank")

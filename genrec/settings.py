@@ -235,6 +235,23 @@ class RerankSettings(_Section):
     """Of all random numbers in training."""
 
 
+class WriteSettings(_Section):
+    """How `genrec train write` learns."""
+
+    r: PositiveInt = 16
+    """Rank of the LoRA matrices."""
+    alpha: PositiveInt = 32
+    """LoRA's scale is alpha / r."""
+    epochs: PositiveInt = 4
+    """Passes over the examples."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Highest learning rate."""
+    batch: PositiveInt = 12
+    """Examples in a step."""
+    seed: int = Field(default=0, ge=0)
+    """Of all random numbers in training."""
+
+
 class RankingSettings(_Section):
     mode: Literal["llm", "off"] = "llm"
     """`off`: the retriever's order."""
@@ -287,6 +304,7 @@ class Settings(BaseSettings):
     retrieval: RetrievalSettings = RetrievalSettings()
     retriever: RetrieverSettings = RetrieverSettings()
     rerank: RerankSettings = RerankSettings()
+    write: WriteSettings = WriteSettings()
     ranking: RankingSettings = RankingSettings()
     adapters: AdapterSettings = AdapterSettings()
     reasons: ReasonSettings = ReasonSettings()

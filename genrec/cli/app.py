@@ -10,6 +10,7 @@ import typer
 from genrec.cli.adapters import app as adapters_app
 from genrec.cli.evaluating import evaluate
 from genrec.cli.serving import app as serving_app
+from genrec.cli.training import app as training_app
 from genrec.errors import GenrecError
 
 app = typer.Typer(
@@ -115,30 +116,8 @@ def build(workspace: WorkspaceOption) -> None:
     say_built(built, say)
 
 
-@app.command()
-def train(
-    what: Annotated[Literal["retriever"], typer.Argument(help="What learns.")],
-    workspace: WorkspaceOption,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of retriever.epochs.")] = None,
-    fusion: Annotated[Literal["attention", "concat", "graph"] | None, typer.Option(help="Instead of retriever.fusion.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of retriever.seed.")] = None,
-) -> None:
-    """Learn from the workspace's events; what is learned serves when it beats what was there."""
-    from genrec.cli.printing import Bars, say, say_built, say_trained
-    from genrec.training.workspace import train_retriever
-    from genrec.workspace import Workspace
-
-    given = {"epochs": epochs, "fusion": fusion, "seed": seed}
-    overrides = {name: value for name, value in given.items() if value is not None}
-    with Workspace.open(workspace, retriever=overrides) as opened, Bars() as bars:
-        outcome = train_retriever(opened, bars, say)
-    if outcome is None:  # another process of `accelerate launch` saves and says
-        return
-    say_trained(what, outcome.card, say)
-    say_built(outcome.built, say)
-
-
 app.command("eval")(evaluate)
+app.add_typer(training_app, name="train")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(serving_app, name="llm")
 

@@ -32,17 +32,18 @@ TRAINING_LISTS_FROM = 50
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """A catalogue to learn from. `known` are the events before everything held out; validation asks for `targets` (U,) after
-    `asked` (U rows). `retriever` is an unfitted copy of what finds candidates.
+    `asked` (U rows). `serving` and `training` are unfitted copies of what finds candidates here and for training lists.
     """
 
     known: Sequences
     asked: Sequences
     targets: NDArray[np.int64]
     content: Content
-    retriever: System
+    serving: System
+    training: System
 
 
-def source(events: Sequences, content: Content, retriever: System, settings: RerankSettings) -> Source:
+def source(events: Sequences, content: Content, *, serving: System, training: System, settings: RerankSettings) -> Source:
     """Hold out the latest events. Raises TrainingError when nobody has enough."""
     known, asked, targets = held_out(events)
     for _ in range(settings.held_out - 1):
@@ -54,7 +55,7 @@ def source(events: Sequences, content: Content, retriever: System, settings: Rer
     if len(targets) > settings.validated:
         rows = np.sort(np.random.default_rng(settings.seed).permutation(len(targets))[: settings.validated])
         asked, targets = asked.take(rows), targets[rows]
-    return Source(known=known, asked=asked, targets=targets, content=content, retriever=retriever)
+    return Source(known=known, asked=asked, targets=targets, content=content, serving=serving, training=training)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,7 @@ class Course:
         lacking = total = 0
         for one in self.sources:
             found = out_of_fold(
-                one.retriever,
+                one.training,
                 one.known,
                 one.content,
                 n=-(-told.lists // len(self.sources)),

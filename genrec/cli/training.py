@@ -1,0 +1,131 @@
+"""`genrec train`: the retriever, the adapter that ranks, the adapter that writes."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from genrec.training.adapting import Sample
+    from genrec.training.rerank_workspace import Proof
+
+app = typer.Typer(help="Learn from the workspace's events; what is learned serves when it helps.", no_args_is_help=True)
+
+WorkspaceOption = Annotated[Path, typer.Option("-w", "--workspace", help="The workspace folder.")]
+NameOption = Annotated[str, typer.Option(help="Name of the adapter; empty: model, task, date and time.")]
+EpochsOption = Annotated[int | None, typer.Option(min=0, help="Instead of the setting `epochs`.")]
+SeedOption = Annotated[int | None, typer.Option(min=0, help="Instead of the setting `seed`.")]
+DryOption = Annotated[bool, typer.Option("--dry-run", help="Show examples and token counts; learn nothing.")]
+
+
+@app.command()
+def retriever(
+    workspace: WorkspaceOption,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of retriever.epochs.")] = None,
+    fusion: Annotated[Literal["attention", "concat", "graph"] | None, typer.Option(help="Instead of retriever.fusion.")] = None,
+    seed: SeedOption = None,
+) -> None:
+    """The retriever: item encoder and sequence encoder ([retriever] of the settings)."""
+    from genrec.cli.printing import Bars, say, say_built, say_trained
+    from genrec.training.workspace import train_retriever
+    from genrec.workspace import Workspace
+
+    with Workspace.open(workspace, retriever=_given(epochs=epochs, fusion=fusion, seed=seed)) as opened, Bars() as bars:
+        outcome = train_retriever(opened, bars, say)
+    if outcome is None:  # another process of `accelerate launch` saves and says
+        return
+    say_trained("retriever", outcome.card, say)
+    say_built(outcome.built, say)
+
+
+@app.command()
+def rerank(
+    workspace: WorkspaceOption,
+    name: NameOption = "",
+    method: Annotated[Literal["likelihood", "labels", "markers"] | None, typer.Option(help="Instead of rerank.method.")] = None,
+    epochs: EpochsOption = None,
+    lists: Annotated[int | None, typer.Option(min=0, help="Instead of rerank.lists.")] = None,
+    held_out: Annotated[int | None, typer.Option(min=1, help="Instead of rerank.held_out.")] = None,
+    seed: SeedOption = None,
+    also: Annotated[list[Path] | None, typer.Option(help="A further workspace whose events are learned from.")] = None,
+    fit: Annotated[str, typer.Option(metavar="NAME", help="Train nothing: fit how much this adapter counts here.")] = "",
+    dry_run: DryOption = False,
+) -> None:
+    """The LoRA adapter that ranks candidates ([rerank] of the settings)."""
+    from genrec.cli.printing import Bars, say
+    from genrec.training import rerank_workspace as training
+    from genrec.workspace import Workspace
+
+    given = _given(method=method, epochs=epochs, lists=lists, held_out=held_out, seed=seed)
+    with ExitStack() as stack:
+        opened = [stack.enter_context(Workspace.open(folder, rerank=given)) for folder in (workspace, *(also or ()))]
+        bars = stack.enter_context(Bars())
+        if dry_run:
+            return _show(training.dry_run(opened, bars))
+        if fit:
+            proof = training.fit_rerank(opened[0], fit, bars, say)
+            return say(_in_words(proof))
+        made = training.train_rerank(opened, name, bars, say, command=_command())
+    if made is None:
+        return None
+    for proof in made.proofs:
+        say(_in_words(proof))
+    say(f"adapter {made.adapter.name}: {made.adapter.path}")
+    if not made.active:
+        say("it is not in use, as it does not help here; `genrec adapters activate` would change that")
+    return None
+
+
+@app.command()
+def write(
+    workspace: WorkspaceOption,
+    name: NameOption = "",
+    examples: Annotated[list[Path] | None, typer.Option(help="JSON lines to learn from, instead of those that ship.")] = None,
+    epochs: EpochsOption = None,
+    seed: SeedOption = None,
+    dry_run: DryOption = False,
+) -> None:
+    """The LoRA adapter that writes reasons and captions ([write] of the settings)."""
+    from genrec.cli.printing import Bars, say
+    from genrec.training import write_workspace as training
+    from genrec.workspace import Workspace
+
+    with Workspace.open(workspace, write=_given(epochs=epochs, seed=seed)) as opened, Bars() as bars:
+        if dry_run:
+            return _show([*training.dry_run(opened, examples or (), bars)])
+        made = training.train_write(opened, examples or (), name, bars, say, command=_command())
+    if made is None:
+        return None
+    say(f"adapter {made.adapter.name}: {made.adapter.path}")
+    if not made.active:
+        say("it is not in use, as the checkers refuse most of what it writes")
+    return None
+
+
+def _given(**values: object) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _command() -> str:
+    return " ".join(["genrec", *sys.argv[1:]])
+
+
+def _in_words(proof: "Proof") -> str:
+    gain, low, high = proof.gain
+    return (
+        f"{proof.workspace}: NDCG@10 of {proof.people} people {proof.alone:.4f} by the {proof.retriever} retriever, "
+        f"{proof.fused:.4f} with the adapter ({gain:+.4f}, 95% {low:+.4f} to {high:+.4f}); weight {proof.choice.weight:g}"
+    )
+
+
+def _show(samples: Sequence["Sample"]) -> None:
+    for one in samples:
+        each = one.tokens / max(1, one.examples)
+        print(
+            f"{one.kind}: {one.examples} examples, {one.tokens} tokens ({each:.0f} each, longest {one.longest}), "
+            f"{one.targets} tokens in the loss"
+        )
+        print(one.text, end="\n\n")

@@ -1,0 +1,148 @@
+"""`genrec train write`: learn from hand-written examples, count what the checkers accept, put into use what helps."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrec.models.adapters import Adapter
+from genrec.models.llm import LLM
+from genrec.models.local import TransformersLLM
+from genrec.progress import SILENT, Progress, track
+from genrec.training.adapting import Sample, checkpoint, finish, fresh_name, open_base, sample, save, tunable
+from genrec.training.lora import Plan, run
+from genrec.training.writing import Written, halves, read_examples, rows, shipped_examples, steps, summary
+from genrec.workspace import Workspace
+from genrec.writing import captions, reasons
+
+CHECKPOINTS = ".training"
+MAX_TOKENS = {"reason": 96, "caption": 200}
+AT_ONCE = 16
+Z = 1.96
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """Of `n` held-out examples of one task, how many the checker accepts at the first, greedy try; `samples` are some of them."""
+
+    task: str
+    n: int
+    accepted: int
+    samples: tuple[str, ...]
+
+    @property
+    def share(self) -> float:
+        return self.accepted / max(1, self.n)
+
+    def interval(self) -> tuple[float, float]:
+        """95%, Wilson (1927)."""
+        n, p = max(1, self.n), self.share
+        middle, width = p + Z * Z / (2 * n), Z * float(np.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n)))
+        return (middle - width) / (1 + Z * Z / n), (middle + width) / (1 + Z * Z / n)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedWriter:
+    adapter: Adapter
+    accepted: tuple[Accepted, ...]
+    active: bool
+
+
+def dry_run(workspace: Workspace, files: Sequence[Path], progress: Progress = SILENT) -> list[Sample]:
+    """What would be learned from. Raises as `train_write` does."""
+    base = open_base(workspace.settings.models, progress)
+    learned, _ = halves(read_examples(files or shipped_examples()), workspace.settings.write.seed)
+    return [sample("texts", rows(learned, workspace.prompts, base.encode, base.longest), base)]
+
+
+def train_write(
+    workspace: Workspace,
+    files: Sequence[Path] = (),
+    name: str = "",
+    progress: Progress = SILENT,
+    tell: Callable[[str], None] = lambda _: None,
+    command: str = "",
+) -> TrainedWriter | None:
+    """Train by `[write]` on `files` (none: the examples that ship), a tenth held out; made active when more than half of what it
+    writes is accepted. Of several processes (`accelerate launch`) the first one saves; the others get None.
+
+    Raises TableError, RowError, TrainingError, WeightsError, WorkspaceError.
+    """
+    from accelerate import PartialState
+
+    told = workspace.settings.write
+    base = open_base(workspace.settings.models, progress)
+    name = name or fresh_name(base.weights, "write")
+    learned, held = halves(read_examples(files or shipped_examples()), told.seed)
+    examples = rows(learned, workspace.prompts, base.encode, base.longest)
+    tuned = tunable(base, workspace.settings.models, rank=told.r, alpha=told.alpha, seed=told.seed)
+    passes = [steps(examples, told.batch, np.random.default_rng([told.seed, epoch])) for epoch in range(told.epochs)]
+    mark = [told.model_dump(), base.sha256, [(one.text, repr(one.facts)) for one in learned]]
+    legs = run(
+        tuned,
+        Plan(
+            steps=lambda epoch: passes[epoch],
+            epochs=told.epochs,
+            learning_rate=told.learning_rate,
+            seed=told.seed,
+            task="texts",
+            checkpoint=checkpoint(workspace.adapters / CHECKPOINTS, "texts", mark),
+            progress=progress,
+            tell=tell,
+        ),
+    )
+    if not PartialState().is_main_process:
+        return None
+    folder = save(tuned, workspace.adapters, name)
+    models = workspace.settings.models
+    llm = TransformersLLM(base.weights, {name: folder}, device=models.device, dtype=models.dtype)
+    try:
+        accepted = tuple(_accepted(llm, task, held, workspace, name, progress) for task in ("reason", "caption"))
+    finally:
+        llm.close()
+    for one in accepted:
+        tell(f"{one.task}s: {one.accepted} of {one.n} held-out ones accepted at the first try")
+    card = {
+        "task": "write",
+        "prompts": {prompt: workspace.prompts.digest(prompt) for prompt in (reasons.PROMPT, captions.PROMPT)},
+        "why": "It writes reasons and captions from computed evidence; what it writes is checked before anyone sees it.",
+        "limits": "English. A text that the checker refuses is written once more, then comes from a template.",
+        "data": summary(learned),
+        "split": f"{len(held)} examples held out, of both tasks alike",
+        "metrics": {f"{one.task}s accepted at the first try": _metric(one) for one in accepted if one.n},
+        "command": command,
+        "seed": told.seed,
+        "training": {
+            **told.model_dump(exclude={"seed", "r", "alpha"}),
+            "loss": round(legs[-1]["loss"], 4),
+            "seconds": round(sum(leg["seconds"] for leg in legs)),
+        },
+    }
+    adapter = finish(folder, base, tuned, card)
+    active = all(one.share > 0.5 for one in accepted if one.n)
+    if active:
+        workspace.registry.activate(name)
+    return TrainedWriter(adapter=adapter, accepted=accepted, active=active)
+
+
+def _metric(one: Accepted) -> dict[str, Any]:
+    low, high = one.interval()
+    return {"value": one.share, "low": low, "high": high, "note": f"{one.n} held-out examples, greedy"}
+
+
+def _accepted(llm: LLM, task: str, held: Sequence[Written], workspace: Workspace, name: str, progress: Progress) -> Accepted:
+    mine = [one for one in held if one.task == task]
+    written: list[str] = []
+    starts = range(0, len(mine), AT_ONCE)
+    for start in track(progress, f"held-out {task}s", starts, len(starts)):
+        requests = [one.request(workspace.prompts, name, MAX_TOKENS[task]) for one in mine[start : start + AT_ONCE]]
+        written += asyncio.run(_write(llm, requests))
+    faults = [one.fault(text) for one, text in zip(mine, written, strict=True)]
+    return Accepted(task=task, n=len(mine), accepted=sum(not fault for fault in faults), samples=tuple(written[:5]))
+
+
+async def _write(llm: LLM, requests: Sequence[Any]) -> list[str]:
+    return await llm.write(requests)
