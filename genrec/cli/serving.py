@@ -47,6 +47,8 @@ def serve(
     with Bars() as bars:
         weights = resolve(models.llm, "llm", hub=models.hub, progress=bars)
     adapters = registry.fitting()
+    if llm.host not in ("127.0.0.1", "localhost", "::1") and not llm.api_key:
+        say(f"anybody who reaches port {llm.port} of this machine may use the server: llm.api_key makes it ask for a key")
     say(f"starting vLLM {vllm.version} with {models.llm}; adapters: {', '.join(sorted(adapters)) or 'none'}")
     with Server(vllm, weights, llm, dtype=models.dtype, adapters=adapters) as server, server.passing_signals() as came:
         try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import io
 import json
 import socket
@@ -295,13 +296,15 @@ class TestFaults:
         for call in every_call(llm):
             assert (await within_limit(call())).retryable
 
-    @pytest.mark.parametrize(("fault", "limits"), [(stalls, (0.5, 3.0)), (stalls, (4.0, 1.0)), (drips, (1.0, 2.0))])
+    @pytest.mark.parametrize(("fault", "limits"), [(stalls, (0.5, 4.0)), (stalls, (9.0, 2.0)), (drips, (1.0, 2.0))])
     async def test_ends_in_time(
         self, double: Double, remote: Callable[..., RemoteLLM], fault: Fault, limits: tuple[float, float]
     ) -> None:
         read, whole = limits
         llm = remote(double, read_timeout_s=read, timeout_s=whole, breaker_failures=100)
-        await llm.score([labels()])
+        while double.paths()[COMPLETIONS] < 2:  # the limit is short for a machine that is busy with other things
+            with contextlib.suppress(EngineError):
+                await llm.score([labels()])
         double.fault(fault)
         for call in every_call(llm):
             error = await within_limit(call(), whole)
