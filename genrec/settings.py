@@ -242,7 +242,7 @@ class WriteSettings(_Section):
     """Rank of the LoRA matrices."""
     alpha: PositiveInt = 32
     """LoRA's scale is alpha / r."""
-    epochs: PositiveInt = 4
+    epochs: PositiveInt = 3
     """Passes over the examples."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Highest learning rate."""

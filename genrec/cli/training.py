@@ -51,6 +51,7 @@ def rerank(
     held_out: Annotated[int | None, typer.Option(min=1, help="Instead of rerank.held_out.")] = None,
     seed: SeedOption = None,
     also: Annotated[list[Path] | None, typer.Option(help="A further workspace whose events are learned from.")] = None,
+    start: Annotated[str, typer.Option("--from", metavar="NAME", help="Go on from this adapter.")] = "",
     fit: Annotated[str, typer.Option(metavar="NAME", help="Train nothing: fit how much this adapter counts here.")] = "",
     dry_run: DryOption = False,
 ) -> None:
@@ -68,7 +69,7 @@ def rerank(
         if fit:
             proof = training.fit_rerank(opened[0], fit, bars, say)
             return say(_in_words(proof))
-        made = training.train_rerank(opened, name, bars, say, command=_command())
+        made = training.train_rerank(opened, name, bars, say, start=start, command=_command())
     if made is None:
         return None
     for proof in made.proofs:

@@ -39,6 +39,10 @@ class Measured:
     target: int
 
 
+LACKING = Measured(logp=np.zeros(0), tokens=np.zeros(0, np.int64), prior=np.zeros(0), scores=np.zeros(0), target=-1)
+"""A list without its target."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """`weight` and `prior` are `a` and `b` of docs/architecture.md."""

@@ -115,6 +115,22 @@ class Tuned:
             for own, master in zip(self.adapted, self.masters, strict=True):
                 own.copy_(master)
 
+    def load(self, folder: Path) -> None:
+        """Go on from a saved adapter. Raises TrainingError when its shape is another."""
+        from peft.functional import set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        from genrec.models.adapters import WEIGHTS
+
+        state = load_file(folder / WEIGHTS)
+        shapes = sorted(tuple(tensor.shape) for tensor in state.values())
+        if shapes != sorted(tuple(p.shape) for p in self.adapted):
+            raise TrainingError(f"{folder}: the adapter has another rank or other layers", hint="Set rerank.r to its rank.")
+        set_peft_model_state_dict(self.model, state)
+        with torch.no_grad():
+            for own, master in zip(self.adapted, self.masters, strict=True):
+                master.copy_(own)
+
     def save(self, folder: Path) -> None:
         """In PEFT's layout."""
         self.model.save_pretrained(str(folder), safe_serialization=True)

@@ -1,6 +1,7 @@
 """What an adapter that ranks learns from, and how it is put to the test: next-item language modelling, then candidate lists."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from genrec.errors import ConfigError, TrainingError
 from genrec.models.llm import LLM
 from genrec.progress import SILENT, Progress
 from genrec.prompts import Prompts
-from genrec.ranking.calibration import Fitted, fit, measure
+from genrec.ranking.calibration import LACKING, Fitted, fit, measure
 from genrec.ranking.prompting import Method, Prompter
 from genrec.ranking.ranker import RankRequest
 from genrec.retrieval.sequences import Sequences
@@ -123,7 +124,7 @@ class Course:
         lists, lacking = self.lists()
         if not any(passes) and not lists:
             raise ConfigError("there is nothing to learn from", hint="Raise rerank.epochs or rerank.lists.")
-        mark = [told.model_dump(), self.base.sha256, self.prompter.digests()]
+        mark = [_digest(tuned), told.model_dump(), self.base.sha256, self.prompter.digests()]
         mark += [(one.known.item_ids, one.known.offsets.tolist(), one.known.items.tolist()) for one in self.sources]
         figures: dict[str, list[dict[str, float]]] = {}
         if any(passes):
@@ -163,6 +164,11 @@ class Course:
         )
 
 
+def _digest(tuned: Tuned) -> str:
+    """Of the weights that a training starts from."""
+    return hashlib.sha256(b"".join(master.detach().cpu().numpy().tobytes() for master in tuned.masters)).hexdigest()
+
+
 def asked_lists(lists: Lists, items: Sequence[Item]) -> list[tuple[RankRequest, int]]:
     """Lists as the ranker is asked for them, each with the place of its target or -1."""
     made = []
@@ -180,7 +186,11 @@ def asked_lists(lists: Lists, items: Sequence[Item]) -> list[tuple[RankRequest, 
 def fitted(
     llm: LLM, prompter: Prompter, method: Method, lists: Lists, items: Sequence[Item], adapter: str, progress: Progress
 ) -> Fitted:
-    """The weights of the fusion that held-out lists ask for. Raises LabelError, AdapterError, EngineError or PromptError."""
+    """The weights of the fusion that held-out lists ask for. Lists without their target gain nothing by any order: they count,
+    but the LLM does not read them. Raises LabelError, AdapterError, EngineError or PromptError.
+    """
     asked = asked_lists(lists, items)
-    measured = asyncio.run(measure(llm, prompter, method, asked, progress, adapter))
-    return fit(measured, likelihood=method == "likelihood")
+    found = [number for number, (_, place) in enumerate(asked) if place >= 0]
+    measured = asyncio.run(measure(llm, prompter, method, [asked[number] for number in found], progress, adapter))
+    by_number = dict(zip(found, measured, strict=True))
+    return fit([by_number.get(number, LACKING) for number in range(len(asked))], likelihood=method == "likelihood")

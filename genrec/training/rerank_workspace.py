@@ -71,13 +71,21 @@ def dry_run(workspaces: Sequence[Workspace], progress: Progress = SILENT) -> lis
 
 
 def train_rerank(
-    workspaces: Sequence[Workspace], name: str = "", progress: Progress = SILENT, tell: Tell = lambda _: None, command: str = ""
+    workspaces: Sequence[Workspace],
+    name: str = "",
+    progress: Progress = SILENT,
+    tell: Tell = lambda _: None,
+    *,
+    start: str = "",
+    command: str = "",
 ) -> Ranked | None:
     """Train one adapter by `[rerank]` of the first workspace on the events of all; it is saved there.
 
-    In every workspace the weights of the fusion are fitted on held-out events; in the first one the adapter is made active when
-    it helps. A run that was killed goes on when data and settings are the same. Of several processes (`accelerate launch`) the
-    first one saves; the others get None. Raises WorkspaceError, TrainingError, ConfigError, WeightsError.
+    `start`: the adapter to go on from. In every workspace the weights of the fusion are fitted on held-out events; in the first
+    one the adapter is made active when it helps. A run that was killed goes on when data and settings are the same. Of several
+    processes (`accelerate launch`) the first one saves; the others get None.
+
+    Raises WorkspaceError, TrainingError, ConfigError, WeightsError, AdapterError.
     """
     from accelerate import PartialState
 
@@ -87,6 +95,11 @@ def train_rerank(
     name = name or fresh_name(base.weights, "rerank")
     course = _course(workspaces, base, progress)
     tuned = tunable(base, first.settings.models, rank=told.r, alpha=told.alpha, seed=told.seed)
+    if start:
+        begun = first.registry.find().get(start)
+        if fault := first.registry.fault(begun):
+            raise AdapterError(fault, hint="Start from an adapter of this model and these prompts.")
+        tuned.load(begun.path)
     figures = course.learn(tuned, first.adapters / CHECKPOINTS, tell)
     if not PartialState().is_main_process:
         return None
@@ -99,7 +112,7 @@ def train_rerank(
         ]
     finally:
         llm.close()
-    adapter = finish(folder, base, tuned, _card(course, proofs, figures, command))
+    adapter = finish(folder, base, tuned, _card(course, proofs, figures, start, command))
     active = []
     for workspace, proof in zip(workspaces, proofs, strict=True):
         write_choice(workspace, adapter, proof.choice)
@@ -196,7 +209,9 @@ def _retriever(settings: Settings, learned: bool) -> System:
     return Learned(Trainer(retrieval=settings.retrieval, settings=settings.retriever, device=device_of(settings.models.device)))
 
 
-def _card(course: Course, proofs: Sequence[Proof], figures: dict[str, list[dict[str, float]]], command: str) -> dict[str, Any]:
+def _card(
+    course: Course, proofs: Sequence[Proof], figures: dict[str, list[dict[str, float]]], start: str, command: str
+) -> dict[str, Any]:
     told = course.settings
     helping = [proof.choice for proof in proofs if proof.helps]
     best = min(helping, key=lambda choice: choice.weight) if helping else proofs[0].choice
@@ -217,6 +232,7 @@ def _card(course: Course, proofs: Sequence[Proof], figures: dict[str, list[dict[
         "command": command,
         "seed": told.seed,
         "training": {
+            **({"start": start} if start else {}),
             **told.model_dump(exclude={"seed", "method", "r", "alpha"}),
             **{f"loss of {task}": round(legs[-1]["loss"], 4) for task, legs in figures.items()},
             **{f"seconds of {task}": round(sum(leg["seconds"] for leg in legs)) for task, legs in figures.items()},
