@@ -97,15 +97,14 @@ def fresh_name(weights: Weights, task: str) -> str:
     return f"{safe[:50] or 'base'}-{task}-{datetime.datetime.now(datetime.UTC):%Y%m%d-%H%M%S}"
 
 
-def save(tuned: Tuned, adapters: Path, name: str) -> Path:
+def save(tuned: Tuned, base: Base, adapters: Path, name: str) -> Path:
     """Save the adapter's weights under a name that is free. Raises AdapterError, WorkspaceError."""
     folder = new_folder(adapters, name)
     hidden = adapters / f".{name}.making"
     try:
         shutil.rmtree(hidden, ignore_errors=True)
         hidden.mkdir(parents=True)
-        tuned.save(hidden)
-        (hidden / "README.md").unlink(missing_ok=True)  # peft's empty form: card.md says what there is to say
+        tuned.save(hidden, base.weights.name)
         hidden.rename(folder)
     except OSError as error:
         raise WorkspaceError(f"{folder}: {error}", hint="Free some space or mend the rights.") from error
@@ -114,11 +113,10 @@ def save(tuned: Tuned, adapters: Path, name: str) -> Path:
 
 def finish(folder: Path, base: Base, tuned: Tuned, card: dict[str, Any]) -> Adapter:
     """Write the cards of a saved adapter; `card` has what only its training knows. Raises AdapterError."""
-    config = tuned.model.peft_config["default"]
     whole = {
         "name": folder.name,
         "base": {"id": base.weights.name, "sha256": base.sha256},
-        "lora": {"r": config.r, "alpha": config.lora_alpha, "targets": sorted(config.target_modules)},
+        "lora": {"r": tuned.config.r, "alpha": tuned.config.lora_alpha, "targets": tuned.targets},
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {tuned.head.device.type}",
         "genrec": version("genrec"),

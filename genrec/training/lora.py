@@ -5,7 +5,7 @@ The adapter is computed in the base's precision; AdamW keeps float32 copies, bec
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genrec.errors import TrainingError
+from genrec.models.adapters import WEIGHTS
 from genrec.models.llm import Labels, Likelihood
 from genrec.models.packing import Row
 from genrec.progress import SILENT, Progress
@@ -29,6 +30,7 @@ LEG = 20
 """Steps between two checkpoints."""
 RISE = 0.06
 """Share of the steps in which the learning rate rises."""
+_INNER = "default"  # the adapter's name inside the model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +69,21 @@ class Tuned:
     """A base model with one LoRA adapter that learns. Raises TrainingError when the base has no layers to adapt."""
 
     def __init__(self, model: Any, *, rank: int, alpha: int, seed: int) -> None:
-        from peft import LoraConfig, get_peft_model
+        from peft import LoraConfig
+        from peft.functional import inject_adapter_in_model
 
         torch.manual_seed(seed)
-        config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM", lora_dropout=0.0)
+        self.config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM", lora_dropout=0.0)
         try:
-            self.model: Any = get_peft_model(model, config, autocast_adapter_dtype=False)
+            inject_adapter_in_model(self.config, model, adapter_name=_INNER)
         except ValueError as error:
             raise TrainingError(f"the base takes no LoRA adapter: {error}", hint="Take a causal LM of linear layers.") from error
+        self.model: Any = model
         self.core: Any = model.base_model  # the layers, without the output head
         self.head: Tensor = model.get_output_embeddings().weight.detach()  # (V, d)
-        self.adapted = [p for p in self.model.parameters() if p.requires_grad]
+        learning = {name: p for name, p in model.named_parameters() if p.requires_grad}  # PEFT has frozen all the others
+        self.names = tuple(name.replace(f".{_INNER}.weight", ".weight") for name in learning)
+        self.adapted = list(learning.values())
         self.masters = nn.ParameterList([p.detach().float().clone() for p in self.adapted])
 
     def hidden(self, rows: Sequence[Row]) -> Tensor:
@@ -131,9 +137,19 @@ class Tuned:
             for own, master in zip(self.adapted, self.masters, strict=True):
                 master.copy_(own)
 
-    def save(self, folder: Path) -> None:
-        """In PEFT's layout."""
-        self.model.save_pretrained(str(folder), safe_serialization=True)
+    @property
+    def targets(self) -> list[str]:
+        """The adapted layers by the last part of their names: every engine knows those."""
+        return sorted({name.rsplit(".", 3)[-3] for name in self.names})
+
+    def save(self, folder: Path, base: str) -> None:
+        """In PEFT's layout. `base`: the base model's name."""
+        from safetensors.torch import save_file
+
+        config = replace(self.config, base_model_name_or_path=base, target_modules=set(self.targets), inference_mode=True)
+        config.save_pretrained(str(folder))
+        weights = {f"base_model.model.{name}": p.detach().cpu() for name, p in zip(self.names, self.adapted, strict=True)}
+        save_file(weights, folder / WEIGHTS, {"format": "pt"})
 
 
 class Vocabulary:

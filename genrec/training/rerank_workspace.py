@@ -103,7 +103,7 @@ def train_rerank(
     figures = course.learn(tuned, first.adapters / CHECKPOINTS, tell)
     if not PartialState().is_main_process:
         return None
-    folder = save(tuned, first.adapters, name)
+    folder = save(tuned, base, first.adapters, name)
     llm = TransformersLLM(base.weights, {name: folder}, device=first.settings.models.device, dtype=first.settings.models.dtype)
     try:
         proofs = [

@@ -96,7 +96,7 @@ def train_write(
     )
     if not PartialState().is_main_process:
         return None
-    folder = save(tuned, workspace.adapters, name)
+    folder = save(tuned, base, workspace.adapters, name)
     models = workspace.settings.models
     llm = TransformersLLM(base.weights, {name: folder}, device=models.device, dtype=models.dtype)
     try:
