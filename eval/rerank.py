@@ -1,0 +1,172 @@
+"""What does an adapter that ranks add to its retriever?
+
+    python eval/rerank.py --workspace W --name movies --adapter FOLDER [--people 1000] [--cache DIR]
+
+Leave-one-out with full ranking: the retriever hands over its best 50 of all unseen items, the LLM scores them (log p(title |
+history), less b · log p(title)), both are fused. `a`, `b` and the form of the score are fitted on the validation events alone
+(each person's last but one); the adapter must not have learned from those or from the last ones (`--held-out 2` of `genrec train
+rerank`). The table holds the test events: retriever alone, fused, the paired difference with its 95% interval, and what the LLM
+ranks alone. Both retrievers are fitted without the event asked for; lists that lack their target count as zero, unread.
+Figures go to eval/results/rerank.json, one entry a data set and adapter.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from record import provenance
+
+from genrec.evaluation.splits import Split, leave_one_out
+from genrec.loading import load_content
+from genrec.models.local import TransformersLLM
+from genrec.models.sources import resolve
+from genrec.progress import SILENT
+from genrec.prompts import Prompts
+from genrec.ranking.calibration import LACKING, Choice, Measured, fit, gains, measure
+from genrec.ranking.prompting import Prompter
+from genrec.ranking.ranker import RankRequest
+from genrec.retrieval.sequences import Sequences
+from genrec.retrieval.systems import Content, System
+from genrec.retrieval.zero_shot import ZeroShot
+from genrec.settings import RetrievalSettings, RetrieverSettings
+from genrec.training.lists import profile_of
+from genrec.training.retriever import Trainer
+from genrec.training.system import Learned
+from genrec.workspace import Workspace
+
+RESULTS = Path(__file__).parent / "results" / "rerank.json"
+HANDED = 50
+RETRIEVERS = ("zero", "learned")
+LLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
+HISTORY, TITLE_CHARS = 32, 48
+
+
+def found(split: Split, content: Content, cache: Path) -> dict[str, NDArray[Any]]:
+    """The best 100 unseen items of both retrievers for each case, with scores; kept in `cache`."""
+    if cache.exists():
+        return dict(np.load(cache))
+    systems: dict[str, System] = {
+        "zero": ZeroShot(RetrievalSettings()),
+        "learned": Learned(Trainer(retrieval=RetrievalSettings(), settings=RetrieverSettings())),
+    }
+    out: dict[str, NDArray[Any]] = {"targets": np.array([target[0] for target in split.targets])}
+    for name, system in systems.items():
+        system.fit(split.train, content, SILENT)
+        scores = np.array(system.scores(split.histories), np.float32)
+        scores[split.histories.users, split.histories.items] = -np.inf
+        top = np.argsort(-scores, axis=1, kind="stable")[:, :100]
+        out |= {f"{name}_items": top, f"{name}_scores": np.take_along_axis(scores, top, axis=1)}
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(cache, **out)  # pyright: ignore[reportArgumentType]
+    return out
+
+
+def measured(
+    llm: TransformersLLM, adapter: str, histories: Sequences, lists: dict[str, NDArray[Any]], rows: NDArray[Any], content: Content
+) -> dict[str, list[Measured]]:
+    """Each retriever's lists as the LLM scores them; an item that both hand over is scored once."""
+    items, targets = content.items, lists["targets"]
+    handed = {name: lists[f"{name}_items"][:, :HANDED] for name in RETRIEVERS}
+    asked: list[tuple[RankRequest, int]] = []
+    places: list[tuple[int, int, dict[int, int]]] = []  # row, list, item → place in it
+    for row in rows.tolist():
+        union = list(dict.fromkeys(item for name in RETRIEVERS for item in handed[name][row].tolist()))
+        if int(targets[row]) not in union:
+            continue
+        for start in range(0, len(union), HANDED):
+            part = union[start : start + HANDED]
+            places.append((row, len(asked), {item: place for place, item in enumerate(part)}))
+            request = RankRequest(
+                profile=profile_of(histories, row, items),
+                candidates=tuple(items[item] for item in part),
+                scores=tuple(0.0 for _ in part),
+            )
+            asked.append((request, 0))
+    prompter = Prompter(Prompts(), history=HISTORY, title_chars=TITLE_CHARS)
+    answers = asyncio.run(measure(llm, prompter, "likelihood", asked, SILENT, adapter))
+    by_row: dict[int, dict[int, tuple[float, int, float]]] = {}
+    for row, number, where in places:
+        one = answers[number]
+        scored = {item: (one.logp[place], one.tokens[place], one.prior[place]) for item, place in where.items()}
+        by_row[row] = by_row.get(row, {}) | scored
+    return {
+        name: [
+            _one(by_row.get(row), handed[name][row], lists[f"{name}_scores"][row][:HANDED], int(targets[row]))
+            for row in rows.tolist()
+        ]
+        for name in RETRIEVERS
+    }
+
+
+def _one(scored: dict[int, Any] | None, items: NDArray[Any], scores: NDArray[Any], target: int) -> Measured:
+    place = np.flatnonzero(items == target)
+    if scored is None or not len(place):
+        return LACKING
+    logp, tokens, prior = (np.array([scored[item][n] for item in items.tolist()]) for n in range(3))
+    return Measured(
+        logp=logp, tokens=tokens.astype(np.int64), prior=prior, scores=scores.astype(np.float64), target=int(place[0])
+    )
+
+
+def row_of(validation: list[Measured], test: list[Measured]) -> dict[str, Any]:
+    """One retriever's figures."""
+    chosen = fit(validation, likelihood=True)
+    alone, fused = gains(test, Choice(weight=0.0)), gains(test, chosen.choice)
+    only = gains(test, Choice(weight=1.0, prior=chosen.choice.prior, per_token=chosen.choice.per_token))
+    rng = np.random.default_rng(0)
+    drawn = (fused - alone)[rng.integers(len(test), size=(10_000, len(test)))].mean(axis=1)
+    return {
+        "people": len(test),
+        "ceiling": round(float(np.mean([one.target >= 0 for one in test])), 4),
+        "choice": {"weight": chosen.choice.weight, "prior": chosen.choice.prior, "per_token": chosen.choice.per_token},
+        "validation": {
+            "people": len(validation),
+            "retriever": round(float(chosen.alone.mean()), 4),
+            "fused, cross-fitted": round(float(chosen.fused.mean()), 4),
+            "gain": [round(value, 4) for value in chosen.gain()],
+        },
+        "ndcg@10": {
+            "retriever": round(float(alone.mean()), 4),
+            "fused": round(float(fused.mean()), 4),
+            "llm alone": round(float(only.mean()), 4),
+            "gain": round(float((fused - alone).mean()), 4),
+            "gain, 95%": [round(float(value), 4) for value in np.quantile(drawn, [0.025, 0.975])],
+            "gain, share": round(float(fused.mean() / max(alone.mean(), 1e-9) - 1), 4),
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--adapter", type=Path, help="folder of the adapter; none: the base model")
+    parser.add_argument("--people", type=int, default=1000)
+    parser.add_argument("--cache", type=Path, default=Path("build/candidates"))
+    told = parser.parse_args()
+    name = told.adapter.name if told.adapter else ""
+    with Workspace.open(told.workspace) as workspace:
+        events, content = load_content(workspace)
+    llm = TransformersLLM(resolve(LLM, "llm"), {name: told.adapter} if told.adapter else {})
+    begun, parts = time.perf_counter(), {}
+    for part, held_out in (("validation", 2), ("test", 1)):
+        split = leave_one_out(events, held_out=held_out)
+        lists = found(split, content, told.cache / f"{told.name}-{held_out}-0.npz")
+        rows = np.sort(np.random.default_rng(0).permutation(len(split.targets))[: told.people])
+        parts[part] = measured(llm, name, split.histories, lists, rows, content)
+    llm.close()
+    made = {one: row_of(parts["validation"][one], parts["test"][one]) for one in RETRIEVERS}
+    entry = {"candidates": HANDED, "seconds": round(time.perf_counter() - begun), **made, **provenance(seed=0)}
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    known.setdefault(told.name, {})[name or "base"] = entry
+    RESULTS.write_text(json.dumps(known, indent=1) + "\n")
+    print(json.dumps({told.name: {name or "base": made}}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
