@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,6 +11,10 @@ from genrec.models.fake import FakeLLM
 from genrec.models.llm import LLM
 from genrec.models.sources import resolve
 from tests.models import engines, tiny
+from tests.models.vllm_double import NAME, Double
+
+if TYPE_CHECKING:
+    from genrec.models.remote import RemoteLLM
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +63,34 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     llm = again()
     yield engines.Opened(name, llm, again, tolerance)
     llm.close()
+
+
+@pytest.fixture
+def double() -> Iterator[Double]:
+    """A server that plays vLLM, on model runner V2."""
+    server = Double()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def remote() -> "Iterator[Callable[..., RemoteLLM]]":
+    """Opens engines on a double, or a URL, and closes them."""
+    from genrec.models.remote import RemoteLLM  # here, because not every engine's environment has what it needs
+    from tests.models.remotes import settings
+
+    opened: list[RemoteLLM] = []
+
+    def open_one(server: Double | str, **changes: Any) -> RemoteLLM:
+        url = server if isinstance(server, str) else server.url
+        opened.append(RemoteLLM(NAME, settings(url, **changes)))
+        return opened[-1]
+
+    yield open_one
+    for llm in opened:
+        llm.close()
+
+
+@pytest.fixture
+def llm(double: Double, remote: "Callable[..., RemoteLLM]") -> "RemoteLLM":
+    return remote(double)

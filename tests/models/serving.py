@@ -33,7 +33,7 @@ class Served:
         """Have it end; its exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(READY_S)
 
 
 def free_port() -> int:

@@ -18,7 +18,7 @@ from genrec.models.vllm_server import Server, Vllm, command, find_vllm
 from genrec.settings import LlmSettings
 from genrec.workspace import Workspace
 from tests.models import cards, engines
-from tests.models.serving import serve
+from tests.models.serving import READY_S, serve
 
 ROOT = Path(__file__).parents[2]
 
@@ -115,12 +115,12 @@ class TestServe:
     def test_a_server_that_dies(self, stub: str, shop: Path, tmp_path: Path) -> None:
         with serve(shop, python=stub, environment={"STUB_END": str(tmp_path / "end")}) as served:
             (tmp_path / "end").touch()
-            assert served.process.wait(60) == EngineError.exit_code
+            assert served.process.wait(READY_S) == EngineError.exit_code
             assert "ended with status 3" in served.errors()
 
     def test_a_server_that_does_not_start(self, stub: str, shop: Path) -> None:
         with serve(shop, python=stub, options=("--die",), ready=False) as served:
-            assert served.process.wait(60) == EngineError.exit_code
+            assert served.process.wait(READY_S) == EngineError.exit_code
             assert "ended with status 2 before it answered" in served.errors()
 
     def test_an_address_that_is_taken(self, llama: Path) -> None:
