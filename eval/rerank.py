@@ -35,7 +35,7 @@ from genrec.retrieval.systems import Content, System
 from genrec.retrieval.zero_shot import ZeroShot
 from genrec.settings import RetrievalSettings, RetrieverSettings
 from genrec.training.lists import profile_of
-from genrec.training.retriever import Trainer
+from genrec.training.retriever import Trainer, held_out
 from genrec.training.system import Learned
 from genrec.workspace import Workspace
 
@@ -64,6 +64,13 @@ def found(split: Split, content: Content, cache: Path) -> dict[str, NDArray[Any]
     cache.parent.mkdir(parents=True, exist_ok=True)
     np.savez(cache, **out)  # pyright: ignore[reportArgumentType]
     return out
+
+
+def unseen(split: Split, learned: Sequences) -> NDArray[np.bool_]:
+    """(U,) cases whose target the training did not see: where people come back, the last new item is not the last event."""
+    row = {user_id: number for number, user_id in enumerate(learned.user_ids)}
+    pairs = zip(split.histories.user_ids, split.targets, strict=True)
+    return np.array([int(target[0]) not in learned.history(row[user_id]) for user_id, target in pairs])
 
 
 def measured(
@@ -153,11 +160,13 @@ def main() -> None:
     with Workspace.open(told.workspace) as workspace:
         events, content = load_content(workspace)
     llm = TransformersLLM(resolve(LLM, "llm"), {name: told.adapter} if told.adapter else {})
+    learned = held_out(held_out(events)[0])[0]  # what `genrec train rerank --held-out 2` learned from
     begun, parts = time.perf_counter(), {}
     for part, held_out in (("validation", 2), ("test", 1)):
         split = leave_one_out(events, held_out=held_out)
         lists = found(split, content, told.cache / f"{told.name}-{held_out}-0.npz")
-        rows = np.sort(np.random.default_rng(0).permutation(len(split.targets))[: told.people])
+        rows = np.random.default_rng(0).permutation(len(split.targets))
+        rows = np.sort(rows[unseen(split, learned)[rows]][: told.people])
         parts[part] = measured(llm, name, split.histories, lists, rows, content)
     llm.close()
     made = {one: row_of(parts["validation"][one], parts["test"][one]) for one in RETRIEVERS}
