@@ -162,9 +162,9 @@ def main() -> None:
     llm = TransformersLLM(resolve(LLM, "llm"), {name: told.adapter} if told.adapter else {})
     learned = held_out(held_out(events)[0])[0]  # what `genrec train rerank --held-out 2` learned from
     begun, parts = time.perf_counter(), {}
-    for part, held_out in (("validation", 2), ("test", 1)):
-        split = leave_one_out(events, held_out=held_out)
-        lists = found(split, content, told.cache / f"{told.name}-{held_out}-0.npz")
+    for part, latest in (("validation", 2), ("test", 1)):
+        split = leave_one_out(events, held_out=latest)
+        lists = found(split, content, told.cache / f"{told.name}-{latest}-0.npz")
         rows = np.random.default_rng(0).permutation(len(split.targets))
         rows = np.sort(rows[unseen(split, learned)[rows]][: told.people])
         parts[part] = measured(llm, name, split.histories, lists, rows, content)
