@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,12 +14,13 @@ from genrec.errors import ConfigError, ModelError, WeightsError, WorkspaceError
 from genrec.filters import Field, Filter
 from genrec.loading import REBUILD, load_people, retriever_name, same_weights, schema_of
 from genrec.models.llm import LLM
+from genrec.models.registry import InUse
 from genrec.progress import Progress
 from genrec.ranking.prompting import Profile
 from genrec.ranking.ranker import Ranker, RankRequest
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.retriever import Ask, Retriever
-from genrec.served import served_ranking
+from genrec.served import ServedRanking, served_ranking
 from genrec.stages import Stages
 from genrec.types import Candidate, Event, Item, Reason, Recommendation, Trace, User
 from genrec.workspace import Workspace
@@ -99,8 +101,9 @@ class Answering:
         self._loading = threading.Lock()  # of threads: callers may come from several event loops
         self._loaders = {"llm": workspace.llm, "text": workspace.text_encoder, "image": workspace.image_encoder}
         self._parts: dict[str, Any] = {}  # models, or the ModelError that loading one ended with
-        self._amiss: dict[str, str] = {}  # task → why the adapter that was activated for it is not used
-        self._rankers: dict[str | None, Ranker] = {}  # by the method asked for
+        self._served: dict[str | None, ServedRanking] = {}  # by the method asked for
+        self._rankers: dict[str | None, Ranker] = {}
+        self._writes: InUse | None = None
         self.catalogue_changed(catalogue)
 
     def catalogue_changed(self, catalogue: Catalogue) -> None:
@@ -133,7 +136,7 @@ class Answering:
         wanted = max(request.k, self._workspace.settings.retrieval.candidates)
         with stages.timed("candidates"):
             found = await asyncio.to_thread(self._retriever.candidates, asks, wanted)
-        items = await asyncio.to_thread(self._items, people, found)
+        items = await asyncio.to_thread(self._items, request, people, found)
         for person, candidates in zip(people, found, strict=True):
             person.candidates = candidates
             person.order, person.scores = list(range(len(candidates))), [c.score for c in candidates]
@@ -164,8 +167,11 @@ class Answering:
         users, histories = store.users(request.user_ids), store.histories(request.user_ids)
         return [Person(users[user_id], histories[user_id]) for user_id in request.user_ids]
 
-    def _items(self, people: Sequence[Person], found: Sequence[Sequence[Candidate]]) -> dict[str, Item]:
-        shown = max(self._workspace.settings.ranking.history, self._workspace.settings.retrieval.history)
+    def _items(self, request: Request, people: Sequence[Person], found: Sequence[Sequence[Candidate]]) -> dict[str, Item]:
+        shown = self._workspace.settings.retrieval.history
+        if request.rank != "off" or request.evidence == "ranker":
+            with suppress(ModelError):  # told by the stage that ranks
+                shown = max(shown, self._who_ranks(request).settings.history)
         wanted = {event.item_id for person in people for event in person.events[-shown:]}
         candidates = {candidate.item_id for found_for in found for candidate in found_for}
         items = self._workspace.store.items(sorted(wanted | candidates))
@@ -304,32 +310,27 @@ class Answering:
 
     def _loaded_ranker(self, request: Request, stages: Stages) -> Ranker:
         llm = self._llm(stages)
+        served = self._who_ranks(request)
         if request.method not in self._rankers:
-            served = served_ranking(self._workspace, request.method)
-            if served.note:
-                self._amiss["rerank"] = served.note
             self._rankers[request.method] = Ranker(llm, self._workspace.prompts, served.settings, served.adapter)
-        ranker = self._rankers[request.method]
-        self._tell_adapter("rerank", ranker.adapter, stages)
-        return ranker
+        stages.adapter("rerank", served.adapter, served.note)
+        return self._rankers[request.method]
 
-    def _tell_adapter(self, task: Literal["rerank", "write"], name: str, stages: Stages) -> None:
-        """Into the trace: which adapter works, and what is amiss with the one that was to."""
-        if name:
-            stages.models[f"{task} adapter"] = name
-        if task in self._amiss:
-            stages.degraded(f"{task} adapter", self._amiss[task])
+    def _who_ranks(self, request: Request) -> ServedRanking:
+        """Raises AdapterError, WorkspaceError."""
+        if request.method not in self._served:
+            self._served[request.method] = served_ranking(self._workspace, request.method)
+        return self._served[request.method]
 
     async def _writer(self, stages: Stages) -> ReasonWriter:
         """With the LLM and the adapter that writes, or the template and a degraded stage."""
         await self._load("llm", stages)
         with stages.timed("reasons model"):
             llm = self._llm(stages)
-            used = self._workspace.registry.in_use("write")
-            if used.note:
-                self._amiss["write"] = used.note
-            name = used.adapter.name if used.adapter else ""
-            self._tell_adapter("write", name, stages)
+            if self._writes is None:  # looked for once: the engine's adapters are those of its opening too
+                self._writes = self._workspace.registry.in_use("write")
+            name = self._writes.adapter.name if self._writes.adapter else ""
+            stages.adapter("write", name, self._writes.note)
             return ReasonWriter(llm, self._workspace.prompts, self._workspace.settings.reasons, name)
         return self._template()
 

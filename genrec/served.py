@@ -27,13 +27,17 @@ def served_ranking(workspace: Workspace, method: Method | None = None) -> Served
     """Who ranks by `method`; None: by the method of the adapter in use, or of the settings where there is none.
 
     Settings of `[ranking]` that were given win over the choice fitted here, which wins over the adapter's card. An adapter that
-    was trained for another method than the one asked for is not used. Raises AdapterError for one that is named and does not fit.
+    was trained for another method than the one asked for is not used, which `note` says. Raises AdapterError for one that is
+    named and does not fit, WorkspaceError when what was fitted here cannot be read.
     """
     given = workspace.settings.ranking
     used = workspace.registry.in_use("rerank")
     asked = method or (given.method if "method" in given.model_fields_set else None)
     if used.adapter is None or (asked and asked != used.adapter.card.method):
-        return ServedRanking(adapter="", settings=given.model_copy(update={"method": asked or given.method}), note=used.note)
+        note = used.note
+        if used.adapter is not None:
+            note = f"adapter {used.adapter.name} ranks by {used.adapter.card.method}, not by {asked}: the base model ranks"
+        return ServedRanking(adapter="", settings=given.model_copy(update={"method": asked or given.method}), note=note)
     choice = read_choices(workspace).get(used.adapter.name) or used.adapter.card.ranking
     told = choice.model_dump() if choice else {}
     fitted = {name: value for name, value in told.items() if name not in given.model_fields_set}

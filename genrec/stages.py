@@ -35,6 +35,14 @@ class Stages:
     def degraded(self, name: str, note: str) -> None:
         self.stages.append(Stage(name=name, milliseconds=0.0, status="degraded", note=note))
 
+    def adapter(self, task: str, name: str, note: str) -> None:
+        """Which adapter works, if any, and what is amiss with the one that was to."""
+        stage = f"{task} adapter"
+        if name:
+            self.models[stage] = name
+        if note and all(one.name != stage for one in self.stages):
+            self.degraded(stage, note)
+
     def _add(self, name: str, start: float, status: Literal["ok", "degraded"], note: str) -> None:
         self.stages.append(
             Stage(name=name, milliseconds=round(1000 * (time.perf_counter() - start), 2), status=status, note=note)

@@ -18,6 +18,7 @@ WorkspaceOption = Annotated[Path, typer.Option("-w", "--workspace", help="The wo
 NameOption = Annotated[str, typer.Option(help="Name of the adapter; empty: model, task, date and time.")]
 EpochsOption = Annotated[int | None, typer.Option(min=0, help="Instead of the setting `epochs`.")]
 SeedOption = Annotated[int | None, typer.Option(min=0, help="Instead of the setting `seed`.")]
+FromOption = Annotated[str, typer.Option("--from", metavar="NAME", help="Go on from this adapter.")]
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Show examples and token counts; learn nothing.")]
 
 
@@ -51,7 +52,7 @@ def rerank(
     held_out: Annotated[int | None, typer.Option(min=1, help="Instead of rerank.held_out.")] = None,
     seed: SeedOption = None,
     also: Annotated[list[Path] | None, typer.Option(help="A further workspace whose events are learned from.")] = None,
-    start: Annotated[str, typer.Option("--from", metavar="NAME", help="Go on from this adapter.")] = "",
+    start: FromOption = "",
     fit: Annotated[str, typer.Option(metavar="NAME", help="Train nothing: fit how much this adapter counts here.")] = "",
     dry_run: DryOption = False,
 ) -> None:
@@ -87,6 +88,7 @@ def write(
     examples: Annotated[list[Path] | None, typer.Option(help="JSON lines to learn from, instead of those that ship.")] = None,
     epochs: EpochsOption = None,
     seed: SeedOption = None,
+    start: FromOption = "",
     dry_run: DryOption = False,
 ) -> None:
     """The LoRA adapter that writes reasons and captions ([write] of the settings)."""
@@ -97,7 +99,7 @@ def write(
     with Workspace.open(workspace, write=_given(epochs=epochs, seed=seed)) as opened, Bars() as bars:
         if dry_run:
             return _show([*training.dry_run(opened, examples or (), bars)])
-        made = training.train_write(opened, examples or (), name, bars, say, command=_command())
+        made = training.train_write(opened, examples or (), name, bars, say, start=start, command=_command())
     if made is None:
         return None
     say(f"adapter {made.adapter.name}: {made.adapter.path}")

@@ -10,18 +10,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
-from genrec.errors import ConfigError, WeightsError, WorkspaceError
+from genrec.errors import AdapterError, ConfigError, WeightsError, WorkspaceError
 from genrec.models.adapters import Adapter, Card, new_folder, read, write_card
 from genrec.models.encoders import pick_device
 from genrec.models.loading import quiet
 from genrec.models.local import longest_prompt
+from genrec.models.registry import AdapterRegistry
 from genrec.models.sources import Weights, digest, resolve
 from genrec.progress import Progress
 from genrec.settings import ModelSettings
 from genrec.training.checkpoint import Checkpoint
 from genrec.training.lora import Example, Tuned
+
+CHECKPOINTS = ".training"
+"""Folder beside the adapters for the state of trainings that are under way."""
+MAKING = ".making"
+"""Folder beside the adapters for one that has no card yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +89,29 @@ def tunable(base: Base, models: ModelSettings, *, rank: int, alpha: int, seed: i
     return Tuned(model, rank=rank, alpha=alpha, seed=seed)
 
 
-def checkpoint(folder: Path, task: str, parts: Iterable[object]) -> Checkpoint:
-    """The state of one training; `parts` are all that its course depends on."""
-    mark = hashlib.sha256(version("genrec").encode())
-    for part in parts:
-        mark.update(repr(part).encode())
+def go_on(tuned: Tuned, registry: AdapterRegistry, start: str) -> None:
+    """Start from the adapter of that name. Raises AdapterError when it is not there or does not fit, TrainingError (shape)."""
+    begun = registry.find().get(start)
+    if fault := registry.fault(begun):
+        raise AdapterError(fault, hint="Start from an adapter of this model and these prompts.")
+    tuned.load(begun.path)
+
+
+def checkpoint(folder: Path, task: str, tuned: Tuned, passes: Iterable[Iterable[Sequence[Example]]], told: object) -> Checkpoint:
+    """The state of one training. Its course depends on the weights that it starts from, the steps of each pass and the settings
+    `told`; a state of another course is not taken up.
+    """
+    from accelerate import PartialState
+
+    processes = PartialState(cpu=tuned.head.device.type == "cpu").num_processes
+    mark = hashlib.sha256(f"{version('genrec')} {told!r} {processes} {tuned.head.dtype} {tuned.digest()}".encode())
+    for step in (step for one in passes for step in one):
+        mark.update(b"step")
+        for one in step:
+            row = one.row
+            for column in (row.tokens, row.positions, row.branches, row.read_at, row.read_for, row.targets, row.choices):
+                mark.update(np.asarray([len(column), *column], np.int64).tobytes())
+            mark.update(np.int64(one.target).tobytes() + (b"" if one.prior is None else one.prior.tobytes()))
     return Checkpoint(folder / task, mark.hexdigest())
 
 
@@ -98,21 +123,21 @@ def fresh_name(weights: Weights, task: str) -> str:
 
 
 def save(tuned: Tuned, base: Base, adapters: Path, name: str) -> Path:
-    """Save the adapter's weights under a name that is free. Raises AdapterError, WorkspaceError."""
-    folder = new_folder(adapters, name)
-    hidden = adapters / f".{name}.making"
+    """The adapter's files in a folder where no engine looks, until `finish` puts it in place. Raises WorkspaceError."""
+    folder = adapters / MAKING / name
     try:
-        shutil.rmtree(hidden, ignore_errors=True)
-        hidden.mkdir(parents=True)
-        tuned.save(hidden, base.weights.name)
-        hidden.rename(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        tuned.save(folder, base.weights.name)
     except OSError as error:
         raise WorkspaceError(f"{folder}: {error}", hint="Free some space or mend the rights.") from error
     return folder
 
 
-def finish(folder: Path, base: Base, tuned: Tuned, card: dict[str, Any]) -> Adapter:
-    """Write the cards of a saved adapter; `card` has what only its training knows. Raises AdapterError."""
+def finish(folder: Path, base: Base, tuned: Tuned, card: dict[str, Any], tasks: Sequence[str]) -> Adapter:
+    """Write the cards of a saved adapter and put it among the others; `card` has what only its training knows. What its `tasks`
+    kept to go on from is deleted. Raises AdapterError, WorkspaceError.
+    """
     whole = {
         "name": folder.name,
         "base": {"id": base.weights.name, "sha256": base.sha256},
@@ -122,7 +147,15 @@ def finish(folder: Path, base: Base, tuned: Tuned, card: dict[str, Any]) -> Adap
         "genrec": version("genrec"),
     }
     write_card(folder, Card.model_validate(whole | card))
-    return read(folder)
+    adapters = folder.parent.parent
+    place = new_folder(adapters, folder.name)
+    try:
+        folder.rename(place)
+    except OSError as error:
+        raise WorkspaceError(f"{place}: {error}", hint="Free some space or mend the rights.") from error
+    for task in tasks:
+        Checkpoint(adapters / CHECKPOINTS / task, fingerprint="").clear()
+    return read(place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from genrec.errors import ConfigError
 from genrec.models.llm import Likelihood
 from genrec.models.packing import pack
 from genrec.ranking.prompting import Profile, Prompter
@@ -16,12 +17,15 @@ from genrec.training.lora import Example
 from genrec.types import Item
 
 Encode = Callable[[str], list[int]]
+SHORTEST = 16
+"""Tokens of titles that a row must have room for."""
 
 
 class Histories:
     """Rows of at most `length` tokens for language modelling.
 
     A long history is cut into stretches, at other places in every epoch, so that an item is learned with more and less before it.
+    Raises ConfigError when the instruction leaves too little of a row.
     """
 
     def __init__(self, events: Sequences, items: Sequence[Item], prompter: Prompter, encode: Encode, *, length: int) -> None:
@@ -30,10 +34,15 @@ class Histories:
         self._lines = [prompter.line(item) for item in items]
         self._tokens = np.array([len(encode(line)) for line in self._lines], np.int64)
         self._events = events
+        self._room = length - len(encode(self._prefix))
+        if self._room < SHORTEST:
+            raise ConfigError(
+                f"a row of {length} tokens has room for {max(0, self._room)} behind the instruction", hint="Raise rerank.length."
+            )
 
     def rows(self, rng: np.random.Generator) -> list[Example]:
         """One pass over all events, in random order."""
-        room = self._length - len(self._encode(self._prefix))
+        room = self._room
         stretches = [stretch for person in range(len(self._events.user_ids)) for stretch in self._stretches(person, room, rng)]
         rows: list[list[str]] = []
         left: list[int] = []
@@ -68,7 +77,15 @@ class Histories:
 
     def _example(self, texts: list[str]) -> Example:
         request = Likelihood(prefix=self._prefix, context="", continuations=tuple(texts))
-        return Example(row=pack(request, self._encode, self._length + 1))
+        return Example(row=pack(request, self._by_line, self._length + 1))
+
+    def _by_line(self, text: str) -> list[int]:
+        """Tokens of a text line by line: serving gives a candidate's line alone, and some tokenizers join a line break with what
+        follows it.
+        """
+        if text == self._prefix:
+            return self._encode(text)
+        return [token for line in text.splitlines(keepends=True) for token in self._encode(line)]
 
 
 def dealt(examples: Sequence[Example], batch: int) -> list[list[Example]]:

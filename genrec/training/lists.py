@@ -24,6 +24,8 @@ from genrec.types import Item
 
 SHORTER = 0.25
 """Share of the profiles that are cut to a random length: people with a short history are ranked, too."""
+AT_ONCE = 256
+"""People whose scores on the whole catalogue are in memory at a time."""
 SCALES = tuple(float(scale) for scale in np.geomspace(0.25, 8.0, 21))
 
 
@@ -57,12 +59,16 @@ class Lists:
 
 def candidates(system: System, histories: Sequences, targets: NDArray[np.int64], k: int) -> Lists:
     """The fitted system's best `k` unseen items for each history, ties by item number."""
-    scores = np.array(system.scores(histories), np.float32)
-    for row in range(len(scores)):
-        scores[row, histories.history(row)] = -np.inf
-    items = np.argsort(-scores, axis=1, kind="stable")[:, :k].astype(np.int64)
-    best = np.take_along_axis(scores, items, axis=1)
-    return Lists(histories=histories, targets=targets, items=np.where(np.isfinite(best), items, -1), scores=best)
+    items, best = [], []
+    for start in range(0, len(targets), AT_ONCE):
+        asked = histories.take(np.arange(start, min(start + AT_ONCE, len(targets))))
+        scores = np.array(system.scores(asked), np.float32)
+        scores[asked.users, asked.items] = -np.inf
+        items.append(np.argsort(-scores, axis=1, kind="stable")[:, :k].astype(np.int64))
+        best.append(np.take_along_axis(scores, items[-1], axis=1))
+    found = np.concatenate(best)
+    kept = np.where(np.isfinite(found), np.concatenate(items), -1)
+    return Lists(histories=histories, targets=targets, items=kept, scores=found)
 
 
 def out_of_fold(
@@ -71,10 +77,12 @@ def out_of_fold(
     """`n` lists for random moments of random people, by copies of `system` fitted without the person's fold.
 
     People count alike, however many events they have. A moment is an event on an item that is new to the person, with at least
-    one event before it. Raises TrainingError when nobody has one.
+    one event before it. Raises TrainingError when nobody has one, or when there is nobody else.
     """
     rng = np.random.default_rng(seed)
     people, places = _moments(events, n, rng)
+    if len(np.unique(events.users)) < 2:
+        raise TrainingError("one person alone has events", hint="Ingest those of more people.")
     fold_of = rng.permutation(len(events.user_ids)) % min(folds, len(events.user_ids))
     found: list[Lists] = []
     for fold in track(progress, "candidates by fold", range(int(fold_of.max()) + 1), int(fold_of.max()) + 1):
@@ -172,9 +180,11 @@ class ListExamples:
         lowest = float(scores.min()) if len(scores) else 0.0
         chosen = [(target, float(scores[place]) if place >= 0 else lowest)]
         chosen += [(int(known[n]), float(scores[n])) for n in negatives]
-        taken = {item for item, _ in chosen} | set(lists.histories.history(row).tolist()) | set(known.tolist())
-        free = [int(n) for n in rng.integers(len(items), size=self.shown - len(chosen)) if int(n) not in taken]
-        chosen += [(item, lowest) for item in dict.fromkeys(free)]
+        free = np.ones(len(items), bool)
+        free[[target, *lists.histories.history(row), *known]] = False
+        pool = np.flatnonzero(free)
+        drawn = rng.choice(pool, min(self.shown - len(chosen), len(pool)), replace=False)
+        chosen += [(int(item), lowest) for item in drawn]
         if len(chosen) < 2:
             return None
         order = rng.permutation(len(chosen))

@@ -3,6 +3,7 @@
 The adapter is computed in the base's precision; AdamW keeps float32 copies, because a bf16 weight would swallow small steps.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genrec.errors import TrainingError
-from genrec.models.adapters import WEIGHTS
+from genrec.models.adapters import WEIGHTS, check_weights
 from genrec.models.llm import Labels, Likelihood
 from genrec.models.packing import Row
 from genrec.progress import SILENT, Progress
@@ -31,6 +32,7 @@ LEG = 20
 RISE = 0.06
 """Share of the steps in which the learning rate rises."""
 _INNER = "default"  # the adapter's name inside the model
+_OUTER = "base_model.model."  # before every name in PEFT's files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,21 +123,26 @@ class Tuned:
             for own, master in zip(self.adapted, self.masters, strict=True):
                 own.copy_(master)
 
+    def digest(self) -> str:
+        """Of the adapter's weights as they are."""
+        return hashlib.sha256(b"".join(master.detach().cpu().numpy().tobytes() for master in self.masters)).hexdigest()
+
     def load(self, folder: Path) -> None:
-        """Go on from a saved adapter. Raises TrainingError when its shape is another."""
-        from peft.functional import set_peft_model_state_dict
+        """Go on from a saved adapter. Raises TrainingError when its shape or its scale is another, AdapterError (damaged)."""
         from safetensors.torch import load_file
 
-        from genrec.models.adapters import WEIGHTS
-
-        state = load_file(folder / WEIGHTS)
-        shapes = sorted(tuple(tensor.shape) for tensor in state.values())
-        if shapes != sorted(tuple(p.shape) for p in self.adapted):
-            raise TrainingError(f"{folder}: the adapter has another rank or other layers", hint="Set rerank.r to its rank.")
-        set_peft_model_state_dict(self.model, state)
+        told = check_weights(folder)
+        state = {name.removeprefix(_OUTER): tensor for name, tensor in load_file(folder / WEIGHTS).items()}
+        mine = {name: tuple(p.shape) for name, p in zip(self.names, self.adapted, strict=True)}
+        if {name: tuple(tensor.shape) for name, tensor in state.items()} != mine or told["lora_alpha"] != self.config.lora_alpha:
+            raise TrainingError(
+                f"{folder}: an adapter of rank {told['r']} and alpha {told['lora_alpha']:g}, or of other layers than all",
+                hint=f"The settings say rank {self.config.r} and alpha {self.config.lora_alpha:g}: set them to the adapter's.",
+            )
         with torch.no_grad():
-            for own, master in zip(self.adapted, self.masters, strict=True):
-                master.copy_(own)
+            for name, master in zip(self.names, self.masters, strict=True):
+                master.copy_(state[name])
+        self.copy_back()
 
     @property
     def targets(self) -> list[str]:
@@ -148,7 +155,7 @@ class Tuned:
 
         config = replace(self.config, base_model_name_or_path=base, target_modules=set(self.targets), inference_mode=True)
         config.save_pretrained(str(folder))
-        weights = {f"base_model.model.{name}": p.detach().cpu() for name, p in zip(self.names, self.adapted, strict=True)}
+        weights = {_OUTER + name: p.detach().cpu() for name, p in zip(self.names, self.adapted, strict=True)}
         save_file(weights, folder / WEIGHTS, {"format": "pt"})
 
 
@@ -230,7 +237,7 @@ def run(tuned: Tuned, plan: Plan) -> list[dict[str, float]]:
     """
     from accelerate import PartialState
 
-    state = PartialState()
+    state = PartialState(cpu=tuned.head.device.type == "cpu")
     epochs = [plan.steps(epoch) for epoch in range(plan.epochs)]
     steps = [step for epoch in epochs for step in epoch]
     if not steps:

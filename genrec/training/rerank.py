@@ -1,7 +1,6 @@
 """What an adapter that ranks learns from, and how it is put to the test: next-item language modelling, then candidate lists."""
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from genrec.training.lora import Example, Plan, Tuned, run
 from genrec.training.retriever import held_out
 from genrec.types import Item
 
+TASKS = ("histories", "lists")
 TRAINING_LISTS_FROM = 50
 """Candidates that the retriever hands over for a training list, of which an example shows some."""
 
@@ -74,10 +74,18 @@ class Course:
         return Prompter(self.prompts, history=self.settings.history, title_chars=self.settings.title_chars)
 
     def histories(self, epoch: int) -> list[Example]:
-        """Rows of language modelling, of all catalogues, shuffled; none for the methods that it does not serve."""
+        """Rows of language modelling, of all catalogues, shuffled; none for the methods that it does not serve.
+
+        Raises ConfigError when the model does not read rows of `length` tokens.
+        """
         told = self.settings
         if told.method != "likelihood":
             return []
+        if told.length > self.base.longest:
+            raise ConfigError(
+                f"rerank.length is {told.length}, {self.base.weights.name} reads {self.base.longest} tokens",
+                hint="Lower rerank.length.",
+            )
         rng = np.random.default_rng([told.seed, epoch])
         made: list[Example] = []
         for one in self.sources:
@@ -124,18 +132,16 @@ class Course:
         lists, lacking = self.lists()
         if not any(passes) and not lists:
             raise ConfigError("there is nothing to learn from", hint="Raise rerank.epochs or rerank.lists.")
-        mark = [_digest(tuned), told.model_dump(), self.base.sha256, self.prompter.digests()]
-        mark += [(one.known.item_ids, one.known.offsets.tolist(), one.known.items.tolist()) for one in self.sources]
         figures: dict[str, list[dict[str, float]]] = {}
         if any(passes):
             steps = [dealt(rows, told.batch) for rows in passes]
-            figures["histories"] = self._run(tuned, steps, told.learning_rate, "histories", folder, mark, tell)
+            figures["histories"] = self._run(tuned, steps, told.learning_rate, "histories", folder, tell)
         if lists:
             tell(f"lists: {len(lists)} examples; {lacking:.0%} of the lists found lacked what was chosen ({told.without_target})")
             by_length = sorted(lists, key=lambda example: len(example.row.tokens))  # little padding in a step
             steps = dealt(by_length, told.batch)
             order = np.random.default_rng(told.seed).permutation(len(steps))
-            figures["lists"] = self._run(tuned, [[steps[n] for n in order]], told.list_learning_rate, "lists", folder, mark, tell)
+            figures["lists"] = self._run(tuned, [[steps[n] for n in order]], told.list_learning_rate, "lists", folder, tell)
         return figures
 
     def _run(
@@ -145,7 +151,6 @@ class Course:
         learning_rate: float,
         task: str,
         folder: Path,
-        mark: list[object],
         tell: Callable[[str], None],
     ) -> list[dict[str, float]]:
         return run(
@@ -157,16 +162,11 @@ class Course:
                 seed=self.settings.seed,
                 task=task,
                 prior_weight=self.settings.prior_weight,
-                checkpoint=checkpoint(folder, task, mark),
+                checkpoint=checkpoint(folder, task, tuned, passes, self.settings.model_dump()),
                 progress=self.progress,
                 tell=tell,
             ),
         )
-
-
-def _digest(tuned: Tuned) -> str:
-    """Of the weights that a training starts from."""
-    return hashlib.sha256(b"".join(master.detach().cpu().numpy().tobytes() for master in tuned.masters)).hexdigest()
 
 
 def asked_lists(lists: Lists, items: Sequence[Item]) -> list[tuple[RankRequest, int]]:

@@ -6,25 +6,24 @@ from typing import Any
 
 from genrec.errors import AdapterError, TrainingError
 from genrec.loading import load_content, served_retriever
-from genrec.models.adapters import Adapter, RankingChoice
+from genrec.models.adapters import Adapter, RankingChoice, new_folder
 from genrec.models.llm import LLM
 from genrec.models.local import TransformersLLM
 from genrec.progress import SILENT, Progress
 from genrec.ranking.prompting import Prompter
 from genrec.retrieval.systems import System
 from genrec.retrieval.zero_shot import ZeroShot
-from genrec.served import write_choice
+from genrec.served import read_choices, write_choice
 from genrec.settings import RerankSettings, Settings
-from genrec.training.adapting import Base, Sample, finish, fresh_name, open_base, sample, save, tunable
-from genrec.training.lists import candidates
-from genrec.training.rerank import Course, Source, fitted, source
+from genrec.training.adapting import CHECKPOINTS, Base, Sample, finish, fresh_name, go_on, open_base, sample, save, tunable
+from genrec.training.lists import Lists, candidates
+from genrec.training.rerank import TASKS, Course, Source, fitted, source
 from genrec.training.retriever import Trainer
 from genrec.training.system import Learned
 from genrec.training.workspace import device_of
 from genrec.workspace import Workspace
 
 Tell = Callable[[str], None]
-CHECKPOINTS = ".training"
 WHY = {
     "likelihood": "log p(title | profile), which a small model learns from every title of a history",
     "labels": "the probability of a candidate's label as the next token",
@@ -65,8 +64,8 @@ class Ranked:
 def dry_run(workspaces: Sequence[Workspace], progress: Progress = SILENT) -> list[Sample]:
     """What would be learned from. Raises as `train_rerank` does."""
     course = _course(workspaces, open_base(workspaces[0].settings.models, progress), progress)
-    lists, _ = course.lists()
-    found = [sample("histories", course.histories(0), course.base), sample("lists", lists, course.base)]
+    histories = course.histories(0) if course.settings.epochs else []
+    found = [sample("histories", histories, course.base), sample("lists", course.lists()[0], course.base)]
     return [one for one in found if one.examples]
 
 
@@ -92,27 +91,28 @@ def train_rerank(
     first = workspaces[0]
     told = first.settings.rerank
     base = open_base(first.settings.models, progress)
-    name = name or fresh_name(base.weights, "rerank")
+    name = new_folder(first.adapters, name or fresh_name(base.weights, "rerank")).name
+    for workspace in workspaces:
+        read_choices(workspace)  # a damaged file shows now, not after hours
     course = _course(workspaces, base, progress)
     tuned = tunable(base, first.settings.models, rank=told.r, alpha=told.alpha, seed=told.seed)
     if start:
-        begun = first.registry.find().get(start)
-        if fault := first.registry.fault(begun):
-            raise AdapterError(fault, hint="Start from an adapter of this model and these prompts.")
-        tuned.load(begun.path)
+        go_on(tuned, first.registry, start)
     figures = course.learn(tuned, first.adapters / CHECKPOINTS, tell)
+    # by all processes, which train a retriever together
+    lists = [handed(workspace, one, told, progress, tell) for workspace, one in zip(workspaces, course.sources, strict=True)]
     if not PartialState().is_main_process:
         return None
     folder = save(tuned, base, first.adapters, name)
     llm = TransformersLLM(base.weights, {name: folder}, device=first.settings.models.device, dtype=first.settings.models.dtype)
     try:
         proofs = [
-            prove(workspace, one, llm, name, told, progress, tell)
-            for workspace, one in zip(workspaces, course.sources, strict=True)
+            prove(workspace, one, known, llm, name, told, progress, tell)
+            for workspace, one, known in zip(workspaces, course.sources, lists, strict=True)
         ]
     finally:
         llm.close()
-    adapter = finish(folder, base, tuned, _card(course, proofs, figures, start, command))
+    adapter = finish(folder, base, tuned, _card(course, proofs, figures, start, command), TASKS)
     active = []
     for workspace, proof in zip(workspaces, proofs, strict=True):
         write_choice(workspace, adapter, proof.choice)
@@ -135,29 +135,41 @@ def fit_rerank(workspace: Workspace, name: str, progress: Progress = SILENT, tel
         raise AdapterError(fault, hint="Train an adapter for this model and these prompts: `genrec train rerank`.")
     changed = {"method": card.method, "history": card.ranking.history, "title_chars": card.ranking.title_chars}
     told = workspace.settings.rerank.model_copy(update=changed)
+    read_choices(workspace)
+    one = _source(workspace, told)
+    lists = handed(workspace, one, told, progress, tell)
     llm = workspace.llm(progress)
     try:
-        proof = prove(workspace, _source(workspace, told), llm, name, told, progress, tell)
+        proof = prove(workspace, one, lists, llm, name, told, progress, tell)
     finally:
         llm.close()
     write_choice(workspace, adapter, proof.choice)
     return proof
 
 
-def prove(workspace: Workspace, one: Source, llm: LLM, name: str, told: RerankSettings, progress: Progress, tell: Tell) -> Proof:
-    """Fit the fusion's weights on the held-out events, whose retriever has not seen them either."""
+def handed(workspace: Workspace, one: Source, told: RerankSettings, progress: Progress, tell: Tell) -> Lists:
+    """The held-out events' candidates, by a retriever that has not seen these events either."""
     tell(f"validation in {workspace.folder.name}: fitting the {one.serving.name} retriever without the held-out events")
     system = one.serving.with_settings({}, told.seed)
     system.fit(one.known, one.content, progress)
-    window = min(workspace.settings.retrieval.candidates, workspace.settings.ranking.window)
-    lists = candidates(system, one.asked, one.targets, window)
+    return candidates(system, one.asked, one.targets, _window(workspace))
+
+
+def _window(workspace: Workspace) -> int:
+    return min(workspace.settings.retrieval.candidates, workspace.settings.ranking.window)
+
+
+def prove(
+    workspace: Workspace, one: Source, lists: Lists, llm: LLM, name: str, told: RerankSettings, progress: Progress, tell: Tell
+) -> Proof:
+    """Fit the fusion's weights on the lists of `handed`."""
     prompter = Prompter(workspace.prompts, history=told.history, title_chars=told.title_chars)
     found = fitted(llm, prompter, told.method, lists, one.content.items, name, progress)
     proof = Proof(
         workspace=workspace.folder.name,
         retriever=one.serving.name,
         people=len(lists),
-        candidates=window,
+        candidates=_window(workspace),
         alone=float(found.alone.mean()),
         fused=float(found.fused.mean()),
         gain=found.gain(),
@@ -178,6 +190,11 @@ def _course(workspaces: Sequence[Workspace], base: Base, progress: Progress) -> 
     first = workspaces[0]
     told = first.settings.rerank
     digests = Prompter(first.prompts, history=1, title_chars=1).digests()
+    names = [workspace.folder.resolve().name for workspace in workspaces]
+    if len(set(names)) < len(names):
+        raise TrainingError(
+            f"two workspaces are called {max(names, key=names.count)}", hint="The card tells them by their names."
+        )
     for other in workspaces[1:]:
         model, mine = other.settings.models.llm, first.settings.models.llm
         if model != mine:

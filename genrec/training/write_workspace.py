@@ -8,18 +8,30 @@ from typing import Any
 
 import numpy as np
 
-from genrec.models.adapters import Adapter
+from genrec.models.adapters import Adapter, new_folder
 from genrec.models.llm import LLM
 from genrec.models.local import TransformersLLM
 from genrec.progress import SILENT, Progress, track
-from genrec.training.adapting import Sample, checkpoint, finish, fresh_name, open_base, sample, save, tunable
+from genrec.training.adapting import (
+    CHECKPOINTS,
+    Base,
+    Sample,
+    checkpoint,
+    finish,
+    fresh_name,
+    go_on,
+    open_base,
+    sample,
+    save,
+    tunable,
+)
 from genrec.training.lora import Plan, run
 from genrec.training.writing import Written, halves, read_examples, rows, shipped_examples, steps, summary
 from genrec.workspace import Workspace
 from genrec.writing import captions, reasons
 
-CHECKPOINTS = ".training"
-MAX_TOKENS = {"reason": 96, "caption": 200}
+CAPTION_TOKENS = 200
+TASK = "texts"
 AT_ONCE = 16
 Z = 1.96
 
@@ -64,23 +76,27 @@ def train_write(
     name: str = "",
     progress: Progress = SILENT,
     tell: Callable[[str], None] = lambda _: None,
+    *,
+    start: str = "",
     command: str = "",
 ) -> TrainedWriter | None:
     """Train by `[write]` on `files` (none: the examples that ship), a tenth held out; made active when more than half of what it
-    writes is accepted. Of several processes (`accelerate launch`) the first one saves; the others get None.
+    writes for those is accepted. `start`: the adapter to go on from. Of several processes (`accelerate launch`) the first one
+    saves; the others get None.
 
-    Raises TableError, RowError, TrainingError, WeightsError, WorkspaceError.
+    Raises TableError, RowError, TrainingError, WeightsError, WorkspaceError, AdapterError.
     """
     from accelerate import PartialState
 
     told = workspace.settings.write
     base = open_base(workspace.settings.models, progress)
-    name = name or fresh_name(base.weights, "write")
+    name = new_folder(workspace.adapters, name or fresh_name(base.weights, "write")).name
     learned, held = halves(read_examples(files or shipped_examples()), told.seed)
     examples = rows(learned, workspace.prompts, base.encode, base.longest)
     tuned = tunable(base, workspace.settings.models, rank=told.r, alpha=told.alpha, seed=told.seed)
+    if start:
+        go_on(tuned, workspace.registry, start)
     passes = [steps(examples, told.batch, np.random.default_rng([told.seed, epoch])) for epoch in range(told.epochs)]
-    mark = [told.model_dump(), base.sha256, [(one.text, repr(one.facts)) for one in learned]]
     legs = run(
         tuned,
         Plan(
@@ -88,8 +104,8 @@ def train_write(
             epochs=told.epochs,
             learning_rate=told.learning_rate,
             seed=told.seed,
-            task="texts",
-            checkpoint=checkpoint(workspace.adapters / CHECKPOINTS, "texts", mark),
+            task=TASK,
+            checkpoint=checkpoint(workspace.adapters / CHECKPOINTS, TASK, tuned, passes, told.model_dump()),
             progress=progress,
             tell=tell,
         ),
@@ -97,15 +113,37 @@ def train_write(
     if not PartialState().is_main_process:
         return None
     folder = save(tuned, base, workspace.adapters, name)
-    models = workspace.settings.models
-    llm = TransformersLLM(base.weights, {name: folder}, device=models.device, dtype=models.dtype)
-    try:
-        accepted = tuple(_accepted(llm, task, held, workspace, name, progress) for task in ("reason", "caption"))
-    finally:
-        llm.close()
+    accepted = _proof(folder, base, held, workspace, progress)
     for one in accepted:
         tell(f"{one.task}s: {one.accepted} of {one.n} held-out ones accepted at the first try")
-    card = {
+    adapter = finish(folder, base, tuned, _card(workspace, learned, held, accepted, legs, start, command), [TASK])
+    tried = [one for one in accepted if one.n]
+    active = bool(tried) and all(one.share > 0.5 for one in tried)
+    if active:
+        workspace.registry.activate(name)
+    return TrainedWriter(adapter=adapter, accepted=accepted, active=active)
+
+
+def _proof(folder: Path, base: Base, held: Sequence[Written], workspace: Workspace, progress: Progress) -> tuple[Accepted, ...]:
+    models, name = workspace.settings.models, folder.name
+    llm = TransformersLLM(base.weights, {name: folder}, device=models.device, dtype=models.dtype)
+    try:
+        return tuple(_accepted(llm, task, held, workspace, name, progress) for task in ("reason", "caption"))
+    finally:
+        llm.close()
+
+
+def _card(
+    workspace: Workspace,
+    learned: Sequence[Written],
+    held: Sequence[Written],
+    accepted: Sequence[Accepted],
+    legs: Sequence[dict[str, float]],
+    start: str,
+    command: str,
+) -> dict[str, Any]:
+    told = workspace.settings.write
+    return {
         "task": "write",
         "prompts": {prompt: workspace.prompts.digest(prompt) for prompt in (reasons.PROMPT, captions.PROMPT)},
         "why": "It writes reasons and captions from computed evidence; what it writes is checked before anyone sees it.",
@@ -116,16 +154,12 @@ def train_write(
         "command": command,
         "seed": told.seed,
         "training": {
+            **({"start": start} if start else {}),
             **told.model_dump(exclude={"seed", "r", "alpha"}),
             "loss": round(legs[-1]["loss"], 4),
             "seconds": round(sum(leg["seconds"] for leg in legs)),
         },
     }
-    adapter = finish(folder, base, tuned, card)
-    active = all(one.share > 0.5 for one in accepted if one.n)
-    if active:
-        workspace.registry.activate(name)
-    return TrainedWriter(adapter=adapter, accepted=accepted, active=active)
 
 
 def _metric(one: Accepted) -> dict[str, Any]:
@@ -135,10 +169,11 @@ def _metric(one: Accepted) -> dict[str, Any]:
 
 def _accepted(llm: LLM, task: str, held: Sequence[Written], workspace: Workspace, name: str, progress: Progress) -> Accepted:
     mine = [one for one in held if one.task == task]
+    most = workspace.settings.reasons.max_tokens if task == "reason" else CAPTION_TOKENS
     written: list[str] = []
     starts = range(0, len(mine), AT_ONCE)
     for start in track(progress, f"held-out {task}s", starts, len(starts)):
-        requests = [one.request(workspace.prompts, name, MAX_TOKENS[task]) for one in mine[start : start + AT_ONCE]]
+        requests = [one.request(workspace.prompts, name, most) for one in mine[start : start + AT_ONCE]]
         written += asyncio.run(_write(llm, requests))
     faults = [one.fault(text) for one, text in zip(mine, written, strict=True)]
     return Accepted(task=task, n=len(mine), accepted=sum(not fault for fault in faults), samples=tuple(written[:5]))

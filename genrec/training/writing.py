@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from genrec.writing.captions import Caption, CaptionFacts
 from genrec.writing.facts import Facts
 from genrec.writing.reasons import prompt_of
 
+T = TypeVar("T")
 HELD_OUT = 10
 """One example of this many is not learned from."""
 
@@ -71,7 +72,7 @@ def read_examples(paths: Sequence[Path]) -> list[Written]:
     found: list[Written] = []
     for path in paths:
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise TableError(f"{path}: {error}", hint="The file must be readable UTF-8 text.") from error
         for number, line in enumerate(lines, 1):
@@ -79,8 +80,8 @@ def read_examples(paths: Sequence[Path]) -> list[Written]:
                 continue
             try:
                 one = _written(json.loads(line))
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise RowError(f"{path}, line {number}: {type(error).__name__}: {error}", hint="See docs/training.md.") from error
+            except (ValueError, RecursionError) as error:
+                raise RowError(f"{path}, line {number}: {error}", hint="See docs/training.md.") from error
             if fault := one.fault(one.text):
                 raise RowError(f"{path}, line {number}: {fault}", hint="Mend the text or its evidence.")
             found.append(one)
@@ -89,39 +90,65 @@ def read_examples(paths: Sequence[Path]) -> list[Written]:
     return found
 
 
-def _written(row: dict[str, Any]) -> Written:
-    if "out" in row:
-        out = row["out"]
-        caption = Caption(title=str(out["title"]), caption=str(out["caption"]), tags=_texts(out["tags"]))
-        return Written(facts=_caption_facts(row), text=captions.line(caption), domain=str(row.get("domain", "")))
+def _written(row: Any) -> Written:
+    if "out" in _object(row, "the line"):
+        out = _object(row["out"], "out")
+        caption = Caption(title=_get(out, "title", str), caption=_get(out, "caption", str), tags=_texts(out, "tags"))
+        return Written(facts=_caption_facts(row), text=captions.line(caption), domain=_domain(row))
     facts = Facts(
-        past=_texts(row["past"]),
-        liked=bool(row["liked"]),
-        shared=_pairs(row["shared"]),
-        words=_texts(row["words"]),
-        interests=_texts(row["interests"]),
+        past=_texts(row, "past"),
+        liked=_get(row, "liked", bool),
+        shared=_pairs(_get(row, "shared", list), "shared"),
+        words=_texts(row, "words"),
+        interests=_texts(row, "interests"),
     )
-    return Written(facts=facts, text=str(row["text"]), domain=str(row.get("domain", "")))
+    return Written(facts=facts, text=_get(row, "text", str), domain=_domain(row))
 
 
 def _caption_facts(row: dict[str, Any]) -> CaptionFacts:
     return CaptionFacts(
-        attributes=_pairs(list(row["attributes"].items())),
-        tags=_texts(row["tags"]),
-        near=_texts(row["near"]),
-        together=_texts(row["together"]),
-        title=str(row["title"]),
+        attributes=_pairs([[name, values] for name, values in _get(row, "attributes", dict).items()], "attributes"),
+        tags=_texts(row, "tags"),
+        near=_texts(row, "near"),
+        together=_texts(row, "together"),
+        title=_get(row, "title", str),
     )
 
 
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise ValueError(f"not a list of texts: {value!r:.60}")
-    return tuple(value)
+def _domain(row: dict[str, Any]) -> str:
+    return _get(row, "domain", str) if "domain" in row else ""
 
 
-def _pairs(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return tuple((str(name), _texts(values)) for name, values in value)
+def _object(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is {value!r:.60}, it must be an object")
+    return value
+
+
+def _get(row: dict[str, Any], name: str, kind: type[T]) -> T:
+    """Raises ValueError, as all of these do, for a key that is missing, of another type, or a text that is not Unicode."""
+    if name not in row:
+        raise ValueError(f"{name} is missing")
+    value = row[name]
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is {value!r:.60}, it must be of type {kind.__name__}")
+    if isinstance(value, str):
+        value.encode()
+    return value
+
+
+def _texts(row: dict[str, Any], name: str) -> tuple[str, ...]:
+    values = _get(row, name, list)
+    return tuple(_get({name: value}, name, str) for value in values)
+
+
+def _pairs(pairs: list[Any], name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    made = []
+    for pair in pairs:
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise ValueError(f"{name} has {pair!r:.60}, it must be a name and its values")
+        made.append((_get({name: pair[0]}, name, str), _texts({name: pair[1]}, name)))
+    return tuple(made)
 
 
 def halves(examples: Sequence[Written], seed: int) -> tuple[list[Written], list[Written]]:
