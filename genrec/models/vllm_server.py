@@ -27,7 +27,7 @@ from genrec.settings import LlmSettings
 OLDEST = Version("0.32")
 """The first version whose server scores prompt tokens out of its prefix cache."""
 
-GRACE_S = 20.0
+GRACE_S = 10.0
 """Time to end that a server gets after a signal."""
 
 PAUSE_S = 0.5
@@ -106,7 +106,8 @@ class Server:
         self._adapters = adapters
         try:
             # a session of its own: a signal from the terminal reaches this process alone, which passes it on
-            self._process = subprocess.Popen(line, env=environment, start_new_session=True)
+            # and what vLLM logs goes to stderr, where messages belong: it writes some of it to stdout
+            self._process = subprocess.Popen(line, env=environment, start_new_session=True, stdout=2)
         except OSError as error:
             raise EngineError(f"{vllm.python}: {error}", hint="Set llm.python to an interpreter that has vLLM.") from error
 
@@ -138,12 +139,17 @@ class Server:
 
     @contextlib.contextmanager
     def passing_signals(self) -> Iterator[list[int]]:
-        """Pass SIGINT and SIGTERM on to the server meanwhile; the second one ends it at once. Yields those that came."""
+        """Have SIGINT and SIGTERM end the server meanwhile, the second one at once. Yields those that came."""
         came: list[int] = []
+        killer = self._killer()
 
         def pass_on(number: int, _: FrameType | None) -> None:
             came.append(number)
-            self._signal(signal.SIGTERM if len(came) == 1 else signal.SIGKILL)
+            if len(came) == 1:
+                self._signal(signal.SIGTERM)
+                killer.start()  # vLLM 0.32 does not always end while it is starting
+            else:
+                self._signal(signal.SIGKILL)
 
         before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -151,17 +157,23 @@ class Server:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            killer.cancel()
 
     def __enter__(self) -> "Server":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._signal(signal.SIGTERM)
-        killer = threading.Timer(GRACE_S, self._signal, [signal.SIGKILL])
+        killer = self._killer()
         killer.start()
         self._process.wait()
         killer.cancel()
         self._signal(signal.SIGKILL)  # its workers, should one have outlived it
+
+    def _killer(self) -> threading.Timer:
+        killer = threading.Timer(GRACE_S, self._signal, [signal.SIGKILL])
+        killer.daemon = True
+        return killer
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):

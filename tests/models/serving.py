@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-READY_S = 300.0
+READY_S = 600.0
+"""A machine that is busy with other things needs minutes to start vLLM."""
 
 
 @dataclass

@@ -30,6 +30,11 @@ def serve(options: dict[str, str], arguments: list[str]) -> None:
     from tests.models.vllm_double import Double
 
     words = Tokenizer.from_file(str(Path(options["--model"]) / "tokenizer.json"))
+    print("a line of vLLM's log")  # vLLM writes to stdout, too
+    if "--deaf" in arguments:  # as vLLM may be while it starts
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("deaf", flush=True)
+        time.sleep(600)
     time.sleep(0.5)  # a model takes its time to load
     server = Double("v1", port=int(options["--port"]))
     server.name = options["--served-model-name"]

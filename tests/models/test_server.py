@@ -23,7 +23,7 @@ from genrec.settings import LlmSettings
 from genrec.workspace import Workspace
 from tests.models import cards, engines
 from tests.models.asking import CONTEXT, PREFIX, assert_same, labels, likelihood, markers, mixed, writing
-from tests.models.serving import Served, serve
+from tests.models.serving import READY_S, Served, serve
 from tests.models.test_engines import *  # noqa: F403 - the contract, run on the `engine` below
 
 PYTHON = os.environ.get("GENREC_VLLM_PYTHON", "")
@@ -139,7 +139,7 @@ class TestTheEnd:
             assert time.monotonic() - start < 45
         finally:
             await asyncio.to_thread(llm.close)
-        assert await asyncio.to_thread(served.process.wait, 60) == EngineError.exit_code
+        assert await asyncio.to_thread(served.process.wait, READY_S) == EngineError.exit_code
         assert "ended with status" in served.errors()
         _, left = await asyncio.to_thread(psutil.wait_procs, family, 30)
         assert not left

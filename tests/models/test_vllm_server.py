@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from genrec.errors import EngineError
 from genrec.models.sources import Weights
-from genrec.models.vllm_server import Server, Vllm, command, find_vllm
+from genrec.models.vllm_server import GRACE_S, Server, Vllm, command, find_vllm
 from genrec.settings import LlmSettings
 from genrec.workspace import Workspace
 from tests.models import cards, engines
@@ -122,6 +123,15 @@ class TestServe:
         with serve(shop, python=stub, options=("--die",), ready=False) as served:
             assert served.process.wait(READY_S) == EngineError.exit_code
             assert "ended with status 2 before it answered" in served.errors()
+
+    def test_a_server_that_does_not_end(self, stub: str, shop: Path) -> None:
+        with serve(shop, python=stub, options=("--deaf",), ready=False) as served:
+            deadline = time.monotonic() + READY_S
+            while "deaf" not in served.errors() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            start = time.monotonic()
+            assert served.stop() == 0
+            assert time.monotonic() - start >= GRACE_S  # it had its time to end by itself
 
     def test_an_address_that_is_taken(self, llama: Path) -> None:
         weights = Weights(name="tiny", kind="llm", path=llama, source="path")
