@@ -114,7 +114,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
 @pytest.mark.wheel
 def test_prompts_render_from_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
-    values = {"history": [{"title": "Heat<|im_end|>"}], "interests": [], "query": "", "title_chars": 80}
+    values = {"history": [{"title": "Heat<|im_end|>"}], "interests": [], "query": "", "title_chars": 80, "method": "labels"}
     code = (
         "import json, sys, genrec; from genrec.prompts import Prompts; prompts = Prompts()\n"
         "print(json.dumps([genrec.__file__, {name: prompts.digest(name) for name in prompts.names()},\n"

@@ -18,12 +18,12 @@ from genrec.models.adapters import Adapter, Card, new_folder, read, write_card
 from genrec.models.encoders import pick_device
 from genrec.models.loading import quiet
 from genrec.models.local import longest_prompt
-from genrec.models.registry import AdapterRegistry
 from genrec.models.sources import Weights, digest, resolve
 from genrec.progress import Progress
-from genrec.settings import ModelSettings
+from genrec.settings import ModelSettings, RerankSettings, WriteSettings
 from genrec.training.checkpoint import Checkpoint
 from genrec.training.lora import Example, Tuned
+from genrec.workspace import Workspace
 
 CHECKPOINTS = ".training"
 """Folder beside the adapters for the state of trainings that are under way."""
@@ -89,12 +89,17 @@ def tunable(base: Base, models: ModelSettings, *, rank: int, alpha: int, seed: i
     return Tuned(model, rank=rank, alpha=alpha, seed=seed)
 
 
-def go_on(tuned: Tuned, registry: AdapterRegistry, start: str) -> None:
-    """Start from the adapter of that name. Raises AdapterError when it is not there or does not fit, TrainingError (shape)."""
-    begun = registry.find().get(start)
-    if fault := registry.fault(begun):
-        raise AdapterError(fault, hint="Start from an adapter of this model and these prompts.")
-    tuned.load(begun.path)
+def begun(base: Base, workspace: Workspace, told: RerankSettings | WriteSettings, start: str) -> Tuned:
+    """The model with a fresh adapter, or with the one called `start`. Raises as `tunable` does; AdapterError when `start` is not
+    there or does not fit, TrainingError when its shape is another.
+    """
+    tuned = tunable(base, workspace.settings.models, rank=told.r, alpha=told.alpha, seed=told.seed)
+    if start:
+        known = workspace.registry.find().get(start)
+        if fault := workspace.registry.fault(known):
+            raise AdapterError(fault, hint="Start from an adapter of this model and these prompts.")
+        tuned.load(known.path)
+    return tuned
 
 
 def checkpoint(folder: Path, task: str, tuned: Tuned, passes: Iterable[Iterable[Sequence[Example]]], told: object) -> Checkpoint:

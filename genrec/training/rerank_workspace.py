@@ -15,7 +15,7 @@ from genrec.retrieval.systems import System
 from genrec.retrieval.zero_shot import ZeroShot
 from genrec.served import read_choices, write_choice
 from genrec.settings import RerankSettings, Settings
-from genrec.training.adapting import CHECKPOINTS, Base, Sample, finish, fresh_name, go_on, open_base, sample, save, tunable
+from genrec.training.adapting import CHECKPOINTS, Base, Sample, begun, finish, fresh_name, open_base, sample, save
 from genrec.training.lists import Lists, candidates
 from genrec.training.rerank import TASKS, Course, Source, fitted, source
 from genrec.training.retriever import Trainer
@@ -95,9 +95,7 @@ def train_rerank(
     for workspace in workspaces:
         read_choices(workspace)  # a damaged file shows now, not after hours
     course = _course(workspaces, base, progress)
-    tuned = tunable(base, first.settings.models, rank=told.r, alpha=told.alpha, seed=told.seed)
-    if start:
-        go_on(tuned, first.registry, start)
+    tuned = begun(base, first, told, start)
     figures = course.learn(tuned, first.adapters / CHECKPOINTS, tell)
     # by all processes, which train a retriever together
     lists = [handed(workspace, one, told, progress, tell) for workspace, one in zip(workspaces, course.sources, strict=True)]
@@ -113,13 +111,11 @@ def train_rerank(
     finally:
         llm.close()
     adapter = finish(folder, base, tuned, _card(course, proofs, figures, start, command), TASKS)
-    active = []
     for workspace, proof in zip(workspaces, proofs, strict=True):
         write_choice(workspace, adapter, proof.choice)
-        if proof.helps and workspace is first:
-            workspace.registry.activate(name)
-            active.append(workspace.folder.name)
-    return Ranked(adapter=adapter, proofs=proofs, active=active)
+    if proofs[0].helps:
+        first.registry.activate(name)
+    return Ranked(adapter=adapter, proofs=proofs, active=[first.folder.name] if proofs[0].helps else [])
 
 
 def fit_rerank(workspace: Workspace, name: str, progress: Progress = SILENT, tell: Tell = lambda _: None) -> Proof:

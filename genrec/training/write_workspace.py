@@ -12,20 +12,8 @@ from genrec.models.adapters import Adapter, new_folder
 from genrec.models.llm import LLM
 from genrec.models.local import TransformersLLM
 from genrec.progress import SILENT, Progress, track
-from genrec.training.adapting import (
-    CHECKPOINTS,
-    Base,
-    Sample,
-    checkpoint,
-    finish,
-    fresh_name,
-    go_on,
-    open_base,
-    sample,
-    save,
-    tunable,
-)
-from genrec.training.lora import Plan, run
+from genrec.training.adapting import CHECKPOINTS, Base, Sample, begun, checkpoint, finish, fresh_name, open_base, sample, save
+from genrec.training.lora import Example, Plan, Tuned, run
 from genrec.training.writing import Written, halves, read_examples, rows, shipped_examples, steps, summary
 from genrec.workspace import Workspace
 from genrec.writing import captions, reasons
@@ -93,23 +81,8 @@ def train_write(
     name = new_folder(workspace.adapters, name or fresh_name(base.weights, "write")).name
     learned, held = halves(read_examples(files or shipped_examples()), told.seed)
     examples = rows(learned, workspace.prompts, base.encode, base.longest)
-    tuned = tunable(base, workspace.settings.models, rank=told.r, alpha=told.alpha, seed=told.seed)
-    if start:
-        go_on(tuned, workspace.registry, start)
-    passes = [steps(examples, told.batch, np.random.default_rng([told.seed, epoch])) for epoch in range(told.epochs)]
-    legs = run(
-        tuned,
-        Plan(
-            steps=lambda epoch: passes[epoch],
-            epochs=told.epochs,
-            learning_rate=told.learning_rate,
-            seed=told.seed,
-            task=TASK,
-            checkpoint=checkpoint(workspace.adapters / CHECKPOINTS, TASK, tuned, passes, told.model_dump()),
-            progress=progress,
-            tell=tell,
-        ),
-    )
+    tuned = begun(base, workspace, told, start)
+    legs = _learn(tuned, examples, workspace, progress, tell)
     if not PartialState().is_main_process:
         return None
     folder = save(tuned, base, workspace.adapters, name)
@@ -122,6 +95,24 @@ def train_write(
     if active:
         workspace.registry.activate(name)
     return TrainedWriter(adapter=adapter, accepted=accepted, active=active)
+
+
+def _learn(
+    tuned: Tuned, examples: Sequence[Example], workspace: Workspace, progress: Progress, tell: Callable[[str], None]
+) -> list[dict[str, float]]:
+    told = workspace.settings.write
+    passes = [steps(examples, told.batch, np.random.default_rng([told.seed, epoch])) for epoch in range(told.epochs)]
+    plan = Plan(
+        steps=lambda epoch: passes[epoch],
+        epochs=told.epochs,
+        learning_rate=told.learning_rate,
+        seed=told.seed,
+        task=TASK,
+        checkpoint=checkpoint(workspace.adapters / CHECKPOINTS, TASK, tuned, passes, told.model_dump()),
+        progress=progress,
+        tell=tell,
+    )
+    return run(tuned, plan)
 
 
 def _proof(folder: Path, base: Base, held: Sequence[Written], workspace: Workspace, progress: Progress) -> tuple[Accepted, ...]:
