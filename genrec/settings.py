@@ -287,8 +287,8 @@ class ReasonSettings(_Section):
     """Which scorer the leave-one-out evidence is computed on."""
     cited: int = Field(default=2, ge=1, le=5)
     """Most past items a reason cites."""
-    max_tokens: PositiveInt = 48
-    """Longest reason the LLM may write, in tokens."""
+    max_tokens: PositiveInt = 96
+    """Longest reason the LLM may write, in tokens; two long titles alone are 50."""
 
 
 class Settings(BaseSettings):

@@ -35,6 +35,7 @@ _SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
 _CHOSE_IT = re.compile(r"\b(?:liked|enjoyed|chose|picked)\s+(?:it|this|that|these|them)\b", re.IGNORECASE)
 _IS_TITLE = re.compile(rf"\b(?:it|this|that)(?:['’]s|\s+is)\s+{TITLE}", re.IGNORECASE)
 _LIKES_TITLE = re.compile(rf"(?<!\bif )\byou(?:\s+\w+)?\s+(?:like|enjoy)\s+{TITLE}", re.IGNORECASE)
+_WHICH_TITLE = re.compile(rf"\b(?:which|that)\s+you\s+(?:liked|enjoyed|chose|picked)\s+{TITLE}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ def _title_fault(said: _Said, facts: Facts) -> str:
         return "it does not cite the past item that counts most"
     if any(count > 1 for count in said.cited.values()):
         return "it names a title twice"
+    if _WHICH_TITLE.search(said.text):
+        return "it has `which you liked` before the title instead of behind it"
     if _IS_TITLE.search(said.text):
         return "it takes the item for a past one"
     if not facts.liked and _LIKES_TITLE.search(said.text):

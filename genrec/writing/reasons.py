@@ -12,7 +12,7 @@ from genrec.writing.facts import TITLE_CHARS, Facts, sentence
 
 PROMPT = "reason"
 UNTUNED_TRIES = (0.0, 0.7)
-TUNED_TRIES = (0.7, 0.0)
+TUNED_TRIES = (0.4, 0.0)
 """Temperatures, one try each. An adapter knows many ways to say a thing, and people compare the reasons of a list."""
 OPENINGS = ("Since you", "If you", "You", "Because you")
 

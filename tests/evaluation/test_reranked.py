@@ -156,7 +156,7 @@ def test_prompts_hold_the_history_and_nothing_of_the_target() -> None:
     for row, (request, target) in enumerate(zip(asked, LOO.targets, strict=False)):
         lines = request.context.splitlines()
         assert CONTENT.items[int(target[0])].title not in request.prefix + request.context
-        titles = [f"- {CONTENT.items[item].title}" for item in LOO.histories.history(row)]
+        titles = [f" {CONTENT.items[item].title}" for item in LOO.histories.history(row)]
         assert lines[: len(titles)] == titles
 
 
