@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -62,6 +62,11 @@ def rerank(
     from genrec.workspace import Workspace
 
     given = _given(method=method, epochs=epochs, lists=lists, held_out=held_out, seed=seed)
+    naming = {"--name": name, "--from": start}
+    if fit:  # held_out and seed say which events; the rest is of the adapter
+        _alone("--fit", naming | {"--also": also, "--dry-run": dry_run, **_options(method=method, epochs=epochs, lists=lists)})
+    if dry_run:
+        _alone("--dry-run", naming)
     with ExitStack() as stack:
         opened = [stack.enter_context(Workspace.open(folder, rerank=given)) for folder in (workspace, *(also or ()))]
         bars = stack.enter_context(Bars())
@@ -96,6 +101,8 @@ def write(
     from genrec.training import write_workspace as training
     from genrec.workspace import Workspace
 
+    if dry_run:
+        _alone("--dry-run", {"--name": name, "--from": start})
     with Workspace.open(workspace, write=_given(epochs=epochs, seed=seed)) as opened, Bars() as bars:
         if dry_run:
             return _show([*training.dry_run(opened, examples or (), bars)])
@@ -110,6 +117,18 @@ def write(
 
 def _given(**values: object) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _options(**values: object) -> dict[str, object]:
+    """Option → whether it was given."""
+    return {f"--{name}": value is not None for name, value in values.items()}
+
+
+def _alone(option: str, others: dict[str, Any]) -> None:
+    """Raises BadParameter for an option that would have no effect beside this one."""
+    for other, value in others.items():
+        if value:
+            raise typer.BadParameter(f"{other} says nothing together with {option}")
 
 
 def _command() -> str:

@@ -70,8 +70,8 @@ def test_rerank_from_end_to_end(folder: Path) -> None:
     done = ok("train", "rerank", "-w", folder, "--fit", "one")
     assert "shop: NDCG@10 of 20 people" in done.err
     assert "one" in json.loads((folder / "adapters/choices.json").read_text())
-    refused(run("train", "rerank", "-w", folder, "--name", "one"), 5, "adapter one already")
-    refused(run("train", "rerank", "-w", folder, "--fit", "none"), 5, "no adapter 'none'")
+    refused(run("train", "rerank", "-w", folder, "--name", "one"), 8, "adapter one already")
+    refused(run("train", "rerank", "-w", folder, "--fit", "none"), 8, "no adapter 'none'")
     ok("train", "rerank", "-w", folder, "--name", "two", "--from", "one", "--epochs", "1", "--lists", "0")
     assert card(folder, "two")["training"]["start"] == "one"
 

@@ -17,7 +17,8 @@ SLACK_S = 2.0  # a busy machine
 
 
 def settings(url: str, **changes: Any) -> LlmSettings:
-    return LlmSettings(url=url, **({"timeout_s": LIMIT_S, "read_timeout_s": 10.0, "breaker_cooldown_s": 0.3} | changes))
+    usual: dict[str, Any] = {"url": url, "timeout_s": LIMIT_S, "read_timeout_s": 10.0, "breaker_cooldown_s": 0.3}
+    return LlmSettings.model_validate(usual | changes)
 
 
 def expected(server: Double, request: Likelihood) -> list[float]:

@@ -36,7 +36,7 @@ class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
-    server: "Double"
+    server: "Double"  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def setup(self) -> None:
         super().setup()
@@ -124,6 +124,7 @@ class Double(ThreadingHTTPServer):
         self.name = NAME
         self.adapters = ["one"]
         self.details = True  # --enable-prompt-tokens-details
+        self.unspeakable = False  # V1's rubbish is not a number
         self.slow_s = 0.0
         self.seen: list[tuple[str, Json, dict[str, str]]] = []
         self.lock = threading.Lock()
@@ -218,6 +219,8 @@ class Double(ThreadingHTTPServer):
             answer["prompt_token_id_logprobs"] = npy(np.asarray(scores, dtype=np.float32))
         if "prompt_logprobs" in params:
             rubbish = [{str(random.randrange(99)): {"logprob": -random.random()}} for _ in range(cached)]
+            if self.unspeakable and cached:
+                return {"status": 400, "error": {"message": "Out of range float values are not JSON compliant"}}
             known = [self._row(model, tokens, at) for at in range(cached + 1, len(tokens))]
             answer["prompt_logprobs"] = [None, *rubbish, *known]
         return answer

@@ -169,6 +169,7 @@ class TestExamples:
             assert len(hard) == 6  # three quarters of eight; two at random from the rest of the catalogue
             scores = scale * standardise(lists.scores[row])
             wanted = log_softmax(np.array([scores[handed.index(n)] if n in handed else scores.min() for n in shown]))
+            assert one.prior is not None
             assert np.allclose(one.prior, wanted, atol=1e-5)
 
     def test_candidates_are_in_no_order(self, base: Base, lists: Lists) -> None:

@@ -1,6 +1,7 @@
 """LoRA training: what learns, that the loss is what serving scores, the files, going on after a kill."""
 
 import asyncio
+import dataclasses
 import json
 import os
 import signal
@@ -123,7 +124,7 @@ def test_the_loss_is_what_the_engine_scores(tmp_path: Path, llama: Path, base: B
     folder.mkdir()
     tuned.save(folder, "tiny")
     engine = engines.load(llama, adapters={"a": folder})
-    asked = [type(one)(**{name: getattr(one, name) for name in one.__slots__} | {"adapter": "a"}) for one in LISTS.values()]
+    asked = [dataclasses.replace(one, adapter="a") for one in LISTS.values()]
     scores = dict(zip(LISTS, asyncio.run(engine.score(asked)), strict=True))
     plain = dict(zip(LISTS, asyncio.run(engine.score(list(LISTS.values()))), strict=True))
     engine.close()
@@ -190,7 +191,8 @@ def test_no_part_of_a_plan_is_inert(base: Base, change: dict[str, Any]) -> None:
     made = []
     for changes in ({}, {}, change):
         tuned = tuning.tuned(base)
-        run(tuned, plan(examples, **{"epochs": 4} | changes))
+        told: dict[str, Any] = {"epochs": 4} | changes
+        run(tuned, plan(examples, **told))
         made.append(tuned.digest())
     assert made[0] == made[1] != made[2]
 
