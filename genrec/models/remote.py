@@ -196,6 +196,7 @@ class RemoteLLM:
 
     async def _find_out(self) -> Served:
         served = await vllm_http.models(self._wire, self._model)
+        self._tokens.forget()
         theirs = await self._tokenize(vllm_http.PROBE)
         await self._tokens.prepare([vllm_http.PROBE])
         if (ours := self._tokens.encode(vllm_http.PROBE)) != theirs:

@@ -38,6 +38,12 @@ class Tokenizer:
     def known(self, text: str) -> bool:
         return self._own is not None or not text or text in self._known
 
+    def forget(self) -> None:
+        """Ask anew: another server may have another tokenizer. A local one stays."""
+        if self._own is None:
+            with self._lock:
+                self._known.clear()
+
     def encode(self, text: str) -> Tokens:
         """Raises KeyError for a text that the server was to encode and that was not prepared."""
         if not text:

@@ -40,6 +40,9 @@ COMPLETIONS = "/v1/completions"
 NEUTRAL: Json = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 """Sampling as the request says: a server may have defaults of its own, from the model's generation_config.json."""
 
+UNSPEAKABLE = "not JSON compliant"
+"""Part of vLLM's answer when it would have to say NaN or infinity."""
+
 AGREE = 0.35
 """Nats per token that two routes may differ by in bf16, where two orders of summation differ, too."""
 
@@ -157,6 +160,13 @@ async def told(wire: Wire, model: str, call: Call, route: Route, *, salt: str = 
     asked = [*call.next_ids, next(token for token in range(len(call.next_ids) + 1) if token not in call.next_ids)]
     params = call.sampling(rows) | {"logprob_token_ids": asked, "logprobs": len(asked)}
     body |= {"token_ids": call.tokens, "sampling_params": params}
+    try:
+        return await wire.post(GENERATE, body, lambda said: _generation(call, said, rows), adapter=adapter)
+    except RefusedError as error:
+        if rows == "ids" or UNSPEAKABLE not in str(error):
+            raise
+    # the rubbish that V1 puts into cached rows was no number, which JSON cannot say: this once without the cache
+    body["sampling_params"] = params | {"skip_reading_prefix_cache": True}
     return await wire.post(GENERATE, body, lambda said: _generation(call, said, rows), adapter=adapter)
 
 

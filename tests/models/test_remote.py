@@ -56,6 +56,18 @@ class TestScoring:
         finally:
             server.stop()
 
+    async def test_rubbish_that_json_cannot_say(self, remote: Callable[..., RemoteLLM]) -> None:
+        server = Double("v1")
+        try:
+            llm = remote(server)
+            await llm.score([likelihood()])
+            server.unspeakable = True
+            (scores,) = await llm.score([likelihood()])
+            np.testing.assert_allclose(scores.logp, expected(server, likelihood()), rtol=1e-6)
+            assert "uncached" not in llm.id
+        finally:
+            server.stop()
+
     async def test_adapter_and_salt_reach_the_server(self, double: Double, llm: RemoteLLM) -> None:
         asked = Likelihood(prefix="a b", context=" c", continuations=(" d e",), adapter="one", salt="tenant")
         (scores,) = await llm.score([asked])
