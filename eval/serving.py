@@ -196,14 +196,16 @@ def throughput(bench: Bench, running: Running, made: dict[str, Any]) -> None:
         asyncio.run(ranker.rank(bench.asked.requests[:1], method))
         with _recorded(running.llm) as sent:
             _, first = running.timed(functools.partial(ranker.rank, bench.asked.requests, method))
+        refused: list[int] = []
         ways = {
             "genrec": functools.partial(ranker.rank, bench.asked.requests, method),
-            "bare client": functools.partial(replay, running.url, sent, running.settings.concurrency),
+            "bare client": functools.partial(replay, running.url, sent, running.settings.concurrency, refused),
         }
         rates, hits = _in_turns({name: (running, way) for name, way in ways.items()}, bench.given.repeats)
         ratios = [ours / bare for ours, bare in zip(rates["genrec"], rates["bare client"], strict=True)]
         made[method] = {
             "prompts": len(sent),
+            "refused_to_bare_client": refused,
             "prompt_tokens_per_s": {name: spread(values) for name, values in rates.items()},
             "genrec_while_titles_are_new": first["prompt_tokens"] / first["seconds"],
             "share_of_bare_client": spread(ratios),
