@@ -159,15 +159,15 @@ async def told(wire: Wire, model: str, call: Call, route: Route, *, salt: str = 
     # the answer has room for as many tokens as were asked for, and the decoded one comes first: ask for one more
     asked = [*call.next_ids, next(token for token in range(len(call.next_ids) + 1) if token not in call.next_ids)]
     params = call.sampling(rows) | {"logprob_token_ids": asked, "logprobs": len(asked)}
-    body |= {"token_ids": call.tokens, "sampling_params": params}
-    try:
-        return await wire.post(GENERATE, body, lambda said: _generation(call, said, rows), adapter=adapter)
-    except RefusedError as error:
-        if rows == "ids" or UNSPEAKABLE not in str(error):
-            raise
-    # the rubbish that V1 puts into cached rows was no number, which JSON cannot say: this once without the cache
-    body["sampling_params"] = params | {"skip_reading_prefix_cache": True}
-    return await wire.post(GENERATE, body, lambda said: _generation(call, said, rows), adapter=adapter)
+    for skip in (False, False, True):
+        try:
+            body |= {"token_ids": call.tokens, "sampling_params": params | {"skip_reading_prefix_cache": skip}}
+            return await wire.post(GENERATE, body, lambda said: _generation(call, said, rows), adapter=adapter)
+        except RefusedError as error:
+            # the rubbish that V1 puts into cached rows may be no number, which JSON cannot say: most often it is one next time
+            if skip or rows == "ids" or UNSPEAKABLE not in str(error):
+                raise
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _completion(call: Call, said: Json) -> Answer:
@@ -175,7 +175,7 @@ def _completion(call: Call, said: Json) -> Answer:
         (choice,) = said["choices"]
         following = choice["logprobs"]["top_logprobs"][0]
         told_next = {int(key.removeprefix("token_id:")): _number(value) for key, value in following.items()}
-        rows = call.own_rows(_prompt_logprobs(choice)) if len(call.reads) > 1 else None
+        rows = call.own_rows(_prompt_logprobs(call, choice)) if len(call.reads) > 1 else None
         return Answer(rows=rows, next=told_next, cached_tokens=_cached(call, said, needed=False))
     except _BROKEN as error:
         raise nonsense(f"{type(error).__name__} {error} in a completion") from error
@@ -191,14 +191,18 @@ def _generation(call: Call, said: Json, kind: Rows) -> Answer:
         if kind == "ids" and said.get("prompt_token_id_logprobs") is not None:
             rows = np.load(io.BytesIO(base64.b64decode(said["prompt_token_id_logprobs"])), allow_pickle=False)
         elif kind == "own" and cached <= call.start:
-            rows = call.own_rows(_prompt_logprobs(said))
+            rows = call.own_rows(_prompt_logprobs(call, said))
         return Answer(rows=rows, next=told_next, cached_tokens=cached)
     except (*_BROKEN, binascii.Error, EOFError) as error:
         raise nonsense(f"{type(error).__name__} {error} in a generation") from error
 
 
-def _prompt_logprobs(said: Json) -> list[Mapping[int, float] | None]:
-    return [one and {int(key): _number(value["logprob"]) for key, value in one.items()} for one in said["prompt_logprobs"]]
+def _prompt_logprobs(call: Call, said: Json) -> list[Mapping[int, float] | None]:
+    """Log-probabilities by token at each prompt token that is read; None at those before, which are most and may be rubbish."""
+    read = said["prompt_logprobs"][call.start + 1 :]
+    rows: list[Mapping[int, float] | None] = [None] * (call.start + 1)
+    rows += [one and {int(key): _number(value["logprob"]) for key, value in one.items()} for one in read]
+    return rows
 
 
 def _number(value: Any) -> float:
