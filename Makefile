@@ -6,6 +6,8 @@ STAMP  := $(VENV)/.made
 # vLLM needs another torch than the rest: an environment of its own, for tests and for `genrec llm serve --python`
 VLLM   ?= .venv-vllm
 VLLM_STAMP := $(VLLM)/.made
+# processes that share the tests; each loads models of its own (about 2 GB)
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help venv venv-vllm constraints test test-vllm lint docs demo bench wheel clean
@@ -28,7 +30,7 @@ constraints:  ## pin the newest versions anew (then run the tests)
 	mv constraints.new constraints.txt && rm -rf $(VENV)-fresh
 
 test: lint  ## lint, types, layers, tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope
 
 venv-vllm: $(VLLM_STAMP)  ## vLLM for a CPU, pinned by constraints-vllm.txt
 

@@ -1,7 +1,7 @@
 """Is every call answered in its time, and is what went wrong told? Recommendations while the LLM server is killed, stopped for a
 while, or loses the adapter that ranks.
 
-Each case: so many people at once, each a `Recommender.recommend` of its own, and a second after the start the fault. An answer is
+Each case: so many people at once, each a `Recommender.recommend` of its own, and soon after the start the fault. An answer is
 `hidden` when its order is the retriever's, or not the adapter's, though no stage says `degraded`: there must be none.
 """
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 K = 10
 STALL_S = 5.0
-TIGHT = {"timeout_s": 4.0, "read_timeout_s": 2.0, "retries": 1}
-SHORT = {"timeout_s": 15.0, "read_timeout_s": 10.0, "retries": 2}
+GENEROUS_S = 300.0
+FEW = 2
 CALLS = 3
 """Calls of the engine one after the other in one answer: the ranking, and two tries of a reason."""
 SLACK_S = 3.0
@@ -51,6 +51,11 @@ class Answered:
     error: str = ""
 
     @property
+    def ranking_s(self) -> float:
+        stages = self.rows[0].trace.stages if self.rows else ()
+        return sum(stage.milliseconds for stage in stages if stage.name == "ranking") / 1000
+
+    @property
     def adapter(self) -> str:
         """The one that ranked."""
         return self.rows[0].trace.models.get("rerank adapter", "") if self.rows else ""
@@ -65,45 +70,55 @@ class Answered:
 
 
 def run(bench: "Bench", made: dict[str, Any]) -> None:
-    """All cases; a killed server is not used again."""
+    """All cases, each from an empty prefix cache; a killed server is not used again.
+
+    The limits follow from what the same people take when nothing is wrong, so that it is the fault that ends a call.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "workspace"
         shutil.copytree(bench.workspace.folder, folder, ignore=shutil.ignore_patterns("media"))
         adapter = _put_in_use(bench, folder)
         people = bench.workspace.store.user_ids()
-        drawn = np.random.default_rng(bench.given.seed).choice(people, bench.given.people, replace=False).tolist()
-        with Recommender.open(folder) as genrec:
+        drawn = np.random.default_rng(bench.given.seed).choice(people, bench.given.callers, replace=False).tolist()
+        with Recommender.open(folder) as genrec, Workspace.open(folder) as workspace:
             plain = {user: _list(genrec.recommend(user, K, rank="off", explain="off")) for user in drawn}
-        adapters = {adapter: folder / "adapters" / adapter}
+            adapters = workspace.registry.fitting()
 
-        def case(name: str, running: "Running", fault: Callable[[], None], **limits: Any) -> None:
-            llm = {"engine": "openai", "url": running.url, **limits}
+        def case(name: str, running: "Running", fault: Callable[[], None], limit_s: float, users: list[str] = drawn) -> float:
+            """Put its figures into `made`; the seconds of the slowest ranking during it."""
+            running.empty_cache()
+            llm = {"engine": "openai", "url": running.url, "timeout_s": limit_s, "read_timeout_s": limit_s, "retries": 2}
             with Recommender.open(folder, llm=llm) as genrec:
-                genrec.recommend(drawn[0], 1)  # loaded, and found the server
-                during = _at_once(genrec, drawn, fault)
-                after = _at_once(genrec, drawn[:4], lambda: None)
-            limit = CALLS * float(limits.get("timeout_s", running.settings.timeout_s)) + SLACK_S
-            made[name] = {"limit_s": limit, "during": _told(during, plain, adapter, limit)}
-            made[name]["after"] = _told(after, plain, adapter, limit)
+                genrec.recommend(people[0], 1)  # loaded, and found the server
+                during = _at_once(genrec, users, fault, min(1.0, limit_s / 9))
+                after = _at_once(genrec, users[:4], lambda: None)
+            limit = CALLS * limit_s + SLACK_S
+            told = {when: _told(one, plain, adapter, limit) for when, one in (("during", during), ("after", after))}
+            made[name] = {"call_limit_s": limit_s, "answer_limit_s": limit, **told}
             print(name, made[name], flush=True)
+            return max(one.ranking_s for one in during)
 
         with bench.serving(adapters) as running:
-            case("no fault", running, lambda: None, **SHORT)
-            case("stopped for 5 s, limits above", running, lambda: _stall(running), **SHORT)
-            case("stopped for 5 s, limits below", running, lambda: _stall(running), **TIGHT)
-            case("adapter taken from the server", running, lambda: _unload(running, adapter), **SHORT)
-            case("adapter asked for that the server has not", running, lambda: None, **SHORT)
+            wide = 3 * case("no fault", running, lambda: None, GENEROUS_S)
+            few = drawn[:FEW]
+            tight = 1.5 * case("no fault, few people", running, lambda: None, GENEROUS_S, few) + 1.0
+            case("no fault, few people, tight limit", running, lambda: None, tight, few)
+            case("stopped for 5 s", running, lambda: _stall(running), wide + STALL_S)
+            case("stopped for 5 s, few people, tight limit", running, lambda: _stall(running), tight, few)
+            case("adapter taken from the server", running, lambda: _unload(running, adapter), wide)
+            case("adapter asked for that the server has not", running, lambda: None, wide)
         with bench.serving(adapters) as running:
-            case("adapter's folder deleted", running, lambda: shutil.rmtree(adapters[adapter]), **SHORT)
-            case("adapter's folder gone at the start", running, lambda: None, **SHORT)
-        _put_in_use(bench, folder)
-        with bench.serving(adapters) as running:
-            case("server killed in mid-batch", running, lambda: _signal(running, signal.SIGKILL), **SHORT)
+            case("adapter's folder deleted", running, lambda: shutil.rmtree(folder / "adapters" / adapter), wide)
+            case("adapter's folder gone at the start", running, lambda: None, wide)
+            _put_in_use(bench, folder)
+            case("server killed in mid-batch", running, lambda: _signal(running, signal.SIGKILL), wide)
+        cases = list(made.items())
         made["every_call_answered_in_time_and_flagged"] = all(
-            not (told["raised"] or told["late"] or told["hidden"])
-            for one in list(made.values())
+            told["answered"] == told["calls"] and not (told["raised"] or told["late"] or told["hidden"])
+            for _, one in cases
             for told in (one["during"], one["after"])
         )
+        made["degraded_without_a_fault"] = sum(one["during"]["degraded"] for name, one in cases if name.startswith("no fault"))
 
 
 def _put_in_use(bench: "Bench", folder: Path) -> str:
@@ -124,8 +139,8 @@ def _put_in_use(bench: "Bench", folder: Path) -> str:
     return name
 
 
-def _at_once(genrec: Recommender, users: list[str], fault: Callable[[], None]) -> list[Answered]:
-    """Every user's list by a thread of its own, and the fault a second later."""
+def _at_once(genrec: Recommender, users: list[str], fault: Callable[[], None], delay_s: float = 0.0) -> list[Answered]:
+    """Every user's list by a thread of its own, and the fault after `delay_s`."""
 
     def ask(user: str) -> Answered:
         start = time.perf_counter()
@@ -135,12 +150,12 @@ def _at_once(genrec: Recommender, users: list[str], fault: Callable[[], None]) -
             rows, error = [], f"{type(raised).__name__}: {raised}"
         return Answered(user=user, seconds=time.perf_counter() - start, rows=rows, error=error)
 
-    with ThreadPoolExecutor(len(users)) as pool, _later(fault):
+    with ThreadPoolExecutor(len(users)) as pool, _later(fault, delay_s):
         return list(pool.map(ask, users))
 
 
 @contextmanager
-def _later(fault: Callable[[], None], seconds: float = 1.0) -> Iterator[None]:
+def _later(fault: Callable[[], None], seconds: float) -> Iterator[None]:
     timer = threading.Timer(seconds, fault)
     timer.start()
     try:

@@ -311,6 +311,7 @@ def main() -> None:
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--people", type=int, default=50)
     parser.add_argument("--single", type=int, default=10, help="people asked one by one")
+    parser.add_argument("--callers", type=int, default=8, help="people who ask at once while something is wrong")
     parser.add_argument("--candidates", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
