@@ -136,7 +136,8 @@ def _read(text: str, facts: Facts) -> _Said:
             cited[title] += 1
         else:
             said.append(fact)
-            if before and not between.strip(" ,:") and not _fits(facts, before, fact):
+            # an attribute may be called `and`: a plain word says nothing of what follows it
+            if before and before not in PLAIN and not between.strip(" ,:") and not _fits(facts, before, fact):
                 wrong = f"`{fact}` is no {before}"
         before = fact
     return _Said("".join([*parts, text[done:]]), cited, tuple(said), wrong)

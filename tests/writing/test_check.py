@@ -159,6 +159,14 @@ def evidence(draw: st.DrawFn) -> tuple[tuple[Evidence, ...], dict[str, Item]]:
     return tuple(found), items
 
 
+def test_an_attribute_called_as_a_plain_word() -> None:
+    items = {"0": Item(item_id="0", title="Alien")}
+    shared = [("and", "A. B."), ("maker", "maker")]
+    found = [Evidence(kind="attribute", item_ids=("0",), attribute=name, value=value, weight=0.5) for name, value in shared]
+    facts = state((Evidence(kind="history", item_ids=("0",), value="chosen", weight=0.5), *found), items)
+    assert fault('You chose "Alien", and it has the same and A. B. and maker maker.', facts) == ""
+
+
 @settings(deadline=None, max_examples=400)
 @given(evidence())
 def test_the_template_says_only_facts(given: tuple[tuple[Evidence, ...], dict[str, Item]]) -> None:
