@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 Scalar = str | int | float | bool
 AttributeValue = Scalar | tuple[Scalar, ...]
@@ -14,11 +14,17 @@ AttributeValue = Scalar | tuple[Scalar, ...]
 
 NO_ATTRIBUTES: Mapping[str, AttributeValue] = MappingProxyType({})
 NO_SOURCES: Mapping[str, float] = MappingProxyType({})
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+TAGS = "tags"
+"""The list attribute that a caption's tags become."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One thing that can be recommended. `image`, `audio` and `video` are paths below the workspace's media folder."""
+    """One thing that can be recommended. `image`, `audio` and `video` are paths below the workspace's media folder.
+
+    `generated`: its parts that a model wrote, out of `title`, `text` and `tags` (the attribute of that name).
+    """
 
     item_id: str
     platform: str = field(default="", compare=False)
@@ -28,6 +34,39 @@ class Item:
     image: str | None = field(default=None, compare=False)
     audio: str | None = field(default=None, compare=False)
     video: str | None = field(default=None, compare=False)
+    generated: tuple[str, ...] = field(default=(), compare=False)
+
+
+CaptionSource = Literal["llm", "picture", "template", "human"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCaption:
+    """What was written about an item that lacks text, and by whom. None: that part was not written.
+
+    source     `llm` (from evidence in words), `picture` (by a vision-language model), `template`, `human`
+    model      the LLM's id, `adapter` its LoRA adapter, `prompt` the digest of its template; empty for a human
+    evidence   JSON: what it was written from, and where each tag came from
+    doubt      0 (sure) to 1; `note` says why
+    imported   it came from a file: a later run leaves it alone
+    made_at    seconds since 1970 UTC
+    """
+
+    item_id: str
+    title: str | None = None
+    text: str | None = None
+    tags: tuple[str, ...] | None = None
+    language: str = ""
+    source: CaptionSource = "llm"
+    model: str = ""
+    adapter: str = ""
+    prompt: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    evidence_digest: str = ""
+    doubt: float = 0.0
+    note: str = ""
+    imported: bool = False
+    made_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The SQL store: items, users, events and triples on SQLite (a file in the workspace) or PostgreSQL (by URL), one schema.
+"""The SQL store: items, captions, users, events and triples on SQLite (a file in the workspace) or PostgreSQL (by URL).
 
     >>> from genrec.store import Store                           # doctest: +SKIP
     >>> with Store.open("sqlite:///shop/store.sqlite") as store:  # doctest: +SKIP
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genrec.store.attributes import AttributeType as AttributeType
+    from genrec.store.results import CaptionCounts as CaptionCounts
     from genrec.store.results import Changes as Changes
     from genrec.store.results import Counts as Counts
     from genrec.store.results import Forgotten as Forgotten
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AttributeType": "genrec.store.attributes",
-    **dict.fromkeys(("Changes", "Counts", "Forgotten", "Interactions"), "genrec.store.results"),
+    **dict.fromkeys(("CaptionCounts", "Changes", "Counts", "Forgotten", "Interactions"), "genrec.store.results"),
     "Store": "genrec.store.store",
 }
-__all__ = ["AttributeType", "Changes", "Counts", "Forgotten", "Interactions", "Store"]
+__all__ = ["AttributeType", "CaptionCounts", "Changes", "Counts", "Forgotten", "Interactions", "Store"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,9 +11,10 @@ import numpy as np
 from sqlalchemy import Connection, Select, func, or_, select, union
 
 from genrec.errors import StoreError
+from genrec.store.captions import lay_over
 from genrec.store.results import Counts, Interactions
 from genrec.store.rows import EVENT_FIELDS, to_event, to_item, to_user
-from genrec.store.tables import events, items, triples, users
+from genrec.store.tables import captions, events, items, triples, users
 from genrec.types import Event, Item, User
 
 IDS_A_QUERY = 5_000
@@ -26,23 +27,28 @@ MANY_KINDS = 32_768
 _EVENT_COLUMNS = [events.c[name] for name in EVENT_FIELDS]
 
 
-def _chunks(ids: Sequence[str]) -> Iterator[list[str]]:
+def chunks(ids: Sequence[str]) -> Iterator[list[str]]:
     unique = iter(dict.fromkeys(ids))
     while chunk := list(islice(unique, IDS_A_QUERY)):
         yield chunk
 
 
-def read_items(conn: Connection, ids: Sequence[str]) -> dict[str, Item]:
+def read_items(conn: Connection, ids: Sequence[str], *, given: bool) -> dict[str, Item]:
+    """With their captions; `given`: without what models wrote."""
     found: dict[str, Item] = {}
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         rows = conn.execute(select(items).where(items.c.item_id.in_(chunk)))
-        found.update((row["item_id"], to_item(row)) for row in rows.mappings())
+        own = [to_item(row) for row in rows.mappings()]
+        found.update((item.item_id, item) for item in lay_over(conn, own, captions.c.item_id.in_(chunk), given=given))
     return {item_id: found[item_id] for item_id in dict.fromkeys(ids) if item_id in found}
 
 
-def items_after(conn: Connection, item_id: str, limit: int) -> list[Item]:
+def items_after(conn: Connection, item_id: str, limit: int, *, given: bool) -> list[Item]:
+    """The next `limit` items by id, with their captions; `given`: without what models wrote."""
     query = select(items).where(items.c.item_id > item_id).order_by(items.c.item_id).limit(limit)
-    return [to_item(row) for row in conn.execute(query).mappings()]
+    own = [to_item(row) for row in conn.execute(query).mappings()]
+    key = captions.c.item_id
+    return lay_over(conn, own, (key > item_id) & (key <= own[-1].item_id), given=given) if own else []
 
 
 def near_item_ids(conn: Connection, item_id: str) -> list[str]:
@@ -60,7 +66,7 @@ def near_item_ids(conn: Connection, item_id: str) -> list[str]:
 def read_users(conn: Connection, ids: Sequence[str]) -> dict[str, User]:
     """The profiles of these ids, empty ones for people known by events alone; without those who are not known at all."""
     found: dict[str, User] = {}
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         rows = conn.execute(select(users).where(users.c.user_id.in_(chunk)))
         profiles = {row["user_id"]: to_user(row) for row in rows.mappings()}
         if others := [user_id for user_id in chunk if user_id not in profiles]:
@@ -92,7 +98,7 @@ def _history_query(ids: Sequence[str], limit: int | None) -> Select:
 
 def read_histories(conn: Connection, user_ids: Sequence[str], limit: int | None) -> dict[str, list[Event]]:
     found: dict[str, list[Event]] = {user_id: [] for user_id in user_ids}
-    for chunk in _chunks(user_ids):
+    for chunk in chunks(user_ids):
         for row in conn.execute(_history_query(chunk, limit)):
             found[row[0]].append(to_event(row))
     return found

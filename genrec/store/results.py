@@ -34,6 +34,18 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CaptionCounts:
+    """`no_title`, `no_text`: items that have none, not even a human's; `captioned`: items with a caption by a model;
+    `human`: items that a person wrote about.
+    """
+
+    no_title: int
+    no_text: int
+    captioned: int
+    human: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forgotten:
     """What was deleted: the number of `events`, and whether there was a `profile` (a row of the user table)."""
 

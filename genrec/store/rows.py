@@ -3,13 +3,14 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
 from sqlalchemy import RowMapping
 
 from genrec.errors import DataError
-from genrec.types import AttributeValue, Event, Item, Triple, User
+from genrec.types import TAGS, AttributeValue, Event, Item, Triple, User
 
 MAX_KEY_CHARS = 256
 """Longest id and attribute name. With `MAX_NAME_CHARS` it keeps every index entry below PostgreSQL's 2,704 bytes."""
@@ -42,62 +43,66 @@ def to_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _refuse(what: str, field: str, value: object, need: str) -> DataError:
+def refuse(what: str, field: str, value: object, need: str) -> DataError:
     shown = repr(value)
     shown = shown if len(shown) <= 60 else shown[:60] + "…"
     return DataError(f"{what}: {field} is {shown}, not {need}", hint="Mend the record; nothing of this call was kept.")
 
 
-def _key(what: str, field: str, value: object) -> None:
+def check_key(what: str, field: str, value: object) -> None:
     if not is_key(value):
-        raise _refuse(what, field, value, f"text of 1 to {MAX_KEY_CHARS} characters without NUL or half surrogates")
+        raise refuse(what, field, value, f"text of 1 to {MAX_KEY_CHARS} characters without NUL or half surrogates")
 
 
 def _name(what: str, field: str, value: object) -> None:
     if not is_text(value) or len(str(value)) > MAX_NAME_CHARS:
-        raise _refuse(what, field, value, f"text of at most {MAX_NAME_CHARS} characters without NUL or half surrogates")
+        raise refuse(what, field, value, f"text of at most {MAX_NAME_CHARS} characters without NUL or half surrogates")
 
 
-def _text(what: str, field: str, value: object) -> None:
+def check_text(what: str, field: str, value: object) -> None:
     if not is_text(value):
-        raise _refuse(what, field, value, "text without NUL or half surrogates")
+        raise refuse(what, field, value, "text without NUL or half surrogates")
 
 
 def _scalar(what: str, field: str, value: object) -> None:
     if isinstance(value, str):
-        _text(what, field, value)
+        check_text(what, field, value)
     elif isinstance(value, float) and not math.isfinite(value):
-        raise _refuse(what, field, value, "a finite number")
+        raise refuse(what, field, value, "a finite number")
     elif not isinstance(value, int | float):  # bool is an int
-        raise _refuse(what, field, value, "text, a number, true or false, or a list of these")
+        raise refuse(what, field, value, "text, a number, true or false, or a list of these")
 
 
 def _attributes(what: str, attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
     for name, value in attributes.items():
-        _key(what, "name of an attribute", name)
+        check_key(what, "name of an attribute", name)
         field = f"attribute {name!r}"
         for part in value if isinstance(value, list | tuple) else (value,):
             _scalar(what, field, part)
     return dict(attributes)
 
 
-def _with_digest(row: Row) -> Row:
+def with_digest(row: Row) -> Row:
     """Add the checksum of the content; the order of the attributes does not count, 1, 1.0 and true are three values."""
     content = json.dumps(row, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return {**row, "digest": blake2b(content.encode("utf-8"), digest_size=16).hexdigest()}
 
 
 def item_row(item: Item) -> Row:
-    """Raises DataError naming the item and the field."""
+    """The item's own row, without its `generated` parts: a caption never becomes an item's own text.
+
+    Raises DataError naming the item and the field.
+    """
+    item = without_generated(item)
     what = f"item {item.item_id!r:.80}"
-    _key(what, "item_id", item.item_id)
+    check_key(what, "item_id", item.item_id)
     _name(what, "platform", item.platform)
-    _text(what, "title", item.title)
-    _text(what, "text", item.text)
+    check_text(what, "title", item.title)
+    check_text(what, "text", item.text)
     for field in ("image", "audio", "video"):
         if (path := getattr(item, field)) is not None:
-            _text(what, field, path)
-    return _with_digest(
+            check_text(what, field, path)
+    return with_digest(
         {
             "item_id": item.item_id,
             "platform": item.platform,
@@ -111,13 +116,22 @@ def item_row(item: Item) -> Row:
     )
 
 
+def without_generated(item: Item) -> Item:
+    if not item.generated:
+        return item
+    parts: Row = {name: "" for name in ("title", "text") if name in item.generated}
+    if TAGS in item.generated:
+        parts["attributes"] = {name: value for name, value in item.attributes.items() if name != TAGS}
+    return replace(item, **parts, generated=())
+
+
 def user_row(user: User) -> Row:
     """Raises DataError naming the user and the field."""
     what = f"user {user.user_id!r:.80}"
-    _key(what, "user_id", user.user_id)
+    check_key(what, "user_id", user.user_id)
     for interest in user.interests:
-        _text(what, "an interest", interest)
-    return _with_digest(
+        check_text(what, "an interest", interest)
+    return with_digest(
         {"user_id": user.user_id, "interests": list(user.interests), "attributes": _attributes(what, user.attributes)}
     )
 
@@ -125,15 +139,15 @@ def user_row(user: User) -> Row:
 def event_row(event: Event) -> Row:
     """Raises DataError naming the user, the item and the field."""
     what = f"event of user {event.user_id!r:.80} on item {event.item_id!r:.80}"
-    _key(what, "user_id", event.user_id)
-    _key(what, "item_id", event.item_id)
+    check_key(what, "user_id", event.user_id)
+    check_key(what, "item_id", event.item_id)
     _name(what, "kind", event.kind)
     _name(what, "platform", event.platform)
     for field, number in (("timestamp", event.timestamp), ("value", event.value)):
         if number is None and field == "value":
             continue
         if not isinstance(number, int | float) or not math.isfinite(number):
-            raise _refuse(what, field, number, "a finite number")
+            raise refuse(what, field, number, "a finite number")
     return {
         "user_id": event.user_id,
         "timestamp": float(event.timestamp),
@@ -147,11 +161,11 @@ def event_row(event: Event) -> Row:
 def triple_row(triple: Triple) -> Row:
     """Raises DataError naming the triple and the field."""
     what = f"triple {triple.head!r:.80} {triple.relation!r:.80} {triple.tail!r:.80}"
-    _key(what, "head", triple.head)
-    _key(what, "relation", triple.relation)
+    check_key(what, "head", triple.head)
+    check_key(what, "relation", triple.relation)
     if len(triple.relation) > MAX_RELATION_CHARS:
-        raise _refuse(what, "relation", triple.relation, f"text of at most {MAX_RELATION_CHARS} characters")
-    _key(what, "tail", triple.tail)
+        raise refuse(what, "relation", triple.relation, f"text of at most {MAX_RELATION_CHARS} characters")
+    check_key(what, "tail", triple.tail)
     return {"head": triple.head, "relation": triple.relation, "tail": triple.tail}
 
 

@@ -1,4 +1,4 @@
-"""`Store`: items, users, events and triples in SQL, the one place that must survive a crash."""
+"""`Store`: items, captions, users, events and triples in SQL, the one place that must survive a crash."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,14 +11,15 @@ from sqlalchemy import URL, Connection, Engine, delete, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from genrec.errors import DataError, StoreError, UnknownItemError, UnknownUserError
+from genrec.store import captions as caption_rows
 from genrec.store import reading, writing
 from genrec.store.attributes import AttributeType, read_schema, remember
 from genrec.store.engine import is_sqlite, lock_writers, make_engine, migrate, parse_url
 from genrec.store.faults import is_conflict, named
-from genrec.store.results import Changes, Counts, Forgotten, Interactions
+from genrec.store.results import CaptionCounts, Changes, Counts, Forgotten, Interactions
 from genrec.store.rows import event_row, is_key, item_row, to_json, triple_row, user_row
 from genrec.store.tables import items, meta
-from genrec.types import Event, Item, Triple, User
+from genrec.types import Event, Item, StoredCaption, Triple, User
 
 ATTEMPTS = 5
 """How often a transaction is run that other writers on PostgreSQL get in the way of."""
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 
 class Store:
-    """Items, users, events and triples on SQLite or PostgreSQL; safe to share among threads.
+    """Items, their captions, users, events and triples on SQLite or PostgreSQL; safe to share among threads.
 
     Every write is one transaction: when the call returns, the data is on the disk, and when it raises, nothing of it is.
     Faults of the database are `StoreError`, records that cannot be stored `DataError`.
@@ -100,13 +101,40 @@ class Store:
     # Writing
 
     def put_items(self, records: Sequence[Item]) -> Changes:
-        """Add items; one that is there gets the new content as a whole. Of equal ids in one call the last wins."""
+        """Add items; one that is there gets the new content as a whole. Of equal ids in one call the last wins.
+
+        Parts that a model wrote (`Item.generated`) are not stored as the item's own; captions of the item stay.
+        """
         rows = [item_row(item) for item in records]
 
         def work(conn: Connection) -> Changes:
             lock_writers(conn)
             remember(conn, (item.attributes for item in records))
             return writing.write_items(conn, rows)
+
+        return self._write(work)
+
+    def put_captions(self, records: Sequence[StoredCaption]) -> Changes:
+        """Add captions, at most one by a model and one by a person for an item; one that is there is replaced as a whole.
+
+        The item need not be known. `made_at` alone is no change. Raises DataError, StoreError.
+        """
+        rows = [caption_rows.caption_row(caption) for caption in records]
+
+        def work(conn: Connection) -> Changes:
+            lock_writers(conn)
+            remember(conn, caption_rows.tags_written(records))
+            return caption_rows.write_captions(conn, rows)
+
+        return self._write(work)
+
+    def delete_captions(self, ids: Sequence[str], *, human: bool) -> int:
+        """Delete what a person (`human`) or a model wrote about these items; returns how many captions are gone."""
+        wanted = [item_id for item_id in ids if is_key(item_id)]
+
+        def work(conn: Connection) -> int:
+            lock_writers(conn)
+            return sum(caption_rows.delete_captions(conn, chunk, human=human) for chunk in reading.chunks(wanted))
 
         return self._write(work)
 
@@ -171,9 +199,9 @@ class Store:
 
     # Items
 
-    def item(self, item_id: str) -> Item:
-        """Raises UnknownItemError, with ids that look alike in the hint."""
-        found = self.items([item_id])
+    def item(self, item_id: str, *, given: bool = False) -> Item:
+        """One of `items`. Raises UnknownItemError, with ids that look alike in the hint."""
+        found = self.items([item_id], given=given)
         if found:
             return found[item_id]
         near = self._read(lambda conn: reading.near_item_ids(conn, item_id)) if is_key(item_id) else []
@@ -184,23 +212,46 @@ class Store:
         )
         raise UnknownItemError(f"there is no item {item_id!r:.80}", hint=hint)
 
-    def items(self, ids: Sequence[str]) -> dict[str, Item]:
-        """The items of these ids, in the order asked; unknown ones are left out."""
-        wanted = [item_id for item_id in ids if is_key(item_id)]
-        return self._read(lambda conn: reading.read_items(conn, wanted))
+    def items(self, ids: Sequence[str], *, given: bool = False) -> dict[str, Item]:
+        """The items of these ids, in the order asked; unknown ones are left out.
 
-    def all_items(self, batch: int = 1000) -> Iterator[list[Item]]:
-        """All items by id, in lists of at most `batch`; each list is its own transaction, so writers need not wait."""
+        What an item lacks comes from its caption, if it has one, and `Item.generated` names it; what a person wrote about it
+        wins over its own. `given`: without what models wrote.
+        """
+        wanted = [item_id for item_id in ids if is_key(item_id)]
+        return self._read(lambda conn: reading.read_items(conn, wanted, given=given))
+
+    def all_items(self, batch: int = 1000, *, given: bool = False) -> Iterator[list[Item]]:
+        """All items by id as `items` gives them, in lists of at most `batch`; each list is its own transaction, so writers need
+        not wait.
+        """
         if batch < 1:
             raise ValueError(f"batch is {batch}, must be at least 1")
         last = ""
-        while found := self._read(lambda conn: reading.items_after(conn, last, batch)):  # noqa: B023 - called at once
+        while found := self._read(lambda conn: reading.items_after(conn, last, batch, given=given)):  # noqa: B023 - called at once
             yield found
             last = found[-1].item_id
 
     def item_ids(self) -> list[str]:
         """Ids of all items, sorted."""
         return self._read(lambda conn: list(conn.execute(select(items.c.item_id).order_by(items.c.item_id)).scalars()))
+
+    def captions(self, ids: Sequence[str]) -> list[StoredCaption]:
+        """What was written about these items, by id, a model's caption before a person's."""
+        wanted = [item_id for item_id in ids if is_key(item_id)]
+        chunks = reading.chunks(sorted(wanted))
+        return self._read(lambda conn: [one for chunk in chunks for one in caption_rows.read_captions(conn, chunk)])
+
+    def all_captions(self, batch: int = 1000) -> Iterator[list[StoredCaption]]:
+        """All captions in the order of `captions`, in lists of at most `batch`, each its own transaction."""
+        last, human = "", True
+        while found := self._read(lambda conn: caption_rows.captions_after(conn, last, human, batch)):  # noqa: B023
+            yield found
+            last, human = found[-1].item_id, found[-1].source == caption_rows.HUMAN
+
+    def caption_counts(self) -> CaptionCounts:
+        """How many items lack text, and how many were written about."""
+        return self._read(caption_rows.read_caption_counts)
 
     def schema(self) -> dict[str, tuple[AttributeType, bool]]:
         """For each attribute that items have had: its type, and whether it is a list. Sorted by name.

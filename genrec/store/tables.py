@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration: what this version of genrec reads and writes."""
 VERSION_TABLE = "genrec_version"
 
@@ -74,6 +74,30 @@ triples = Table(
     Column("head", ID, primary_key=True),
     Column("relation", ID, primary_key=True),
     Column("tail", ID, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+# What was written about an item: at most one caption by a model and one by a person. NULL: that part was not written.
+captions = Table(
+    "genrec_captions",
+    metadata,
+    Column("item_id", ID, primary_key=True),
+    Column("human", Boolean, primary_key=True),
+    Column("title", Text),
+    Column("text", Text),
+    Column("tags", JSON(none_as_null=True)),
+    Column("language", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("adapter", Text, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("evidence", JSON, nullable=False),
+    Column("evidence_digest", Text, nullable=False),
+    Column("doubt", Double, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("imported", Boolean, nullable=False),
+    Column("made_at", Double, nullable=False),
+    Column("digest", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 

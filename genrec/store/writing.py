@@ -20,18 +20,18 @@ K = TypeVar("K")
 
 
 def write_items(conn: Connection, rows: Sequence[Row]) -> Changes:
-    return _write(conn, items, rows, key=("item_id",), compared="digest")
+    return write_rows(conn, items, rows, key=("item_id",), compared="digest")
 
 
 def write_users(conn: Connection, rows: Sequence[Row]) -> Changes:
-    return _write(conn, users, rows, key=("user_id",), compared="digest")
+    return write_rows(conn, users, rows, key=("user_id",), compared="digest")
 
 
 def write_events(conn: Connection, rows: Sequence[Row]) -> Changes:
     # In the order of the index: faster, and writers that meet wait for each other instead of deadlocking. Equal times stay
     # in the order given, which is what histories promise; so a deadlock is still possible there, and `Store` repeats.
     in_order = sorted(rows, key=itemgetter("user_id", "timestamp"))
-    return _write(conn, events, in_order, key=EVENT_KEY, compared="value")
+    return write_rows(conn, events, in_order, key=EVENT_KEY, compared="value")
 
 
 def write_triples(conn: Connection, rows: Sequence[Row]) -> Changes:
@@ -50,7 +50,7 @@ def delete_user(conn: Connection, user_id: str) -> Forgotten:
     return Forgotten(events=gone, profile=profile > 0)
 
 
-def _write(conn: Connection, table: Table, rows: Sequence[Row], *, key: tuple[str, ...], compared: str) -> Changes:
+def write_rows(conn: Connection, table: Table, rows: Sequence[Row], *, key: tuple[str, ...], compared: str) -> Changes:
     """Insert what is new, then update what differs in `compared`. The database counts both, so other writers cannot skew it."""
     latest, repeats = _last_of_each(rows, lambda row: tuple(row[name] for name in key), compared)
     added = updated = 0
