@@ -17,6 +17,7 @@ from genrec.training.lora import Example
 from genrec.writing import caption_check, captions, check
 from genrec.writing.captions import Caption, CaptionFacts
 from genrec.writing.facts import Facts
+from genrec.writing.marks import fill, mark
 from genrec.writing.reasons import prompt_of
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ HELD_OUT = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """Evidence and what a person wrote from it: a reason's text, or a caption's line of JSON."""
+    """Evidence and what a person wrote from it: a reason's text, or a caption's line of JSON, with marks for titles."""
 
     facts: Facts | CaptionFacts
     text: str
@@ -44,20 +45,23 @@ class Written:
 
     def target(self) -> str:
         """What is to be written after the prompt."""
-        return f" {self.text}\n" if isinstance(self.facts, Facts) else f"{self.text}\n"
+        if isinstance(self.facts, Facts):
+            return f" {mark(self.text, self.facts.past)}\n"
+        return f"{self.text}\n"
 
     def fault(self, written: str) -> str:
         """Why the checker refuses `written`, empty when it accepts it."""
         if isinstance(self.facts, Facts):
-            return check.fault(written.strip(), self.facts)
+            return check.fault(fill(written.strip(), self.facts.past), self.facts)
         try:
-            return caption_check.fault(captions.read(written), self.facts)
+            return caption_check.fault(captions.read(written, self.facts), self.facts)
         except ValueError as error:
             return str(error)
 
     def request(self, prompts: Prompts, adapter: str, max_tokens: int) -> WriteRequest:
         prefix, rest = self.prompt(prompts)
-        return WriteRequest(prefix=prefix, prompt=rest, max_tokens=max_tokens, stop=("\n",), adapter=adapter)
+        schema = "" if isinstance(self.facts, Facts) else captions.schema(self.facts)
+        return WriteRequest(prefix=prefix, prompt=rest, max_tokens=max_tokens, stop=("\n",), adapter=adapter, schema=schema)
 
 
 def shipped_examples() -> list[Path]:
@@ -94,7 +98,10 @@ def _written(row: Any) -> Written:
     if "out" in _object(row, "the line"):
         out = _object(row["out"], "out")
         caption = Caption(title=_get(out, "title", str), caption=_get(out, "caption", str), tags=_texts(out, "tags"))
-        return Written(facts=_caption_facts(row), text=captions.line(caption), domain=_domain(row))
+        facts = _caption_facts(row)
+        if facts.title and caption.title != facts.title:
+            raise ValueError(f"out: title is {caption.title!r:.60}, the item has one of its own")
+        return Written(facts=facts, text=captions.line(caption, facts), domain=_domain(row))
     facts = Facts(
         past=_texts(row, "past"),
         liked=_get(row, "liked", bool),

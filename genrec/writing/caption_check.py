@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from genrec.prompts import data
-from genrec.writing.captions import CAPTION_CHARS, MAX_TAGS, Caption, CaptionFacts
+from genrec.writing.captions import CAPTION_CHARS, MAX_TAGS, YES, Caption, CaptionFacts
 from genrec.writing.facts import TITLE_CHARS
 
 MIN_TITLE = 2
@@ -121,8 +121,6 @@ JUDGEMENTS = frozenset(
 NEGATIONS = frozenset("free hardly never no non none not without".split())
 """Evidence with one of these is named whole or not at all: half of `batteries not included` is false."""
 
-YES = ("yes",)
-"""The value of a flag: its name is then what may be said."""
 NEAR, TOGETHER, BOTH, FACT = "\x00", "\x01", "\x02", "\x03"
 _ANY = f"[{NEAR}{TOGETHER}{BOTH}]"
 _LIST = re.compile(rf"{_ANY}(?:(?:, |,? and |,? or ){_ANY})*")

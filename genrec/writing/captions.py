@@ -11,28 +11,17 @@ from typing import Any
 from genrec.prompts import Prompts
 from genrec.types import AttributeValue
 from genrec.writing.facts import NAME_CHARS, TITLE_CHARS, VALUE_CHARS, plain
+from genrec.writing.marks import fill, mark
 
 PROMPT = "caption"
 CAPTION_CHARS = 300
 MAX_TAGS = 8
 ATTRIBUTES, VALUES, EVIDENCE_TAGS, TITLES = 12, 4, 12, 3
 """At most this many attributes, values of one attribute, tags, and titles of either kind are stated."""
+YES = ("yes",)
+"""The value of a flag: its name is then what may be said."""
 UNKNOWN = frozenset({"", "-", "?", "n/a", "na", "nan", "no", "none", "not applicable", "null", "false", "unknown"})
 """Values that say what an item is not, or nothing: `waterproof: no` must not lend its name to a caption."""
-
-SCHEMA = json.dumps(
-    {
-        "type": "object",
-        "properties": {
-            "title": {"type": "string", "maxLength": TITLE_CHARS},
-            "caption": {"type": "string", "maxLength": CAPTION_CHARS},
-            "tags": {"type": "array", "items": {"type": "string", "maxLength": VALUE_CHARS}, "maxItems": MAX_TAGS},
-        },
-        "required": ["title", "caption", "tags"],
-        "additionalProperties": False,
-    }
-)
-"""The JSON schema of what is written; goes into `WriteRequest.schema`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +36,17 @@ class CaptionFacts:
     near: tuple[str, ...] = ()
     together: tuple[str, ...] = ()
     title: str = ""
+
+    @property
+    def cited(self) -> tuple[str, ...]:
+        """Titles of other items, in the order of their marks."""
+        return (*self.near, *self.together)
+
+    @property
+    def tag_words(self) -> tuple[str, ...]:
+        """What may be a tag of the caption: tags, values, and the names of flags."""
+        values = (one for name, own in self.attributes for one in ((name,) if own == YES else own))
+        return tuple({word.lower(): word for word in (*values, *self.tags)}.values())
 
     @property
     def empty(self) -> bool:
@@ -101,20 +101,43 @@ def prompt(prompts: Prompts, facts: CaptionFacts, *, tuned: bool) -> tuple[str, 
     return prefix, rest
 
 
-def read(text: str) -> Caption:
-    """The caption in one line of JSON. Raises ValueError that says what is wrong with it."""
+def schema(facts: CaptionFacts) -> str:
+    """The JSON schema of what is written from `facts`, for `WriteRequest.schema`: tags can only be those of the evidence."""
+    words = facts.tag_words
+    tag = {"type": "string", "enum": list(words)} if words else {"type": "string"}
+    title = {"type": "string", "maxLength": 0 if facts.title else TITLE_CHARS}
+    return json.dumps(
+        {
+            "type": "object",
+            "properties": {
+                "title": title,
+                "caption": {"type": "string", "maxLength": CAPTION_CHARS},
+                "tags": {"type": "array", "items": tag, "maxItems": min(MAX_TAGS, len(words))},
+            },
+            "required": ["title", "caption", "tags"],
+            "additionalProperties": False,
+        }
+    )
+
+
+def read(text: str, facts: CaptionFacts) -> Caption:
+    """The caption in one line of JSON that was written from `facts`: titles in the place of their marks, the item's own title
+    where it has one, each tag once. Raises ValueError that says what is wrong with it.
+    """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from error
     if not isinstance(value, dict) or set(value) != {"title", "caption", "tags"}:
         raise ValueError("not one object of title, caption and tags")
-    return Caption(title=_text(value, "title"), caption=_text(value, "caption"), tags=_tags(value["tags"]))
+    title, caption = (fill(_text(value, name), facts.cited) for name in ("title", "caption"))
+    return Caption(title=facts.title or title, caption=caption, tags=_tags(value["tags"]))
 
 
-def line(caption: Caption) -> str:
-    """The one line of JSON that a model is to write for `caption`; `read` reads it."""
-    value = {"title": caption.title, "caption": caption.caption, "tags": list(caption.tags)}
+def line(caption: Caption, facts: CaptionFacts) -> str:
+    """The one line of JSON that a model is to write from `facts` for `caption`; `read` reads it."""
+    title = "" if facts.title else mark(caption.title, facts.cited)
+    value = {"title": title, "caption": mark(caption.caption, facts.cited), "tags": list(caption.tags)}
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -127,7 +150,10 @@ def _text(value: dict[str, Any], name: str) -> str:
 def _tags(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
         raise ValueError("tags is not a list of texts")
-    return tuple(tag.strip() for tag in value)
+    found: dict[str, str] = {}
+    for tag in value:
+        found.setdefault(tag.strip().lower(), tag.strip())
+    return tuple(found.values())
 
 
 def _values(value: AttributeValue) -> tuple[str, ...]:

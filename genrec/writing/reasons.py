@@ -9,6 +9,7 @@ from genrec.settings import ReasonSettings
 from genrec.types import Reason
 from genrec.writing.check import fault
 from genrec.writing.facts import TITLE_CHARS, Facts, sentence
+from genrec.writing.marks import fill
 
 PROMPT = "reason"
 UNTUNED_TRIES = (0.0, 0.7)
@@ -54,7 +55,7 @@ class ReasonWriter:
             opening = "" if self._adapter else _opening(number, facts)
             for temperature in TUNED_TRIES if self._adapter else UNTUNED_TRIES:
                 (written,) = await self._llm.write([self._request(facts, opening, temperature, seed=number)])
-                text = (opening + written).strip()
+                text = fill((opening + written).strip(), facts.past)
                 if not fault(text, facts):
                     return Reason(text=text, evidence=facts.evidence, verified=True, source="llm")
         return from_template(facts)

@@ -230,8 +230,8 @@ def test_the_prompt_states_all_evidence_behind_a_constant_prefix() -> None:
         "- genres: Horror, Science Fiction\n"
         "- director: Ridley Scott\n"
         "- actors: Sigourney Weaver\n"
-        'Close to: "The Thing (1982)"\n'
-        'Chosen with: "Aliens (1986)"; "Blade Runner (1982)"\n'
+        'Close to: [1] "The Thing (1982)"\n'
+        'Chosen with: [2] "Aliens (1986)"; [3] "Blade Runner (1982)"\n'
         "JSON:\n"
     )
     assert prompt(Prompts(), TAGS, tuned=False) == (prefix, "Evidence:\nTags: red, triangle, paper\nJSON:\n")
@@ -256,8 +256,8 @@ def test_the_examples_of_the_prompt_pass_the_checker() -> None:
     assert len(written) == len(examples)
     for facts, text in zip(examples, written, strict=True):
         assert prompt(Prompts(), facts, tuned=False)[1] in prefix
-        assert fault(read(text), facts) == ""
-        assert line(read(text)) == text
+        assert fault(read(text, facts), facts) == ""
+        assert line(read(text, facts), facts) == text
 
 
 def test_a_template_without_the_cut_is_refused(tmp_path: Path) -> None:
@@ -284,18 +284,46 @@ def test_a_template_without_the_cut_is_refused(tmp_path: Path) -> None:
 )
 def test_what_is_no_caption_is_not_read(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        read(text)
+        read(text, TAGS)
 
 
 def test_a_line_is_one_line_and_is_read_back() -> None:
-    caption = Caption(title='Close to "Blå tåg"', caption='Close to "Blå tåg".', tags=("röd",))
-    assert line(caption) == '{"title": "Close to \\"Blå tåg\\"", "caption": "Close to \\"Blå tåg\\".", "tags": ["röd"]}'
-    assert read(line(caption)) == caption
+    facts = CaptionFacts(near=("Blå tåg",), together=("Giant Steps", "Blå tåg"), tags=("röd",))
+    caption = Caption(title='Close to "Blå tåg"', caption='Chosen with "Giant Steps", close to "Blå tåg".', tags=("röd",))
+    written = '{"title": "Close to [1]", "caption": "Chosen with [2], close to [1].", "tags": ["röd"]}'
+    assert line(caption, facts) == written
+    assert read(written, facts) == caption
+    assert read(written.replace("[1]", '\\"[1]\\"'), facts) == caption
 
 
-async def test_an_engine_writes_what_the_schema_says() -> None:
-    prefix, rest = prompt(Prompts(), TAGS, tuned=False)
-    request = WriteRequest(prefix=prefix, prompt=rest, max_tokens=200, stop=("\n",), schema=captions.SCHEMA)
+def test_the_own_title_is_not_for_the_model_to_write() -> None:
+    caption = Caption(title=OWN.title, caption="Written by Charles Dickens.")
+    assert line(caption, OWN).startswith('{"title": "", ')
+    assert read(line(caption, OWN), OWN) == read(line(caption, OWN).replace('""', '"Another"', 1), OWN) == caption
+
+
+def test_a_mark_without_a_title_is_refused() -> None:
+    written = '{"title": "Close to [1]", "caption": "Close to [4].", "tags": []}'
+    assert "the sign [" in fault(read(written, BEHAVIOUR), BEHAVIOUR)
+
+
+def test_a_tag_counts_once() -> None:
+    assert read('{"title": "Red", "caption": "Red.", "tags": ["red", "Red", " paper", "red"]}', TAGS).tags == ("red", "paper")
+
+
+@pytest.mark.parametrize("facts", [CIRCLES, TAGS, FILM, BEHAVIOUR, WHOLE, OWN])
+async def test_an_engine_writes_what_the_schema_says(facts: CaptionFacts) -> None:
+    prefix, rest = prompt(Prompts(), facts, tuned=False)
+    request = WriteRequest(prefix=prefix, prompt=rest, max_tokens=200, stop=("\n",), schema=captions.schema(facts))
     (written,) = await FakeLLM().write([request])
-    assert isinstance(read(written), Caption)
-    assert json.loads(captions.SCHEMA)["required"] == ["title", "caption", "tags"]
+    caption = read(written, facts)
+    assert json.loads(captions.schema(facts))["required"] == ["title", "caption", "tags"]
+    assert {tag.lower() for tag in caption.tags} <= {word.lower() for word in facts.tag_words}
+    assert bool(json.loads(written)["title"]) <= (not facts.title)
+
+
+def test_the_schema_has_the_tags_of_the_evidence() -> None:
+    tags = json.loads(captions.schema(WHOLE))["properties"]["tags"]
+    assert tags["items"]["enum"] == ["batteries not included", "Best Western", "waterproof", "robot"]
+    assert json.loads(captions.schema(BEHAVIOUR))["properties"]["tags"]["maxItems"] == 0
+    assert json.loads(captions.schema(OWN))["properties"]["title"]["maxLength"] == 0
