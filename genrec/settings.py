@@ -103,7 +103,7 @@ class LlmSettings(_Section):
 class IngestSettings(_Section):
     max_image_bytes: PositiveInt = 10_000_000
     """Largest picture file taken, in bytes."""
-    max_image_pixels: PositiveInt = 25_000_000
+    max_image_pixels: int = Field(default=25_000_000, gt=0, le=89_000_000)
     """Largest picture taken, in pixels."""
     allow_private_addresses: bool = False
     """Whether a picture's URL may point to a private or loopback address."""

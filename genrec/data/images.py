@@ -7,26 +7,19 @@ import io
 import os
 import re
 import stat
-import struct
 import tempfile
-import threading
-import warnings
-import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from PIL import Image
 
+from genrec.data.pixels import DAMAGED, ENDINGS, TAKEN, kind_of, unwarned
 from genrec.data.web import fetch
 from genrec.errors import MediaError, WorkspaceError
 from genrec.settings import IngestSettings
 
-_ENDINGS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif"}
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
-# What Pillow's decoders raise on damaged data, found by fuzzing and in its documentation.
-_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError)
-_DAMAGED += (EOFError, struct.error, zlib.error)
 _DEFAULTS = IngestSettings()
 
 
@@ -41,8 +34,6 @@ class MediaFolder:
         self.root = Path(root)
         self._roots = tuple(Path(folder) for folder in allowed_roots)
         self._limits = limits
-        # Decoding sets Python's warning filters, which are one for the whole process.
-        self._decoding = threading.Lock()
 
     def take(self, value: str | bytes, *, base: Path) -> str:
         """Check a picture and store it; returns its path below `root`.
@@ -111,24 +102,24 @@ class MediaFolder:
         """The ending for a picture that decodes. Its size is read from the header, before any pixel is."""
         if not data:
             raise MediaError("the picture is empty")
-        with self._decoding, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with unwarned():
             try:
-                with Image.open(io.BytesIO(data), formats=tuple(_ENDINGS)) as image:
-                    form, width, height = str(image.format), image.width, image.height
+                with Image.open(io.BytesIO(data), formats=tuple(ENDINGS)) as image:
+                    width, height = image.width, image.height
+                    # a JPEG with further pictures behind it (a phone's depth or gain map) calls itself MPO
+                    form = "JPEG" if image.format == "MPO" else str(image.format)
                     if width * height > self._limits.max_image_pixels:
                         raise self._too_large(f"{width} × {height} pixels")
                     image.verify()
                 with Image.open(io.BytesIO(data), formats=(form,)) as image:
                     image.load()
             except Image.UnidentifiedImageError as error:
-                message = f"not a JPEG, PNG, WebP, GIF, BMP or TIFF picture (it begins with {data[:8]!r})"
-                raise MediaError(message) from error
+                raise MediaError(f"not a {TAKEN} picture: {kind_of(data)}", hint=_CONVERT) from error
             except Image.DecompressionBombError as error:
                 raise self._too_large(str(error)) from error
-            except _DAMAGED as error:
+            except DAMAGED as error:
                 raise MediaError(f"the picture is damaged: {error or type(error).__name__}") from error
-        return _ENDINGS[form]
+        return ENDINGS[form]
 
     def _too_large(self, what: str) -> MediaError:
         return MediaError(
@@ -157,5 +148,6 @@ class MediaFolder:
         return relative
 
 
-_LARGER = "Make the picture smaller, or raise ingest.max_image_bytes or ingest.max_image_pixels."
+_CONVERT = "Save it as PNG or JPEG."
+_LARGER = "Make the picture smaller, or raise ingest.max_image_bytes or ingest.max_image_pixels as far as they go."
 _RELATIVE = "Write a path relative to the table's folder, or name the folder of the pictures with --media-root."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from genrec.errors import EngineError, WeightsError
+from genrec.errors import EngineError, MediaError, WeightsError
 from genrec.models.loading import quiet
 from genrec.models.pictures import open_rgb
 from genrec.models.sources import Weights, digest
@@ -121,7 +121,7 @@ class ImageEncoder:
     def encode_images(self, paths: Sequence[Path | None], *, progress: Progress = SILENT) -> tuple[Vectors, Mask]:
         """(n, dim) float32 unit rows and (n,) whether each picture could be read; the rows of the others are zero.
 
-        Pictures are turned as their EXIF says, brought to 8-bit RGB (transparency on white), the first frame of an animation.
+        Pictures are read by `open_rgb`: upright, 8-bit RGB, transparency on white, the first frame of an animation.
         A path of None is a picture that is not there. What cannot be read is logged with its reason.
         """
         vectors: Vectors = np.zeros((len(paths), self.dim), dtype=np.float32)
@@ -153,7 +153,7 @@ class ImageEncoder:
             return None
         try:
             return self._preprocess(open_rgb(path))
-        except (OSError, ValueError, SyntaxError) as error:  # Pillow reports some broken PNGs as SyntaxError
+        except MediaError as error:
             _LOG.warning("picture left out: %s: %s", path, error)
             return None
 

@@ -1,32 +1,80 @@
-"""A picture file as the encoders want it: upright, 8-bit RGB, one frame."""
+"""A picture file as the models want it: upright, 8-bit RGB, one frame."""
 
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
+
+from genrec.data.pixels import DAMAGED, ENDINGS, unwarned
+from genrec.errors import MediaError
+
+MOST_PIXELS = 89_000_000
+"""The bound of `ingest.max_image_pixels`; Pillow warns from 89,478,485 on."""
+
+MOST_RATIO = 50
+"""Longest side over shortest. Encoders scale the shortest side to theirs: a strip of 1 × 20,000 would become gigabytes."""
 
 _DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation → what makes it upright."""
 
 
 def open_rgb(path: Path) -> Image.Image:
     """Read `path`: first frame, EXIF rotation applied, transparency on white, 16-bit and float grey scaled to 8 bits.
 
-    Raises OSError, ValueError or SyntaxError (Pillow's own) when it is not a whole picture.
+    A strip longer than `MOST_RATIO` times its width is cut to its middle. Raises MediaError when it is not a whole picture, or
+    larger than `MOST_PIXELS`.
     """
+    with unwarned():
+        try:
+            with Image.open(path, formats=tuple(ENDINGS)) as picture:
+                if picture.width * picture.height > MOST_PIXELS:
+                    raise MediaError(f"it has too many pixels: {picture.width} × {picture.height}")
+                picture.seek(0)
+                picture.load()
+                return _rgb(_middle(_upright(picture)))
+        except Image.DecompressionBombError as error:
+            raise MediaError(f"it has too many pixels: {error}") from error
+        except FileNotFoundError as error:
+            raise MediaError("there is no such file") from error
+        except DAMAGED as error:
+            raise MediaError(f"it is damaged: {error or type(error).__name__}") from error
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turned as its EXIF says. `ImageOps.exif_transpose` writes the EXIF anew, which fails where any of its entries is odd."""
     try:
-        with Image.open(path) as picture:
-            picture.seek(0)
-            picture.load()
-            upright = ImageOps.exif_transpose(picture)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(str(error)) from error
-    if upright.mode in _DEEP:
-        return _scaled(upright).convert("RGB")
-    if upright.has_transparency_data:
-        layer = upright.convert("RGBA")
+        turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except DAMAGED:
+        return picture  # what cannot be read turns nothing, as in every viewer
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _middle(picture: Image.Image) -> Image.Image:
+    width, height = picture.size
+    wide, high = min(width, MOST_RATIO * height), min(height, MOST_RATIO * width)
+    if (wide, high) == (width, height):
+        return picture
+    left, top = (width - wide) // 2, (height - high) // 2
+    return picture.crop((left, top, left + wide, top + high))
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode in _DEEP:
+        return _scaled(picture).convert("RGB")
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
         ground = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(ground, layer).convert("RGB")
-    return upright.convert("RGB")
+    return picture.convert("RGB")
 
 
 def _scaled(picture: Image.Image) -> Image.Image:

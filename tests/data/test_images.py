@@ -19,6 +19,7 @@ from genrec.data import MediaFolder, Report, read_items
 from genrec.data import web as web_module
 from genrec.data.web import is_public
 from genrec.errors import MediaError, WorkspaceError
+from genrec.models.pictures import open_rgb
 from genrec.settings import IngestSettings
 
 from .conftest import Web, picture
@@ -106,7 +107,8 @@ def test_random_damage_is_a_media_error_or_a_picture(media: MediaFolder, tmp_pat
             for _ in range(chance.randint(1, 8)):
                 data[chance.randrange(len(data))] = chance.randrange(256)
             try:
-                media.take(bytes(data), base=tmp_path)
+                stored = media.take(bytes(data), base=tmp_path)
+                open_rgb(media.root / stored)  # what is taken, the encoders can read
                 taken += 1
             except MediaError:
                 refused += 1

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 
-from genrec.errors import EngineError, WeightsError
+from genrec.errors import EngineError, MediaError, WeightsError
 from genrec.models.encoders import ImageEncoder, TextEncoder, pick_device
 from genrec.models.pictures import open_rgb
 from genrec.models.sources import Weights, resolve
@@ -228,5 +228,26 @@ def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
 def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene((64, 64)).save(tmp_path / "big.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(ValueError, match="exceeds limit"):
+    with pytest.raises(MediaError, match="too many pixels"):
         open_rgb(tmp_path / "big.png")
+
+
+def test_a_strip_is_cut_to_its_middle(tmp_path: Path, pictures: ImageEncoder) -> None:
+    """Scaled by its short side it would take gigabytes."""
+    strip = np.zeros((2, 30_000, 3), dtype=np.uint8)
+    strip[:, 14_950:15_050] = (0, 200, 0)
+    Image.fromarray(strip).save(tmp_path / "wide.png")
+    Image.fromarray(strip.transpose(1, 0, 2)).save(tmp_path / "high.png")
+    wide, high = open_rgb(tmp_path / "wide.png"), open_rgb(tmp_path / "high.png")
+    assert (wide.size, high.size) == ((100, 2), (2, 100))
+    assert set(np.asarray(wide)[..., 1].ravel()) == set(np.asarray(high)[..., 1].ravel()) == {200}
+    assert pictures.encode_images([tmp_path / "wide.png"])[1].all()
+
+
+def test_what_is_no_picture_is_a_media_error(tmp_path: Path) -> None:
+    scene().save(tmp_path / "cut.jpg", quality=95)
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:-300])
+    (tmp_path / "text.png").write_text("text", encoding="utf-8")
+    for name, says in (("cut.jpg", "damaged"), ("text.png", "damaged"), ("absent.png", "no such file")):
+        with pytest.raises(MediaError, match=says):
+            open_rgb(tmp_path / name)
