@@ -291,6 +291,27 @@ class ReasonSettings(_Section):
     """Longest reason the LLM may write, in tokens; two long titles alone are 50."""
 
 
+class CaptionSettings(_Section):
+    """How `genrec caption` writes about items that lack text."""
+
+    write: Literal["llm", "template"] = "llm"
+    """Who writes: the LLM, or the plain template without any."""
+    language: str = "en"
+    """Language of what is written: en, de, fr, es, or another that has word lists in `prompts/plain/`."""
+    max_tokens: PositiveInt = 256
+    """Longest answer of the LLM, in tokens."""
+    requests_per_minute: NonNegativeInt = 0
+    """Most requests to the LLM a minute, evenly spaced; 0: no limit."""
+    tokens_per_minute: NonNegativeInt = 0
+    """Most tokens a minute, of prompts and answers; 0: no limit."""
+    price_in: float = Field(default=0.0, ge=0)
+    """What a million prompt tokens cost, for the estimate of `--dry-run`."""
+    price_out: float = Field(default=0.0, ge=0)
+    """What a million written tokens cost."""
+    doubtful: float = Field(default=0.5, ge=0.0, le=1.0)
+    """From this doubt on `--review` lists a caption."""
+
+
 class Settings(BaseSettings):
     """All settings of one workspace."""
 
@@ -308,6 +329,7 @@ class Settings(BaseSettings):
     ranking: RankingSettings = RankingSettings()
     adapters: AdapterSettings = AdapterSettings()
     reasons: ReasonSettings = ReasonSettings()
+    caption: CaptionSettings = CaptionSettings()
 
     @classmethod
     def settings_customise_sources(
