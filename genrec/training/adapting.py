@@ -91,13 +91,14 @@ def tunable(base: Base, models: ModelSettings, *, rank: int, alpha: int, seed: i
 
 def begun(base: Base, workspace: Workspace, told: RerankSettings | WriteSettings, start: str) -> Tuned:
     """The model with a fresh adapter, or with the one called `start`. Raises as `tunable` does; AdapterError when `start` is not
-    there or does not fit, TrainingError when its shape is another.
+    there or is of another model, TrainingError when its shape is another.
     """
     tuned = tunable(base, workspace.settings.models, rank=told.r, alpha=told.alpha, seed=told.seed)
     if start:
         known = workspace.registry.find().get(start)
-        if fault := workspace.registry.fault(known):
-            raise AdapterError(fault, hint="Start from an adapter of this model and these prompts.")
+        name, sha256 = workspace.registry.base()
+        if fault := known.base_fault(base=name, sha256=sha256):  # its prompts may be others: then it learns these
+            raise AdapterError(fault, hint="Start from an adapter of this model.")
         tuned.load(known.path)
     return tuned
 

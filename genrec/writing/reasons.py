@@ -15,6 +15,8 @@ PROMPT = "reason"
 UNTUNED_TRIES = (0.0, 0.7)
 TUNED_TRIES = (0.4, 0.0)
 """Temperatures, one try each. An adapter knows many ways to say a thing, and people compare the reasons of a list."""
+SEEDS = 10_000
+"""Between the seeds of a reason's tries: more than there are reasons in a list."""
 OPENINGS = ("Since you", "If you", "You", "Because you")
 
 
@@ -38,8 +40,9 @@ class ReasonWriter:
         return [reasons[number] for number in range(len(facts))]
 
     async def stream(self, facts: Sequence[Facts]) -> AsyncIterator[tuple[int, Reason]]:
-        """(place, reason) as each is done. Raises EngineError or PromptError."""
-        tasks = [asyncio.create_task(self._numbered(number, one)) for number, one in enumerate(facts)]
+        """(place, reason) as each is done; a sentence that is there already is written anew. Raises EngineError or PromptError."""
+        taken: set[str] = set()
+        tasks = [asyncio.create_task(self._numbered(number, one, taken)) for number, one in enumerate(facts)]
         try:
             for task in asyncio.as_completed(tasks):
                 yield await task
@@ -47,18 +50,24 @@ class ReasonWriter:
             for task in tasks:
                 task.cancel()
 
-    async def _numbered(self, number: int, facts: Facts) -> tuple[int, Reason]:
-        return number, await self._one(number, facts)
+    async def _numbered(self, number: int, facts: Facts, taken: set[str]) -> tuple[int, Reason]:
+        return number, await self._one(number, facts, taken)
 
-    async def _one(self, number: int, facts: Facts) -> Reason:
+    async def _one(self, number: int, facts: Facts, taken: set[str]) -> Reason:
+        repeated = ""
         if self._llm is not None and facts.kind:
             opening = "" if self._adapter else _opening(number, facts)
-            for temperature in TUNED_TRIES if self._adapter else UNTUNED_TRIES:
-                (written,) = await self._llm.write([self._request(facts, opening, temperature, seed=number)])
+            for attempt, temperature in enumerate(TUNED_TRIES if self._adapter else UNTUNED_TRIES):
+                seed = number + attempt * SEEDS
+                (written,) = await self._llm.write([self._request(facts, opening, temperature, seed)])
                 text = fill((opening + written).strip(), facts.past)
-                if not fault(text, facts):
-                    return Reason(text=text, evidence=facts.evidence, verified=True, source="llm")
-        return from_template(facts)
+                if fault(text, facts):
+                    continue
+                if text not in taken:
+                    taken.add(text)
+                    return _by_llm(text, facts)
+                repeated = text
+        return _by_llm(repeated, facts) if repeated else from_template(facts)
 
     def _request(self, facts: Facts, opening: str, temperature: float, seed: int) -> WriteRequest:
         prefix, prompt = prompt_of(self._prompts, facts, opening=opening, tuned=bool(self._adapter))
@@ -96,6 +105,10 @@ def _opening(number: int, facts: Facts) -> str:
     if facts.kind.startswith("past"):
         return f"{OPENINGS[number % len(OPENINGS)]} {'liked' if facts.liked else 'chose'}"
     return "It matches your search for" if facts.words else "It fits your interest in"
+
+
+def _by_llm(text: str, facts: Facts) -> Reason:
+    return Reason(text=text, evidence=facts.evidence, verified=True, source="llm")
 
 
 def from_template(facts: Facts) -> Reason:

@@ -185,6 +185,18 @@ class TestGoingOn:
         with Workspace.open(own) as workspace, pytest.raises(AdapterError, match="no adapter 'none'"):
             train_rerank([workspace], "most", start="none")
 
+    def test_after_a_prompt_changed(self, own: Path, tmp_path: Path) -> None:
+        texts = [examples(tmp_path / "some.jsonl", REASONS)]
+        with Workspace.open(own, write={"epochs": 1}) as workspace:
+            train_write(workspace, texts, "old")
+        (own / "prompts").mkdir()
+        (own / "prompts/reason.j2").write_text((Path(__file__).parents[2] / "prompts/reason.j2").read_text() + "{# own #}")
+        with Workspace.open(own, write={"epochs": 1}) as workspace:
+            outcome = train_write(workspace, texts, "new", start="old")
+            assert outcome is not None
+            assert workspace.registry.fault(workspace.registry.find().get("old"))
+            assert not workspace.registry.fault(outcome.adapter)
+
 
 class TestSeveralWorkspaces:
     def test_one_adapter_for_two(self, folder: Path, llama: Path, tmp_path: Path) -> None:

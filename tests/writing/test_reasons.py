@@ -1,6 +1,6 @@
 """The writer with the shipped fake and with the real small model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from genrec.settings import ReasonSettings
 from genrec.types import Evidence
 from genrec.writing.check import fault
 from genrec.writing.facts import Facts, sentence
-from genrec.writing.reasons import ReasonWriter
+from genrec.writing.reasons import SEEDS, ReasonWriter
 
 
 def past(*titles: str, liked: bool = True, **shared: tuple[str, ...]) -> Facts:
@@ -99,6 +99,28 @@ async def test_the_same_facts_give_the_same_reason(smollm: LLM) -> None:
     assert await writer(smollm).write(FACTS[:4]) == await writer(smollm).write(FACTS[:4])
 
 
+class Saying(FakeLLM):
+    """Writes one sentence at the first try of everything, another at the second."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(("writer",))
+        self._said = (first, second)
+
+    async def write(self, requests: Sequence[WriteRequest]) -> list[str]:
+        return [self._said[request.seed >= SEEDS] for request in requests]
+
+
+async def test_a_sentence_stands_once_in_a_list() -> None:
+    facts = [past("Alien", 'Say "Hi"'.replace('"', "'"))] * 3
+    llm = Saying(" You liked [1] and [2], so try it.", "It is like [2] and [1].")
+    texts = [reason.text for reason in await ReasonWriter(llm, Prompts(), ReasonSettings(), "writer").write(facts)]
+    first, second = """You liked "Alien" and "Say 'Hi'", so try it.""", """It is like "Say 'Hi'" and "Alien"."""
+    assert texts == [first, second, second]  # true sentences are not given up for the template's
+    other = Saying(" You liked [1] and [3].", "It is like [1].")
+    (reason,) = await ReasonWriter(other, Prompts(), ReasonSettings(), "writer").write([past("Alien")])
+    assert reason.text == 'It is like "Alien".'
+
+
 async def test_stream_yields_every_place_once(smollm: LLM) -> None:
     got = [(place, reason) async for place, reason in writer(smollm).stream(FACTS)]
     assert sorted(place for place, _ in got) == list(range(len(FACTS)))
@@ -126,7 +148,7 @@ async def test_the_second_try_is_warm_and_seeded_and_prefixes_are_shared(smollm:
     llm = Recording(smollm)
     await writer(llm, max_tokens=1).write(FACTS[:3])  # pyright: ignore[reportArgumentType]
     assert [request.temperature > 0 for request in llm.requests].count(True) == 3
-    assert len({request.seed for request in llm.requests}) == 3
+    assert len({request.seed for request in llm.requests}) == 6
     assert len({request.prefix for request in llm.requests}) == 1  # one kind of facts
     assert all(request.prompt for request in llm.requests)
 
