@@ -296,6 +296,8 @@ class CaptionSettings(_Section):
 
     write: Literal["llm", "template"] = "llm"
     """Who writes: the LLM, or the plain template without any."""
+    precision: float = Field(default=0.9, gt=0, lt=1)
+    """Share of the tags given that is to be right, as estimated on the items whose attributes and texts are known."""
     language: str = "en"
     """Language of what is written: en, de, fr, es, or another that has word lists in `prompts/plain/`."""
     max_tokens: PositiveInt = 256

@@ -1,0 +1,74 @@
+"""What a thing of the shop can be, and how people say it."""
+
+from dataclasses import dataclass
+
+ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "object": ("mug", "lamp", "chair", "shirt", "bag", "clock", "vase", "boot", "umbrella", "guitar"),
+    "colour": ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black"),
+    "pattern": ("plain", "striped", "dotted", "checked", "zigzag"),
+    "material": ("wood", "metal", "wool", "glass", "stone"),
+    "setting": ("beach", "forest", "kitchen", "snow", "city", "desert"),
+    "count": ("one", "two", "three", "four"),
+}
+SAID: dict[str, tuple[str, ...]] = {
+    "mug": ("mug", "cup", "coffee mug"),
+    "lamp": ("lamp", "table lamp", "light"),
+    "chair": ("chair", "seat"),
+    "shirt": ("shirt", "t-shirt", "tee"),
+    "bag": ("bag", "handbag", "tote"),
+    "clock": ("clock", "alarm clock"),
+    "vase": ("vase", "flower vase"),
+    "boot": ("boot", "shoe"),
+    "umbrella": ("umbrella", "parasol"),
+    "guitar": ("guitar", "acoustic guitar"),
+    "red": ("red", "scarlet", "crimson"),
+    "orange": ("orange",),
+    "yellow": ("yellow", "lemon yellow"),
+    "green": ("green",),
+    "blue": ("blue",),
+    "purple": ("purple", "violet"),
+    "pink": ("pink", "rose pink"),
+    "black": ("black", "jet black"),
+    "plain": ("plain", "unpatterned", "solid"),
+    "striped": ("striped", "stripy", "with stripes"),
+    "dotted": ("dotted", "spotted", "with dots", "polka dot"),
+    "checked": ("checked", "chequered", "with a check pattern"),
+    "zigzag": ("zigzag", "with a zigzag pattern"),
+    "wood": ("wood", "wooden", "made of wood"),
+    "metal": ("metal", "made of metal", "metallic"),
+    "wool": ("wool", "woollen", "knitted", "made of wool"),
+    "glass": ("glass", "made of glass"),
+    "stone": ("stone", "made of stone"),
+    "beach": ("on the beach", "on a beach", "at the seaside", "beach", "on the sand by the sea"),
+    "forest": ("in the forest", "in a forest", "among trees", "forest", "in the woods"),
+    "kitchen": ("in the kitchen", "in a kitchen", "kitchen", "on a kitchen counter"),
+    "snow": ("in the snow", "snow", "on a snowy mountain", "in winter"),
+    "city": ("in the city", "in a city at night", "city", "in town", "in front of city lights"),
+    "desert": ("in the desert", "in a desert", "desert", "among sand dunes"),
+    "one": ("one", "a single", "1"),
+    "two": ("two", "a pair of", "2"),
+    "three": ("three", "a trio of", "3"),
+    "four": ("four", "4"),
+}
+"""Ways of saying each value in the captions that the CLIP learns from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One value of every attribute, in the order of `ATTRIBUTES`."""
+
+    object: str
+    colour: str
+    pattern: str
+    material: str
+    setting: str
+    count: str
+
+    def values(self) -> tuple[str, ...]:
+        return (self.object, self.colour, self.pattern, self.material, self.setting, self.count)
+
+
+def unseen(thing: Thing) -> bool:
+    """Whether training never shows this combination: one of five pairs of object and colour, and of pattern and material."""
+    place = [values.index(value) for values, value in zip(ATTRIBUTES.values(), thing.values(), strict=True)]
+    return (place[0] + 2 * place[1]) % 5 == 0 or (place[2] + 2 * place[3]) % 5 == 0

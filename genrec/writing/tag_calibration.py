@@ -1,0 +1,153 @@
+"""From evidence to probabilities that can be believed, and to the threshold that gives a wished precision.
+
+Logistic regression a group, drawn towards that of all groups together, cross-fitted: what an item is given comes from weights
+that have not seen it. Isotonic regression makes shares of the scores (Zadrozny & Elkan, 2002); the threshold is the lowest one above
+which the wished share of tags was right on the known items.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special
+
+FOLDS = 5
+SHRINKAGE = 10.0
+"""Strength by which the weights of a group are drawn to those of all groups."""
+POOLED_RIDGE = 1.0
+LEAST_PROBABILITY = 0.5
+"""No tag is given that is more likely wrong than right, whatever the precision of all tags together."""
+DOUBT = 1.0
+"""The precision that was seen counts one more tag that was wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Of a logistic regression on features (F,): `scale` (F,) divides them first."""
+
+    scale: NDArray[np.float64]
+    slope: NDArray[np.float64]
+    base: float
+
+    def log_odds(self, features: NDArray) -> NDArray[np.float64]:
+        """(...,) for features (..., F), in nats."""
+        return features @ (self.slope / self.scale) + self.base
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Of one group. `score`, `share`: borders of the isotonic steps; `threshold`: the least probability of a tag that is given,
+    above 1 where no threshold gives the precision; `precision`: seen above it; `recall`: share of the true terms above it."""
+
+    weights: Weights
+    single: bool
+    score: NDArray[np.float64]
+    share: NDArray[np.float64]
+    threshold: float
+    precision: float
+    recall: float
+
+    def probabilities(self, features: NDArray, prior: NDArray) -> NDArray[np.float64]:
+        """(n, T) for features (n, T, F); where an item has one value at most, 0 for all but its best."""
+        return np.interp(candidate_scores(self.weights, features, prior, single=self.single), self.score, self.share, left=0.0)
+
+
+def fit_weights(features: NDArray, truth: NDArray, offset: NDArray, towards: Weights | None = None) -> Weights:
+    """Logistic regression with the log-odds `offset` (n,) as given, on features (n, F) and truth (n,).
+
+    `towards`: weights that the slopes are drawn to; zero where None.
+    """
+    scale = towards.scale if towards else np.maximum(features.std(axis=0, dtype=np.float64), 1e-6)
+    x = features / scale
+    middle = towards.slope if towards else np.zeros(x.shape[1])
+    strength = SHRINKAGE if towards else POOLED_RIDGE
+    signs = np.where(truth, 1.0, -1.0)
+
+    def loss(w: NDArray) -> tuple[float, NDArray]:
+        margins = signs * (x @ w[:-1] + w[-1] + offset)
+        pull = -signs * special.expit(-margins)
+        away = w[:-1] - middle
+        value = np.logaddexp(0.0, -margins).sum() + 0.5 * strength * (away @ away)
+        return float(value), np.concatenate([pull @ x + strength * away, [pull.sum()]])
+
+    begin = np.concatenate([middle, [towards.base if towards else 0.0]])
+    bounds = [(0.0, None)] * x.shape[1] + [(None, None)]  # each kind of evidence speaks for a term, never against it
+    found = optimize.minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200})
+    return Weights(scale=scale, slope=found.x[:-1], base=float(found.x[-1]))
+
+
+def joined(parts: Sequence[tuple[NDArray, NDArray, NDArray]]) -> tuple[NDArray, NDArray, NDArray]:
+    """Features, truth and offset of several groups as one."""
+    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]), np.concatenate([p[2] for p in parts])
+
+
+def candidate_scores(weights: Weights, features: NDArray, prior: NDArray, *, single: bool) -> NDArray[np.float64]:
+    """(n, T) log-odds; where only one value can be true they compete, and all but the best are -inf."""
+    scores = weights.log_odds(features) + prior
+    if not single:
+        return scores
+    total = np.maximum(special.logsumexp(scores, axis=1, keepdims=True), 0.0)
+    odds = scores - total
+    odds = odds - np.log1p(-np.minimum(np.exp(odds), 1 - 1e-9))  # from shares that compete back to log-odds
+    best = odds.argmax(axis=1)
+    out = np.full_like(odds, -np.inf)
+    out[np.arange(len(out)), best] = odds[np.arange(len(out)), best]
+    return out
+
+
+def calibrate(
+    features: NDArray, truth: NDArray, prior: NDArray, *, pooled: Weights, single: bool, precision: float, seed: int = 0
+) -> Calibration:
+    """`features` (n, T, F) of known items, `truth` (n, T), `prior` (T,) log-odds of the terms."""
+    n, width, kinds = features.shape
+    fold = np.random.default_rng(seed).permutation(n) % FOLDS
+    scores = np.zeros((n, width))
+
+    def fitted(rows: NDArray) -> Weights:
+        offset = np.tile(prior, len(rows))
+        return fit_weights(features[rows].reshape(-1, kinds), truth[rows].ravel(), offset, pooled)
+
+    for part in range(FOLDS):
+        left, rest = np.flatnonzero(fold == part), np.flatnonzero(fold != part)
+        if len(left) and len(rest):
+            scores[left] = candidate_scores(fitted(rest), features[left], prior, single=single)
+    given = np.isfinite(scores)
+    score, share = _isotonic(scores[given], truth[given])
+    threshold, reached, recall = _threshold(np.interp(scores, score, share, left=0.0), truth, given, precision)
+    return Calibration(
+        weights=fitted(np.arange(n)),
+        single=single,
+        score=score,
+        share=share,
+        threshold=threshold,
+        precision=reached,
+        recall=recall,
+    )
+
+
+def _isotonic(scores: NDArray, truth: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scores ascending and the share that is true at each: ends of the steps of the isotonic fit."""
+    order = np.argsort(scores, kind="stable")
+    fit = optimize.isotonic_regression(truth[order].astype(float))
+    blocks = fit.blocks
+    low, high = blocks[:-1], blocks[1:] - 1
+    size = (blocks[1:] - blocks[:-1]).astype(float)
+    level = fit.x[low] * size / (size + DOUBT)  # a step of few items is believed less
+    level = np.maximum.accumulate(level)
+    ordered = scores[order]
+    return np.stack([ordered[low], ordered[high]], 1).ravel(), np.repeat(level, 2)
+
+
+def _threshold(probability: NDArray, truth: NDArray, given: NDArray, precision: float) -> tuple[float, float, float]:
+    """(least probability, precision above it, recall); above 1 where nothing reaches the precision."""
+    order = np.argsort(-probability[given], kind="stable")
+    chance, right = probability[given][order], truth[given][order]
+    hits = np.cumsum(right)
+    seen = hits / (np.arange(1, len(right) + 1) + DOUBT)
+    last = np.append(chance[:-1] != chance[1:], True) if len(chance) else np.zeros(0, bool)  # ties go together
+    fits = np.flatnonzero((seen >= precision) & last & (chance >= LEAST_PROBABILITY))
+    if not len(fits):
+        return 2.0, 0.0, 0.0
+    end = int(fits[-1])
+    return float(chance[end]), float(hits[end] / (end + 1)), float(hits[end] / max(1, truth.sum()))
