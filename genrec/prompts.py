@@ -86,6 +86,18 @@ class Prompts:
         """The templates there are, without the ending."""
         return sorted({path.stem for folder in self._folders if folder.is_dir() for path in folder.glob("*.j2")})
 
+    def path(self, file: str) -> Path | None:
+        """Where `file` is, a path below the folder of templates: the workspace's own, the shipped one, or None."""
+        return next((folder / file for folder in self._folders if (folder / file).is_file()), None)
+
+    def paths(self, folder: str, pattern: str) -> list[Path]:
+        """The files of a folder beside the templates, the workspace's own in place of shipped ones of the same name."""
+        found: dict[str, Path] = {}
+        for above in self._folders:
+            for path in sorted((above / folder).glob(pattern)):
+                found.setdefault(path.name, path)
+        return [found[name] for name in sorted(found)]
+
     def render(self, name: str, /, **values: Any) -> str:
         """The prompt `name` with `values`. Raises PromptError: no such file, a fault in it, or a missing variable."""
         path = self._source(name)[1]

@@ -10,131 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from genrec.prompts import data
+from genrec.writing.caption_words import BOTH, ENGLISH, FACT, NEAR, TOGETHER, Wording
 from genrec.writing.captions import CAPTION_CHARS, MAX_TAGS, YES, Caption, CaptionFacts
 from genrec.writing.facts import TITLE_CHARS
 
 MIN_TITLE = 2
-PLAIN = frozenset(
-    """
-    a about against also an and are as at belong belongs between both bring brings but by called carries carry
-    category combine combines combining come comes does feature features find for from give gives go goes has have here
-    holding in into is it item items its join joins just keep keeps kind lie lies made make makes meet meets mix mixes
-    named of offer offers on onto or part piece plus rest rests see seen show showing shown shows sit sits some
-    something sort stand stands take takes that the these they thing this those through to too type unite unites wait
-    waits where which while with within you your
-    """.split()
-)
-NEAR_WORDS = frozenset("akin beside close comparable like much near neighbour rather related resembles similar".split())
-"""Plain where a near title is cited."""
-TOGETHER_WORDS = frozenset(
-    "along alongside choice choose chose chosen companion often people pick picked picks together who".split()
-)
-"""Plain where a title that the same people chose is cited."""
-RESTATED = {
-    "actor": "acted played starring with",
-    "actress": "acted played starring",
-    "architect": "designed architect",
-    "author": "written",
-    "binding": "bound",
-    "brewer": "brewed",
-    "brewery": "brewed",
-    "builder": "built",
-    "cast": "starring",
-    "chef": "cooked",
-    "cinematographer": "filmed",
-    "color": "colored",
-    "colour": "coloured",
-    "composer": "composed",
-    "country": "made",
-    "designer": "designed",
-    "developer": "developed",
-    "director": "directed",
-    "distillery": "distilled",
-    "duration": "lasting long lasts",
-    "editor": "edited",
-    "filling": "filled",
-    "flavor": "flavored",
-    "flavour": "flavoured",
-    "grower": "grown",
-    "height": "high tall",
-    "host": "hosted",
-    "illustrator": "illustrated",
-    "instructor": "taught",
-    "language": "spoken",
-    "length": "long",
-    "lining": "lined",
-    "location": "located",
-    "maker": "made",
-    "manufacturer": "manufactured",
-    "material": "made",
-    "narrator": "narrated read",
-    "origin": "grown",
-    "painter": "painted",
-    "pattern": "patterned",
-    "performer": "performed",
-    "photographer": "photographed taken",
-    "player": "played",
-    "price": "costs",
-    "printer": "printed",
-    "producer": "produced",
-    "publisher": "published",
-    "rating": "rated",
-    "release": "released",
-    "roaster": "roasted",
-    "roastery": "roasted",
-    "scent": "scented",
-    "serving": "serves",
-    "setting": "set",
-    "singer": "sung",
-    "star": "starring",
-    "teacher": "taught",
-    "translator": "translated",
-    "weight": "weighs",
-    "width": "wide",
-    "writer": "written",
-}
-"""Words that say no more than that an attribute of this name has its value."""
-NUMBERS = {
-    "1": "one single",
-    "2": "two pair",
-    "3": "three trio",
-    "4": "four",
-    "5": "five",
-    "6": "six",
-    "7": "seven",
-    "8": "eight",
-    "9": "nine",
-    "10": "ten",
-    "11": "eleven",
-    "12": "twelve dozen",
-}
-"""A figure of a value or tag may be said in words, and a word as a figure."""
-JUDGEMENTS = frozenset(
-    """
-    amazing astonishing awesome beautiful beloved best better brilliant charming cheap classic delicious delightful elegant
-    excellent exceptional exclusive exquisite fabulous famous fantastic favourite favorite finest gorgeous good great greatest
-    ideal incredible lovely luxurious magnificent marvellous masterpiece nice outstanding perfect popular premium quality
-    remarkable special splendid stunning stylish sublime superb superior terrific timeless unforgettable unique wonderful
-    """.split()
-)
-"""Words that no evidence bears out; allowed only inside a value, tag or own title that is named whole, letter for letter."""
-NEGATIONS = frozenset("free hardly never no non none not without".split())
-"""Evidence with one of these is named whole or not at all: half of `batteries not included` is false."""
-
-NEAR, TOGETHER, BOTH, FACT = "\x00", "\x01", "\x02", "\x03"
-_ANY = f"[{NEAR}{TOGETHER}{BOTH}]"
-_LIST = re.compile(rf"{_ANY}(?:(?:, |,? and |,? or ){_ANY})*")
-_NEAR_LEAD = re.compile(
-    r"(?:\b(?:close|near|similar|related|akin|comparable) to|\bnear|\b(?:much|something|rather) like|\bresembles"
-    r"|\bneighbour (?:to|of)|\bbeside)(?: both)? $",
-    re.IGNORECASE,
-)
-_TOGETHER_LEAD = re.compile(
-    r"(?:\b(?:choose|chose|chosen|pick|picked)(?: it| this)?(?: often)?(?: together| along)? (?:with|alongside)"
-    r"|\b(?:who|also|often) (?:also |often )?(?:choose|chose|pick|picked)|\bcompanion (?:to|of|for)"
-    rf"|{_ANY},? and(?: also| often)* with)(?: both)? $",
-    re.IGNORECASE,
-)
 _NAMED = re.compile(rf"(?P<fact>{FACT} )?(?P<name>[^\W_]+)(?: (?:by|is)|:)? $")
 _SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
 _TOKEN = re.compile(r"\d+(?:[.,:/]\d+)+[^\W_]*|[^\W_]+(?:['’][^\W_]+)*")
@@ -143,8 +23,9 @@ _HAS_DIGIT = re.compile(r"\d")
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """What may be said: whole phrases; words; restating words; numbers said otherwise; what follows which name."""
+    """What may be said: plain words of the language; whole phrases; words; what restates a name, and what follows it."""
 
+    wording: Wording
     phrases: frozenset[str]
     words: frozenset[str]
     names: tuple[tuple[frozenset[str], frozenset[str]], ...]
@@ -154,11 +35,11 @@ class _Evidence:
         return frozenset(word for words, _ in self.names for word in words)
 
 
-def fault(caption: Caption, facts: CaptionFacts) -> str:
-    """Why `caption` may not be kept, or an empty string when it may."""
+def fault(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
+    """Why `caption`, in the language of `wording`, may not be kept, or an empty string when it may."""
     if facts.empty:
         return "there is no evidence to write from"
-    evidence = _evidence(facts)
+    evidence = _evidence(facts, wording)
     return (
         _title_fault(caption.title, facts, evidence)
         or _caption_fault(caption, facts, evidence)
@@ -207,7 +88,7 @@ def _text_fault(field: str, text: str, facts: CaptionFacts, evidence: _Evidence)
     said, values = _mark(cited, evidence)
     found = (
         _shape_fault(said)
-        or _citation_fault(cited, text, facts)
+        or _citation_fault(cited, text, facts, evidence.wording)
         or _word_fault(said, evidence)
         or _pair_fault(said, values, evidence)
     )
@@ -222,17 +103,17 @@ def _shape_fault(said: str) -> str:
     return ""
 
 
-def _citation_fault(cited: str, text: str, facts: CaptionFacts) -> str:
+def _citation_fault(cited: str, text: str, facts: CaptionFacts, wording: Wording) -> str:
     """Each list of cited titles stands behind words that say how its titles belong to the item."""
     for title in {*facts.near, *facts.together}:
         if text.count(f'"{title}"') > 1:
             return f'it cites "{title}" twice'
-    for found in _LIST.finditer(cited):
+    for found in wording.listed.finditer(cited):
         before = cited[: found.start()]
-        if _NEAR_LEAD.search(before):
+        if wording.near_lead.search(before):
             if TOGETHER in found[0]:
                 return "it says of a title that people chose with it that it is close to it"
-        elif _TOGETHER_LEAD.search(before):
+        elif wording.together_lead.search(before):
             if NEAR in found[0]:
                 return "it says of a close title that people chose it too"
         else:
@@ -241,22 +122,23 @@ def _citation_fault(cited: str, text: str, facts: CaptionFacts) -> str:
 
 
 def _word_fault(said: str, evidence: _Evidence) -> str:
-    plain = set(PLAIN)
-    plain |= NEAR_WORDS if NEAR in said or BOTH in said else set()
-    plain |= TOGETHER_WORDS if TOGETHER in said or BOTH in said else set()
+    wording = evidence.wording
+    plain = set(wording.plain)
+    plain |= wording.near if NEAR in said or BOTH in said else set()
+    plain |= wording.together if TOGETHER in said or BOTH in said else set()
     words = [word.lower() for word in _TOKEN.findall(said)]
     for word in words:
-        bare = re.sub(r"['’]s$", "", word)
+        bare = wording.bare(word)
         if bare in plain or bare in evidence.name_words:
             continue
-        if bare in JUDGEMENTS:
+        if bare in wording.judgements:
             return f"`{word}` is a judgement"
         if _HAS_DIGIT.search(bare) and bare not in evidence.words:
             return f"`{word}` is a number that is not in the evidence"
-        if not evidence.words.intersection(_forms(bare)):
+        if not evidence.words.intersection(wording.forms(bare)):
             return f"`{word}` is not in the evidence"
     cited = FACT in said or any(mark in said for mark in (NEAR, TOGETHER, BOTH))
-    if not cited and not any(word not in PLAIN for word in words):
+    if not cited and not any(word not in wording.plain for word in words):
         return "it says nothing of the evidence"
     return ""
 
@@ -268,7 +150,7 @@ def _pair_fault(said: str, values: list[str], evidence: _Evidence) -> str:
         if not before:
             continue
         word, value = before["name"].lower(), values[number]
-        of_name = [own for words, own in evidence.names if word in words and word not in PLAIN]
+        of_name = [own for words, own in evidence.names if word in words and word not in evidence.wording.plain]
         others = [own for words, own in evidence.names if word not in words]
         has_own = bool(before["fact"]) and any(values[number - 1] in own for own in of_name)
         if of_name and not has_own and any(value in own for own in others) and not any(value in own for own in of_name):
@@ -289,7 +171,8 @@ def _cite(text: str, facts: CaptionFacts) -> str:
 
 def _mark(cited: str, evidence: _Evidence) -> tuple[str, list[str]]:
     """`cited` with a mark for each whole fact, the longest first; the facts, in lower case, in order."""
-    exact = {phrase for phrase in evidence.phrases if JUDGEMENTS.intersection(_words(phrase))}
+    wording = evidence.wording
+    exact = {phrase for phrase in evidence.phrases if wording.judgements.intersection(_words(phrase, wording))}
     other = evidence.phrases - exact
     pattern = rf"(?<![^\W_])(?<!\d[.,:/])(?:{_any_of(exact)}|(?i:{_any_of(other)}))(?![^\W_]|[.,:/]\d)"
     values: list[str] = []
@@ -301,58 +184,42 @@ def _mark(cited: str, evidence: _Evidence) -> tuple[str, list[str]]:
     return re.sub(pattern, mark, cited), values
 
 
-def _evidence(facts: CaptionFacts) -> _Evidence:
+def _evidence(facts: CaptionFacts, wording: Wording) -> _Evidence:
     values = [value for _, own in facts.attributes for value in own if value.lower() != "yes"]
     names = [name for name, _ in facts.attributes]
     phrases = {phrase for phrase in (*values, *facts.tags, facts.title) if phrase}
-    words = {word for phrase in (*phrases, *names) for word in _parts(phrase)}
-    words |= {other for phrase in (*values, *facts.tags) for word in _parts(phrase) for other in _numbers(word)}
+    words = {word for phrase in (*phrases, *names) for word in _parts(phrase, wording)}
+    words |= {other for phrase in (*values, *facts.tags) for word in _parts(phrase, wording) for other in _numbers(word, wording)}
     restated = tuple(
-        (frozenset(_restated(name)), frozenset(value.lower() for value in own)) for name, own in facts.attributes if own != YES
+        (frozenset(_restated(name, wording)), frozenset(value.lower() for value in own))
+        for name, own in facts.attributes
+        if own != YES
     )
-    return _Evidence(phrases=frozenset(phrases), words=frozenset(words), names=restated)
+    return _Evidence(wording=wording, phrases=frozenset(phrases), words=frozenset(words), names=restated)
 
 
-def _parts(phrase: str) -> set[str]:
+def _parts(phrase: str, wording: Wording) -> set[str]:
     """The words that may be taken out of a phrase."""
-    words = _words(phrase)
-    return set() if NEGATIONS.intersection(words) else words - JUDGEMENTS
+    words = _words(phrase, wording)
+    return set() if wording.negations.intersection(words) else words - wording.judgements
 
 
-def _numbers(word: str) -> Iterator[str]:
+def _numbers(word: str, wording: Wording) -> Iterator[str]:
     """`3` may be said as `three` or `trio`, and the other way."""
-    yield from NUMBERS.get(word, "").split()
-    yield from (figure for figure, words in NUMBERS.items() if word in words.split())
+    yield from wording.numbers.get(word, "").split()
+    yield from (figure for figure, words in wording.numbers.items() if word in words.split())
 
 
-def _restated(name: str) -> Iterator[str]:
+def _restated(name: str, wording: Wording) -> Iterator[str]:
     """An attribute's name and what restates it, in lower case, in the singular and the plural."""
-    for word in _parts(name):
-        for form in _forms(word):
+    for word in _parts(name, wording):
+        for form in wording.forms(word):
             yield form
-            yield from RESTATED.get(form, "").split()
+            yield from wording.restated.get(form, "").split()
 
 
-def _words(text: str) -> set[str]:
-    return {re.sub(r"['’]s$", "", word) for word in _TOKEN.findall(text.lower())}
-
-
-def _forms(word: str) -> set[str]:
-    """The word and what may be its singular or plural; a word with a figure has neither."""
-    if _HAS_DIGIT.search(word) or len(word) < 3:
-        return {word}
-    forms = {word, word + "s", word + "es", word.removesuffix("s")}
-    if word.endswith("es"):
-        forms.add(word[:-2])
-    if word.endswith("y"):
-        forms.add(word[:-1] + "ies")
-    if word.endswith("ies"):
-        forms.add(word[:-3] + "y")
-    if word.endswith("ves"):
-        forms |= {word[:-3] + "f", word[:-3] + "fe"}
-    if word.endswith(("f", "fe")):
-        forms.add(word.removesuffix("e")[:-1] + "ves")
-    return forms
+def _words(text: str, wording: Wording) -> set[str]:
+    return {wording.bare(word) for word in _TOKEN.findall(text.lower())}
 
 
 def _any_of(phrases: Iterable[str]) -> str:

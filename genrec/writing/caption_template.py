@@ -1,0 +1,70 @@
+"""The plain caption: what is known, said in the fewest words. True by construction, in any language that has words."""
+
+from collections.abc import Sequence
+
+from genrec.prompts import data
+from genrec.writing.caption_words import Wording
+from genrec.writing.captions import CAPTION_CHARS, MAX_TAGS, YES, Caption, CaptionFacts
+from genrec.writing.facts import TITLE_CHARS
+
+TITLE_PARTS = 3
+"""A title names at most this many tags or values."""
+NAMED = 6
+"""A caption names at most this many attributes, and as many tags."""
+
+
+def caption(facts: CaptionFacts, wording: Wording) -> Caption:
+    """Title, one or two sentences and tags from `facts`. Raises ValueError when they are empty."""
+    if facts.empty:
+        raise ValueError("there is no evidence to write from")
+    return Caption(title=facts.title or _title(facts, wording), caption=_text(facts, wording), tags=facts.tag_words[:MAX_TAGS])
+
+
+def _title(facts: CaptionFacts, wording: Wording) -> str:
+    """Its best tags, else its first values, else the titles that it belongs to."""
+    said = wording.phrases
+    words = [*facts.tags, *(word for word in facts.tag_words if word not in facts.tags)][:TITLE_PARTS]
+    while words:
+        title = _sentence(", ".join(words))
+        if len(title) <= TITLE_CHARS:
+            return title.rstrip(".!?,;:")
+        words.pop()
+    phrase, titles = (said.near, facts.near) if facts.near else (said.together, facts.together)
+    room = TITLE_CHARS - len(phrase.format('""'))
+    return phrase.format(f'"{data(titles[0], room)}"')
+
+
+def _text(facts: CaptionFacts, wording: Wording) -> str:
+    """At most `CAPTION_CHARS` characters: what does not fit is left out from the end of each list."""
+    for most in range(NAMED, 0, -1):
+        text = _said(facts, wording, most)
+        if len(text) <= CAPTION_CHARS:
+            return text
+    return data(text, CAPTION_CHARS - 1) + "."
+
+
+def _said(facts: CaptionFacts, wording: Wording, most: int) -> str:
+    said = wording.phrases
+    values = [name if own == YES else f"{name}: {', '.join(own[:most])}" for name, own in facts.attributes[:most]]
+    shown = [said.shows.format(_listed(facts.tags[:most], wording))] if facts.tags else []
+    near = [said.near.format(_listed([f'"{title}"' for title in facts.near[:most]], wording))] if facts.near else []
+    titles = [f'"{title}"' for title in facts.together[:most] if title not in facts.near[:most]]  # each is cited once
+    chosen = [said.together.format(_listed(titles, wording))] if titles else []
+    sentences = [
+        _sentence("; ".join([*shown, *values])),
+        _sentence(", ".join([*near, *(map(_small, chosen) if near else chosen)])),
+    ]
+    written = " ".join(f"{sentence}." for sentence in sentences if sentence)
+    return written or f"{facts.title.rstrip('.')}."
+
+
+def _listed(words: Sequence[str], wording: Wording) -> str:
+    return f" {wording.phrases.last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else list(words))
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _small(text: str) -> str:
+    return text[:1].lower() + text[1:]
