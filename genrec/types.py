@@ -21,7 +21,8 @@ TAGS = "tags"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One thing that can be recommended. `image`, `audio` and `video` are paths below the workspace's media folder.
+    """One thing that can be recommended. `image` is a path below the workspace's media folder; `audio` and `video`
+    are paths or URLs as their table has them.
 
     `generated`: its parts that a model wrote, out of `title`, `text` and `tags` (the attribute of that name).
     """

@@ -11,13 +11,15 @@ A mapping (`--map`, any number of times) says one of
     item_id=#2                  the second column of a file without a header line
 
 What is not mapped is found by name, whatever the case and the signs between words: first the field's own name, then the
-usual other names. All other columns of items and users are attributes under their own names.
+usual other names. All other columns of items and users are attributes under their own names, but for files and URLs in columns
+such as `audio` and `video_url` of items: they are kept as the item's audio and video, and are not text about it.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from genrec.data.report import TableKind
 from genrec.errors import ConfigError, TableError
@@ -27,6 +29,14 @@ _ITEM = ("itemid", ("item", "iid", "movieid", "asin", "parentasin", "productid",
                     "gameid", "articleid", "newsid", "videoid", "businessid"))  # fmt: skip
 _IMAGES = ("imagepath", "imageurl", "imurl", "img", "poster", "posterpath", "posterurl", "picture", "photo", "cover", "coverurl",
            "thumbnail", "imagefile")  # fmt: skip
+_MEDIA = {
+    name: kind for kind in ("audio", "video") for name in (kind, *(kind + end for end in ("path", "url", "file", "filename")))
+}
+_MEDIA |= {"trailer": "video", "trailerurl": "video", "clip": "video", "clipurl": "video", "previewurl": "audio"}
+_MEDIA_FILE = re.compile(
+    r"(https?://|data:(audio|video)/)\S+|[^\n]+\.(mp3|m4a|aac|ogg|oga|opus|flac|wav|wma|aiff?|mp4|m4v|mov|mkv|webm|avi|mpe?g|ogv|wmv|3gp)",
+    re.IGNORECASE,
+)
 _TIMES = ("ts", "time", "date", "datetime", "unix", "unixtime", "unixreviewtime", "eventtime", "createdat", "sorttimestamp")
 
 # For each field its names from the best to the last resort; two names of one rank in a table are ambiguous.
@@ -87,6 +97,19 @@ class Layout:
     @property
     def used(self) -> frozenset[str]:
         return frozenset(column for columns in self.fields.values() for column in columns)
+
+
+def media_of(column: str, cell: Any) -> tuple[str, str] | None:
+    """("audio" or "video", path or URL) where a cell of an item is one, by the column's name and what stands there.
+
+    `Dolby 5.1` in a column `audio` is none. Of a list of files the first counts.
+    """
+    kind = _MEDIA.get(normal(column))
+    if kind is None:
+        return None
+    cells = list(cell) if isinstance(cell, list | tuple) else [cell]
+    files = [one.strip() for one in cells if isinstance(one, str) and _MEDIA_FILE.fullmatch(one.strip())]
+    return (kind, files[0]) if files and len(files) == len(cells) else None
 
 
 def parse_map(pairs: Iterable[str]) -> dict[str, str]:

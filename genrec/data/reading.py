@@ -14,7 +14,7 @@ from typing import Any
 
 from genrec.data.attributes import Kinds, attribute, unusable
 from genrec.data.cleaning import MAX_RELATION_CHARS, absent, identifier, number, seconds, text_of
-from genrec.data.columns import Layout, resolve
+from genrec.data.columns import Layout, media_of, resolve
 from genrec.data.images import MediaFolder
 from genrec.data.jsonrows import KEY
 from genrec.data.passes import Place, Reading
@@ -131,6 +131,9 @@ class _Records:
             cell = values[index]
             if column == KEY and cell == record.id:  # the row says its own id again
                 continue
+            if self._id == "item_id" and column not in layout.attributes and (media := media_of(column, cell)):
+                record.fields.setdefault(*media)
+                continue
             if not self._untyped and (what := unusable(cell)):
                 place = self._reading.table.source.path
                 self._reading.report.note(f"{place}: column {column} holds {what} values, which are not kept")
@@ -213,7 +216,7 @@ def _take_images(batch: list[_Record], media: MediaFolder, reading: Reading, poo
 
 
 def _item(record: _Record, image: str | None) -> Item:
-    texts = {name: value for name, value in record.fields.items() if name in ("platform", "title", "text")}
+    texts = {name: value for name, value in record.fields.items() if name in ("platform", "title", "text", "audio", "video")}
     return Item(item_id=record.id, attributes=record.attributes, image=image, **texts)
 
 

@@ -135,3 +135,37 @@ def test_mapping_refuses(kind: str, mapping: dict[str, str], says: str) -> None:
     with pytest.raises(ConfigError, match=says) as caught:
         fields(kind, "item_id", "user_id", "x", **mapping)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "kept"),
+    [
+        ("video", "clips/a b.MP4", ("video", "clips/a b.MP4")),
+        ("Video URL", "https://films.example/watch?v=1", ("video", "https://films.example/watch?v=1")),
+        ("trailer", " t.webm ", ("video", "t.webm")),
+        ("audio_path", "songs/a.flac", ("audio", "songs/a.flac")),
+        ("previewUrl", "https://a.example/p.mp3", ("audio", "https://a.example/p.mp3")),
+        ("video", ["a.mp4", "b.mp4"], ("video", "a.mp4")),
+        ("audio", "Dolby Digital 5.1", None),
+        ("video", 1080, None),
+        ("video", ["a.mp4", "1080p"], None),
+        ("file", "a.mp4", None),
+    ],
+)
+def test_audio_and_video_are_kept_and_are_no_text(
+    column: str, value: object, kept: tuple[str, str] | None, write_rows: Callable[..., Path]
+) -> None:
+    path = write_rows({"item_id": "1", "title": "A", column: value})
+    ((item,),) = read_items(path, report=Report(strict=True))
+    found = {kind: file for kind in ("audio", "video") if (file := getattr(item, kind))}
+    assert found == (dict([kept]) if kept else {})
+    assert (column in item.attributes) is (kept is None)
+    assert item.text == ""
+
+
+def test_a_mapped_attribute_stays_one_whatever_it_holds(write_rows: Callable[..., Path]) -> None:
+    path = write_rows({"item_id": "1", "video": "a.mp4"}, {"item_id": "1", "video": None, "audio": "b.ogg"})
+    ((item,),) = read_items(path, report=Report(strict=True))
+    assert (item.video, item.audio) == ("a.mp4", "b.ogg")
+    ((item,),) = read_items(path, mapping={"attributes.video": "video"}, report=Report(strict=True))
+    assert (item.video, dict(item.attributes)) == (None, {"video": "a.mp4"})
