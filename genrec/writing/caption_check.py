@@ -15,6 +15,8 @@ from genrec.writing.captions import CAPTION_CHARS, MAX_TAGS, YES, Caption, Capti
 from genrec.writing.facts import TITLE_CHARS
 
 MIN_TITLE = 2
+NOUNS_IN_CAPITALS = frozenset({"de", "lb"})
+"""Languages in which a capital makes no name."""
 _NAMED = re.compile(rf"(?P<fact>{FACT} )?(?P<name>[^\W_]+)(?: (?:by|is)|:)? $")
 _SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
 _TOKEN = re.compile(r"\d+(?:[.,:/]\d+)+[^\W_]*|[^\W_]+(?:['’][^\W_]+)*")
@@ -45,6 +47,48 @@ def fault(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) -> 
         or _caption_fault(caption, facts, evidence)
         or _tags_fault(caption.tags, facts)
     )
+
+
+def text_fault(text: str, facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
+    """Why `text`, of one or two sentences or less, says more than the evidence, or an empty string."""
+    return _text_fault("text", text, facts, _evidence(facts, wording))
+
+
+def beyond(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) -> tuple[str, ...]:
+    """What title and caption say that is in no evidence, in order, each once: words, or phrases of words that stand together.
+
+    What nothing but text could bear out is left to `fault`: judgements, negations, numbers, names (a capital within a sentence).
+    """
+    evidence = _evidence(facts, wording)
+    found: dict[str, None] = {}
+    for text, is_title in ((caption.title, True), (caption.caption, False)):
+        if not (is_title and facts.title):
+            said, _ = _mark(_cite(text, facts), evidence)
+            found |= dict.fromkeys(_runs(said, evidence, names=not is_title))
+    return tuple(found)
+
+
+def _runs(said: str, evidence: _Evidence, *, names: bool) -> Iterator[str]:
+    """Runs of words that only a picture could bear out. `names`: whether a capital makes a name."""
+    wording = evidence.wording
+    known = wording.plain | wording.near | wording.together | evidence.name_words
+    beyond_pictures = wording.judgements | wording.negations | {w for words in wording.numbers.values() for w in words.split()}
+    run: list[str] = []
+    end = 0
+    for token in _TOKEN.finditer(said):
+        word = wording.bare(token[0].lower())
+        starts = not said[:end].strip() or bool(re.search(r"[.!?]\s*$", said[end : token.start()]))
+        is_name = names and token[0][0].isupper() and not starts and wording.code not in NOUNS_IN_CAPITALS
+        claims = not (word in known or word in beyond_pictures or is_name or _HAS_DIGIT.search(word))
+        claims = claims and not evidence.words.intersection(wording.forms(word))
+        if run and (not claims or said[end : token.start()] not in (" ", "-")):
+            yield " ".join(run)
+            run = []
+        if claims:
+            run.append(word)
+        end = token.end()
+    if run:
+        yield " ".join(run)
 
 
 def _title_fault(title: str, facts: CaptionFacts, evidence: _Evidence) -> str:
