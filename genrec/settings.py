@@ -229,6 +229,8 @@ class RerankSettings(_Section):
     """A longer title is cut, in training and then in serving."""
     validated: PositiveInt = 1000
     """Most people that the weights of the fusion are fitted on."""
+    judged: NonNegativeInt = 100
+    """Most people of each catalogue by whose lists the best pass is kept; 0: the last pass is, without a look."""
     held_out: int = Field(default=1, ge=1)
     """Which event of each person validation takes, from the last; 2 leaves the last one untouched for a test."""
     seed: int = Field(default=0, ge=0)
@@ -294,10 +296,10 @@ class ReasonSettings(_Section):
 class CaptionSettings(_Section):
     """How `genrec caption` writes about items that lack text."""
 
-    write: Literal["llm", "template"] = "llm"
-    """Who writes: the LLM, or the plain template without any."""
     precision: float = Field(default=0.9, gt=0, lt=1)
     """Share of the tags given that is to be right, as estimated on the items whose attributes and texts are known."""
+    write: Literal["llm", "template"] = "llm"
+    """Who writes: the LLM, or the plain template without any."""
     language: str = "en"
     """Language of what is written: en, de, fr, es, or another that has word lists in `prompts/plain/`."""
     max_tokens: PositiveInt = 256

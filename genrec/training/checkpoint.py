@@ -6,7 +6,7 @@ Tensors go to safetensors, the rest to JSON; the JSON names the tensors by diges
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,14 @@ STATE = "checkpoint.json"
 
 @dataclass(slots=True, kw_only=True)
 class Progressed:
-    """Where a training stands. `epochs` are the figures of each finished epoch; `best` the weights of the best one."""
+    """Where a training stands. `epochs` are the figures of each finished epoch; `best` the weights of the best one; `judged` what
+    validation said so far.
+    """
 
     epochs: list[dict[str, float]]
     best: dict[str, Tensor]
     rng: dict[str, Any]
+    judged: list[float] = field(default_factory=list)
 
 
 class Checkpoint:
@@ -55,6 +58,7 @@ class Checkpoint:
             "schedule": {k: v for k, v in schedule.state_dict().items() if isinstance(v, int | float | bool | list)},
             "epochs": at.epochs,
             "rng": at.rng,
+            "judged": at.judged,
         }
         try:
             write_named(self.folder, "checkpoint", STATE, data, manifest)
@@ -74,7 +78,12 @@ class Checkpoint:
             if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
                 return None
             tensors = load(data)
-            at = Progressed(epochs=list(manifest["epochs"]), best=_under(tensors, "best/"), rng=manifest["rng"])
+            at = Progressed(
+                epochs=list(manifest["epochs"]),
+                best=_under(tensors, "best/"),
+                rng=manifest["rng"],
+                judged=list(manifest["judged"]),
+            )
             groups, rows = manifest["groups"], manifest["schedule"]
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             return None

@@ -54,6 +54,8 @@ class Plan:
 
     learning_rate  highest; it rises over the first steps and falls to zero along a cosine
     prior_weight   how much the retriever's log-probability counts beside the LLM's in a listwise loss
+    judge          a figure of the weights as they are, asked before the first pass and after each: those of the highest, and of
+                   equals the latest, are kept. None: the last ones
     """
 
     steps: Callable[[int], Sequence[Sequence[Example]]]
@@ -62,6 +64,7 @@ class Plan:
     seed: int
     task: str
     prior_weight: float = 1.0
+    judge: Callable[[], float] | None = None
     checkpoint: Checkpoint | None = None
     progress: Progress = SILENT
     tell: Callable[[str], None] = field(default=lambda _: None)
@@ -252,21 +255,41 @@ def run(tuned: Tuned, plan: Plan) -> list[dict[str, float]]:
     plan.progress.start(plan.task, len(steps))
     done = int(sum(leg["steps"] for leg in at.epochs))
     plan.progress.advance(done)
+    if not done:
+        _judge(tuned, plan, at, state)
+    ends = np.cumsum([len(epoch) for epoch in epochs]).tolist() if plan.judge else [len(steps)]
     while done < len(steps):
         start, losses = time.perf_counter(), []
-        for number in range(done, min(done + LEG, len(steps))):
+        for number in range(done, min(done + LEG, next(end for end in ends if end > done))):
             vocabulary.draw(np.random.default_rng([plan.seed, number]))
             losses.append(_step(tuned, steps[number], vocabulary, optimizer, plan, state))
             schedule.step()
             plan.progress.advance()
         done += len(losses)
         at.epochs.append({"loss": float(np.mean(losses)), "steps": len(losses), "seconds": time.perf_counter() - start})
+        if done in ends:
+            _judge(tuned, plan, at, state)
         if plan.checkpoint is not None and state.is_main_process:
             plan.checkpoint.save(tuned.masters, optimizer, schedule, at)
         leg = at.epochs[-1]
         plan.tell(f"{plan.task}: step {done} of {len(steps)}, loss {leg['loss']:.4f}, {leg['seconds']:.0f} s")
     plan.progress.finish()
+    if at.best:
+        tuned.masters.load_state_dict(at.best)
+        tuned.copy_back()
     return at.epochs
+
+
+def _judge(tuned: Tuned, plan: Plan, at: Progressed, state: Any) -> None:
+    """Keep the weights if they are the best so far, by the judgement of the first process."""
+    if plan.judge is None:
+        return
+    said = [plan.judge() if state.is_main_process else 0.0]
+    if state.num_processes > 1:
+        torch.distributed.broadcast_object_list(said)
+    if said[0] >= max(at.judged, default=-np.inf):
+        at.best = {name: value.detach().clone() for name, value in tuned.masters.state_dict().items()}
+    at.judged.append(said[0])
 
 
 def _step(

@@ -125,8 +125,13 @@ class Course:
             made += maker.make(found, one.content.items, rng)
         return [made[place] for place in rng.permutation(len(made))], lacking / max(1, total)
 
-    def learn(self, tuned: Tuned, folder: Path, tell: Callable[[str], None]) -> dict[str, list[dict[str, float]]]:
-        """Train; `folder` keeps checkpoints. Returns the figures of each leg. Raises TrainingError, WorkspaceError."""
+    def learn(
+        self, tuned: Tuned, folder: Path, tell: Callable[[str], None], judge: Callable[[], float] | None = None
+    ) -> dict[str, list[dict[str, float]]]:
+        """Train; `folder` keeps checkpoints, `judge` says which pass is kept (see `Plan`). Returns the figures of each leg.
+
+        Raises TrainingError, WorkspaceError, and what `judge` raises.
+        """
         told = self.settings
         passes = [self.histories(epoch) for epoch in range(told.epochs)]
         lists, lacking = self.lists()
@@ -135,13 +140,15 @@ class Course:
         figures: dict[str, list[dict[str, float]]] = {}
         if any(passes):
             steps = [dealt(rows, told.batch) for rows in passes]
-            figures["histories"] = self._run(tuned, steps, told.learning_rate, "histories", folder, tell)
+            figures["histories"] = self._run(tuned, steps, told.learning_rate, "histories", folder, tell, judge)
         if lists:
             tell(f"lists: {len(lists)} examples; {lacking:.0%} of the lists found lacked what was chosen ({told.without_target})")
             by_length = sorted(lists, key=lambda example: len(example.row.tokens))  # little padding in a step
             steps = dealt(by_length, told.batch)
             order = np.random.default_rng(told.seed).permutation(len(steps))
-            figures["lists"] = self._run(tuned, [[steps[n] for n in order]], told.list_learning_rate, "lists", folder, tell)
+            figures["lists"] = self._run(
+                tuned, [[steps[n] for n in order]], told.list_learning_rate, "lists", folder, tell, judge
+            )
         return figures
 
     def _run(
@@ -152,6 +159,7 @@ class Course:
         task: str,
         folder: Path,
         tell: Callable[[str], None],
+        judge: Callable[[], float] | None,
     ) -> list[dict[str, float]]:
         return run(
             tuned,
@@ -162,6 +170,7 @@ class Course:
                 seed=self.settings.seed,
                 task=task,
                 prior_weight=self.settings.prior_weight,
+                judge=judge,
                 checkpoint=checkpoint(folder, task, tuned, passes, self.settings.model_dump()),
                 progress=self.progress,
                 tell=tell,

@@ -1,8 +1,11 @@
 """`genrec train rerank` in a workspace: learn, prove on held-out events, write the card, put into use what helps."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from genrec.errors import AdapterError, TrainingError
 from genrec.loading import load_content, served_retriever
@@ -17,6 +20,7 @@ from genrec.served import read_choices, write_choice
 from genrec.settings import RerankSettings, Settings
 from genrec.training.adapting import CHECKPOINTS, Base, Sample, begun, finish, fresh_name, open_base, sample, save
 from genrec.training.lists import Lists, candidates
+from genrec.training.lora import Tuned
 from genrec.training.rerank import TASKS, Course, Source, fitted, source
 from genrec.training.retriever import Trainer
 from genrec.training.system import Learned
@@ -96,9 +100,9 @@ def train_rerank(
         read_choices(workspace)  # a damaged file shows now, not after hours
     course = _course(workspaces, base, progress)
     tuned = begun(base, first, told, start)
-    figures = course.learn(tuned, first.adapters / CHECKPOINTS, tell)
     # by all processes, which train a retriever together
     lists = [handed(workspace, one, told, progress, tell) for workspace, one in zip(workspaces, course.sources, strict=True)]
+    figures = course.learn(tuned, first.adapters / CHECKPOINTS, tell, _judge(course, lists, tuned, first, tell))
     if not PartialState().is_main_process:
         return None
     folder = save(tuned, base, first.adapters, name)
@@ -116,6 +120,34 @@ def train_rerank(
     if proofs[0].helps:
         first.registry.activate(name)
     return Ranked(adapter=adapter, proofs=proofs, active=[first.folder.name] if proofs[0].helps else [])
+
+
+def _judge(course: Course, lists: Sequence[Lists], tuned: Tuned, first: Workspace, tell: Tell) -> Callable[[], float] | None:
+    """By what an adapter, served as it will be, adds to NDCG@10 on some of the held-out lists."""
+    told, models = course.settings, first.settings.models
+    if not told.judged:
+        return None
+    shown = [one.take(np.arange(min(told.judged, len(one)))) for one in lists]
+    known: dict[str, float] = {}  # the weights that one phase ends with begin the next
+
+    def judge() -> float:
+        digest = tuned.digest()
+        if digest not in known:
+            folder = save(tuned, course.base, first.adapters, "judged")
+            llm = TransformersLLM(course.base.weights, {folder.name: folder}, device=models.device, dtype=models.dtype)
+            try:
+                found = [
+                    fitted(llm, course.prompter, told.method, some, one.content.items, folder.name, SILENT)
+                    for some, one in zip(shown, course.sources, strict=True)
+                ]
+            finally:
+                llm.close()
+                shutil.rmtree(folder)
+            known[digest] = float(np.mean([one.gain()[0] for one in found]))
+            tell(f"judged on {sum(map(len, shown))} lists: {known[digest]:+.4f} NDCG@10 beside the retriever alone")
+        return known[digest]
+
+    return judge
 
 
 def fit_rerank(workspace: Workspace, name: str, progress: Progress = SILENT, tell: Tell = lambda _: None) -> Proof:

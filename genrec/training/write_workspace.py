@@ -1,6 +1,7 @@
 """`genrec train write`: learn from hand-written examples, count what the checkers accept, put into use what helps."""
 
 import asyncio
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def train_write(
     learned, held = halves(read_examples(files or shipped_examples()), told.seed)
     examples = rows(learned, workspace.prompts, base.encode, base.longest)
     tuned = begun(base, workspace, told, start)
-    legs = _learn(tuned, examples, workspace, progress, tell)
+    legs = _learn(tuned, examples, workspace, progress, tell, _judge(tuned, base, held, workspace, tell))
     if not PartialState().is_main_process:
         return None
     folder = save(tuned, base, workspace.adapters, name)
@@ -97,8 +98,32 @@ def train_write(
     return TrainedWriter(adapter=adapter, accepted=accepted, active=active)
 
 
+def _judge(
+    tuned: Tuned, base: Base, held: Sequence[Written], workspace: Workspace, tell: Callable[[str], None]
+) -> Callable[[], float] | None:
+    """By how much of what an adapter writes for the held-out examples is accepted, of both tasks alike."""
+    if not held:
+        return None
+
+    def judge() -> float:
+        folder = save(tuned, base, workspace.adapters, "judged")
+        try:
+            accepted = _proof(folder, base, held, workspace, SILENT)
+        finally:
+            shutil.rmtree(folder)
+        tell("judged: " + ", ".join(f"{one.accepted} of {one.n} {one.task}s accepted" for one in accepted))
+        return float(np.mean([one.share for one in accepted if one.n]))
+
+    return judge
+
+
 def _learn(
-    tuned: Tuned, examples: Sequence[Example], workspace: Workspace, progress: Progress, tell: Callable[[str], None]
+    tuned: Tuned,
+    examples: Sequence[Example],
+    workspace: Workspace,
+    progress: Progress,
+    tell: Callable[[str], None],
+    judge: Callable[[], float] | None,
 ) -> list[dict[str, float]]:
     told = workspace.settings.write
     passes = [steps(examples, told.batch, np.random.default_rng([told.seed, epoch])) for epoch in range(told.epochs)]
@@ -108,6 +133,7 @@ def _learn(
         learning_rate=told.learning_rate,
         seed=told.seed,
         task=TASK,
+        judge=judge,
         checkpoint=checkpoint(workspace.adapters / CHECKPOINTS, TASK, tuned, passes, told.model_dump()),
         progress=progress,
         tell=tell,
@@ -155,7 +181,7 @@ def _card(
 
 def _metric(one: Accepted) -> dict[str, Any]:
     low, high = one.interval()
-    return {"value": one.share, "low": low, "high": high, "note": f"{one.n} held-out examples, greedy"}
+    return {"value": one.share, "low": low, "high": high, "note": f"{one.n} held-out examples, greedy; they also chose the pass"}
 
 
 def _accepted(llm: LLM, task: str, held: Sequence[Written], workspace: Workspace, name: str, progress: Progress) -> Accepted:

@@ -159,6 +159,23 @@ class TestRanking:
                 files.append(weights_of(tmp_path / str(number), **change))
         assert len({one["adapter_model.safetensors"] for one in files}) == 4
 
+    def test_the_pass_that_does_best_on_held_out_lists_is_kept(self, made: Path, tmp_path: Path) -> None:
+        """The habit is learned in the first phase; lists at a learning rate of 1 ruin it."""
+        told: list[str] = []
+        fused: list[float] = []
+        for judged in (0, 30):
+            shutil.copytree(made, tmp_path / str(judged))
+            changes = LEARNS | {"judged": judged, "lists": 12, "list_learning_rate": 1.0}
+            with Workspace.open(tmp_path / str(judged), rerank=changes) as workspace:
+                outcome = train_rerank([workspace], "habit", tell=told.append)
+            assert outcome is not None
+            fused.append(outcome.proofs[0].fused)
+        assert fused[1] > fused[0] + 0.02
+        gains = [float(line.split(": ")[1].split()[0]) for line in told if line.startswith("judged on 30 lists")]
+        assert len(gains) == 12 + 1 + 1  # before the first pass, after each, and what follows the lists
+        assert gains[-1] < max(gains)
+        assert not list(tmp_path.rglob("judged"))
+
     def test_damage_shows_before_training(self, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(rerank_workspace, "begun", None)
         (own / "adapters" / CHOICES).write_text('{"habit": {"weight": 7}}')

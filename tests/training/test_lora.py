@@ -21,7 +21,7 @@ from genrec.models.llm import Likelihood, ScoreRequest
 from genrec.models.packing import pack
 from genrec.training import lora
 from genrec.training.adapting import Base, checkpoint
-from genrec.training.checkpoint import STATE
+from genrec.training.checkpoint import STATE, Checkpoint
 from genrec.training.lora import Example, Plan, Tuned, Vocabulary, run, tokens_of
 from tests.models import asking, engines
 from tests.training import tuning
@@ -183,6 +183,49 @@ def test_training_lowers_the_loss_and_tells(base: Base) -> None:
     assert legs[-1]["loss"] < legs[0]["loss"] < before
     assert loss(tuned, examples) < 0.5 * before
     assert [line.split(",")[0] for line in told] == ["test: step 20 of 30", "test: step 30 of 30"]
+
+
+class TestBestKept:
+    def train(self, base: Base, judged: list[float], **changes: Any) -> tuple[Tuned, list[str], list[str]]:
+        """The adapter, its digest whenever it was judged, and what was told."""
+        tuned, asked, told = tuning.tuned(base), [], []
+
+        def judge() -> float:
+            asked.append(tuned.digest())
+            return judged[len(asked) - 1]
+
+        examples = [example(base, request, 2, PRIOR) for request in LISTS.values()]
+        run(tuned, dataclasses.replace(plan(examples, told, epochs=3), judge=judge, **changes))
+        return tuned, asked, told
+
+    @pytest.mark.parametrize(
+        ("judged", "best"), [([0.1, 0.3, 0.2, 0.1], 1), ([0.1, 0.3, 0.3, 0.2], 2), ([0.5, 0.1, 0.2, 0.4], 0), ([0.0] * 4, 3)]
+    )
+    def test_the_best_pass_is_kept_the_latest_of_equals(self, base: Base, judged: list[float], best: int) -> None:
+        tuned, asked, told = self.train(base, judged)
+        assert len(set(asked)) == 4  # before the first pass and after each
+        assert tuned.digest() == asked[best]
+        shown = torch.cat([p.detach().float().flatten() for p in tuned.adapted])
+        assert torch.equal(shown, torch.cat([p.detach().flatten() for p in tuned.masters]))
+        assert [line.split(",")[0] for line in told] == [f"test: step {n} of 3" for n in (1, 2, 3)]
+
+    def test_after_a_kill(self, base: Base, tmp_path: Path) -> None:
+        judged = [0.1, 0.3, 0.2, 0.25]
+        whole, _, _ = self.train(base, judged)
+
+        class KilledError(Exception):
+            pass
+
+        def kill(line: str) -> None:
+            if "step 2 " in line:
+                raise KilledError
+
+        checkpoint = Checkpoint(tmp_path, "same")
+        with pytest.raises(KilledError):
+            self.train(base, judged, checkpoint=checkpoint, tell=kill)
+        tuned, asked, _ = self.train(base, judged[3:], checkpoint=checkpoint)
+        assert len(asked) == 1
+        assert tuned.digest() == whole.digest()
 
 
 @pytest.mark.parametrize("change", [{"learning_rate": 1e-3}, {"epochs": 3}, {"prior_weight": 0.0}], ids=str)

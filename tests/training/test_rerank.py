@@ -173,6 +173,7 @@ ELSEWHERE = {
     "source": "test_adapting.py",
     "validated": "TestHeldOut",
     "without_target": "below",
+    "judged": "test_adapting.py",
 }
 
 
