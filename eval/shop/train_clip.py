@@ -140,13 +140,12 @@ class Batches:
         return look.flip(3) if self.chance.random() < 0.5 else look
 
     def captions(self, rows: NDArray[np.int64]) -> tuple[list[str], Tensor]:
-        """Two for each picture; (2 n, 6) what they tell, -1 for what they leave out."""
+        """One for each picture; (n, 6) what they tell, -1 for what they leave out."""
         texts, told = [], []
-        for least in (1, 4):
-            for row in rows:
-                values = some(self.shown[row], self.chance, least)
-                texts.append(caption(values, self.chance))
-                told.append([list(ATTRIBUTES[name]).index(values[name]) if name in values else -1 for name in ATTRIBUTES])
+        for row in rows:
+            values = some(self.shown[row], self.chance, self.chance.choice((1, 4)))
+            texts.append(caption(values, self.chance))
+            told.append([list(ATTRIBUTES[name]).index(values[name]) if name in values else -1 for name in ATTRIBUTES])
         return texts, torch.tensor(told)
 
     def singles(self) -> list[str]:
@@ -157,11 +156,13 @@ class Batches:
 def loss_of(model: Any, batches: Batches, rows: NDArray[np.int64]) -> Tensor:
     texts, told = batches.captions(rows)
     truth = batches.truth[torch.from_numpy(rows)]
-    seen = nn.functional.normalize(model.encode_image(batches.pictures(rows)), dim=-1)
-    said = nn.functional.normalize(model.encode_text(batches.tokens([*texts, *batches.singles()])), dim=-1)
+    with torch.autocast("cpu", torch.bfloat16):
+        looks = batches.pictures(rows).contiguous(memory_format=torch.channels_last)
+        seen = nn.functional.normalize(model.encode_image(looks).float(), dim=-1)
+        said = nn.functional.normalize(model.encode_text(batches.tokens([*texts, *batches.singles()])).float(), dim=-1)
     logits = model.logit_scale.exp() * seen @ said.T
     pairs = logits[:, : len(texts)]
-    fits = ((told[None] == truth[:, None]) | (told[None] < 0)).all(dim=2).float()  # (n, 2 n)
+    fits = ((told[None] == truth[:, None]) | (told[None] < 0)).all(dim=2).float()  # (n, n)
     by_picture = -(nn.functional.log_softmax(pairs, 1) * fits).sum(1) / fits.sum(1)
     by_text = -(nn.functional.log_softmax(pairs, 0) * fits).sum(0) / fits.sum(0)
     values = logits[:, len(texts) :]
@@ -222,6 +223,7 @@ def main() -> None:
     looks, new_looks = pixels(shown, chance), pixels(new, chance)
     print(f"drawn {time.perf_counter() - start:.0f} s, {len(words)} tokens", flush=True)
     model: Any = open_clip.CLIP(**CONFIG)
+    model.visual.to(memory_format=torch.channels_last)
     batches = Batches(words, shown, looks, chance)
     steps = asked.epochs * (asked.pictures // asked.batch)
     tuner = torch.optim.AdamW(model.parameters(), lr=asked.rate, weight_decay=0.05)

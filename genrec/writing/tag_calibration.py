@@ -1,8 +1,8 @@
 """From evidence to probabilities that can be believed, and to the threshold that gives a wished precision.
 
 Logistic regression a group, drawn towards that of all groups together, cross-fitted: what an item is given comes from weights
-that have not seen it. Isotonic regression makes shares of the scores (Zadrozny & Elkan, 2002); the threshold is the lowest one above
-which the wished share of tags was right on the known items.
+that have not seen it. Isotonic regression makes shares of the scores (Zadrozny & Elkan, 2002); the threshold is the lowest one
+above which the wished share of tags was right on the known items.
 """
 
 from collections.abc import Sequence

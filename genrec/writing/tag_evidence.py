@@ -13,7 +13,7 @@ A known item is looked at as if it were unknown: it is not among its own neighbo
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,8 +81,7 @@ class Labels:
 
     def rows(self, which: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(n, T) the truth of these items."""
-        truth: Any = self.truth  # SciPy's stubs take rows of a sparse array for a dense one
-        return truth[which].toarray() > 0
+        return cast(Any, self.truth)[which].toarray() > 0  # SciPy's stubs take rows of a sparse array for a dense one
 
 
 def neighbours(
@@ -125,7 +124,8 @@ def votes(near: NDArray[np.int64], cosines: Floats, labels: Labels) -> Floats:
         (weight.ravel(), np.maximum(near, 0).ravel(), np.arange(0, n * k + 1, k)), shape=(n, len(labels.known))
     )
     mass = weight.sum(axis=1, keepdims=True) + VOTE_WEIGHT
-    given = ((matrix @ labels.truth).toarray() + VOTE_WEIGHT * labels.share) / mass
+    counted: Any = matrix @ labels.truth
+    given = (counted.toarray() + VOTE_WEIGHT * labels.share) / mass
     return (_logit(given) - _logit(labels.share)).astype(np.float32)
 
 

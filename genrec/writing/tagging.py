@@ -81,10 +81,10 @@ class Tagger:
         self.vocabulary = vocabulary
         self._modalities = {m.name: m for m in modalities}
         self._groups, self._encoders, self._precision, self._seed = list(groups), encoders, precision, seed
-        known = np.zeros(len(modalities[0].present), bool) if modalities else np.zeros(0, bool)
-        for group in groups:
-            known |= group.evidence.labels.known
-        self._pools = {m.name: np.flatnonzero(m.present & known) for m in modalities}
+        labelled = [group.evidence.labels.known for group in groups]
+        self._pools = {
+            m.name: np.flatnonzero(m.present & np.logical_or.reduce([*labelled, False & m.present])) for m in modalities
+        }
         self._calibrations: dict[tuple[int, Pattern], Calibration | None] = {}
         self._samples: dict[Pattern, list[tuple[int, Floats, NDArray[np.bool_]]]] = {}
         self._looks: dict[str, Weights] = {}

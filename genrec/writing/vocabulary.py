@@ -29,8 +29,8 @@ MOST_VALUES = 400
 MOST_PHRASES = 400
 MOST_SHARE = 0.3
 """A phrase that more of the texts have tells items apart too little."""
-MIN_PMI = 2.0
-"""Nats by which the words of a phrase must stand together more often than by chance (Church & Hanks, 1990)."""
+MIN_NPMI = 0.4
+"""How much the words of a phrase belong together: normalised pointwise mutual information (Bouma, 2009); 0 by chance, 1 always."""
 DEFAULT_TEMPLATES = ("a picture of a {}", "a picture of {}", "{}")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _BREAK = re.compile(r"[.!?;:,()\[\]\"“”|/\n]+")
@@ -190,7 +190,8 @@ def _phrases(items: Iterable[Item]) -> list[str]:
             continue
         words = phrase.split()
         apart = sum(math.log(counts[word] / texts) for word in words if counts[word])  # stop words inside are not counted
-        if len(words) == 1 or math.log(count / texts) - apart >= MIN_PMI * (len(words) - 1):
+        together = math.log(count / texts)
+        if len(words) == 1 or together - apart >= MIN_NPMI * (len(words) - 1) * -together:
             kept.append((count, phrase))
     kept.sort(key=lambda pair: (-pair[0], pair[1]))
     return _without_parts(kept)[:MOST_PHRASES]
