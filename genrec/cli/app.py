@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from genrec.cli.adapters import app as adapters_app
+from genrec.cli.captions import caption
 from genrec.cli.evaluating import evaluate
 from genrec.cli.serving import app as serving_app
 from genrec.cli.training import app as training_app
@@ -116,6 +117,7 @@ def build(workspace: WorkspaceOption) -> None:
     say_built(built, say)
 
 
+app.command("caption")(caption)
 app.command("eval")(evaluate)
 app.add_typer(training_app, name="train")
 app.add_typer(adapters_app, name="adapters")

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from genrec.errors import RowError
 
-TableKind = Literal["items", "users", "events", "triples"]
+TableKind = Literal["items", "users", "events", "triples", "captions"]
 
 
 class CellFault(Exception):  # noqa: N818 - a fault of the table, as in `Fault`

@@ -36,11 +36,8 @@ def _title(facts: CaptionFacts, wording: Wording) -> str:
 
 def _text(facts: CaptionFacts, wording: Wording) -> str:
     """At most `CAPTION_CHARS` characters: what does not fit is left out from the end of each list."""
-    for most in range(NAMED, 0, -1):
-        text = _said(facts, wording, most)
-        if len(text) <= CAPTION_CHARS:
-            return text
-    return data(text, CAPTION_CHARS - 1) + "."
+    fitting = (text for most in range(NAMED, 1, -1) if len(text := _said(facts, wording, most)) <= CAPTION_CHARS)
+    return next(fitting, data(_said(facts, wording, 1), CAPTION_CHARS - 1).rstrip(".") + ".")
 
 
 def _said(facts: CaptionFacts, wording: Wording, most: int) -> str:

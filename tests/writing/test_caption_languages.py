@@ -99,7 +99,7 @@ def test_plain_words_neither_judge_nor_deny(code: str) -> None:
 
 @pytest.mark.parametrize("code", ["xx", "EN", "../de", "", "d"])
 def test_a_language_without_words_is_refused(code: str) -> None:
-    with pytest.raises(ConfigError, match="caption.language") as caught:
+    with pytest.raises(ConfigError, match=r"caption\.language") as caught:
         wording(code, Prompts())
     assert "de, en, es, fr" in caught.value.hint
 

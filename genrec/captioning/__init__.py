@@ -1,0 +1,1 @@
+"""Captions for items that lack text: which items, from which evidence, written, kept, edited, exported. `genrec caption`."""

@@ -1,0 +1,198 @@
+"""Captions: the LLM writes from evidence, the checker reads, a template stands in where it must."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from genrec.models.llm import LLM, WriteRequest
+from genrec.prompts import Prompts
+from genrec.settings import CaptionSettings
+from genrec.types import CaptionSource
+from genrec.writing import captions
+from genrec.writing.caption_check import fault
+from genrec.writing.caption_template import caption as from_template
+from genrec.writing.caption_words import ENGLISH_CODE, Wording
+from genrec.writing.captions import Caption, CaptionFacts
+from genrec.writing.facts import NAME_CHARS, TITLE_CHARS, VALUE_CHARS
+
+LANGUAGE_PROMPT = "caption_language"
+TRIES = (0.0, 0.7)
+"""Temperatures, one try each."""
+MINUTE = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What one caption is written from. `row`: the item's row among the vectors, -1 where it has none; `image`: its picture."""
+
+    facts: CaptionFacts
+    row: int = -1
+    image: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A caption that may be kept, who wrote it, and why earlier tries were refused."""
+
+    caption: Caption
+    source: CaptionSource
+    refused: tuple[str, ...] = ()
+
+
+class Writer(Protocol):
+    """Writes captions one at a time; calls may be made concurrently."""
+
+    @property
+    def prompt(self) -> str:
+        """Digest of the template, empty where none is used."""
+        ...
+
+    @property
+    def adapter(self) -> str:
+        """The LoRA adapter that writes, empty for the base model."""
+        ...
+
+    def prefix(self) -> str:
+        """The part of the prompt that is the same for all items. Raises PromptError."""
+        ...
+
+    def rest(self, request: Request) -> str:
+        """The other part. Raises PromptError."""
+        ...
+
+    async def write(self, request: Request, seed: int) -> Written:
+        """Raises EngineError when the engine gives no text at all, PromptError."""
+        ...
+
+
+class Pace:
+    """At most so much a minute, evenly spaced: what is asked for too soon waits for its turn."""
+
+    def __init__(self, per_minute: float) -> None:
+        """0: no limit."""
+        self._seconds = MINUTE / per_minute if per_minute else 0.0
+        self._free = 0.0
+
+    async def wait(self, amount: float = 1.0) -> None:
+        """Until `amount` more is within the limit."""
+        if not self._seconds:
+            return
+        now = time.monotonic()
+        start = max(now, self._free)
+        self._free = start + amount * self._seconds
+        await asyncio.sleep(start - now)
+
+
+@dataclass(slots=True)
+class Spent:
+    """What the engine was asked for so far."""
+
+    requests: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+class TemplateWriter:
+    """No LLM."""
+
+    prompt = ""
+    adapter = ""
+
+    def __init__(self, wording: Wording) -> None:
+        self._wording = wording
+
+    def prefix(self) -> str:
+        return ""
+
+    def rest(self, request: Request) -> str:
+        return ""
+
+    async def write(self, request: Request, seed: int) -> Written:
+        return Written(caption=from_template(request.facts, self._wording), source="template")
+
+
+@dataclass(slots=True)
+class TextWriter:
+    """The LLM writes from evidence in words, greedily, then by sampling; what the checker refuses twice is left to the template.
+
+    English with the adapter that learned it, any other language by the base model with a prompt of its own.
+    """
+
+    llm: LLM
+    prompts: Prompts
+    settings: CaptionSettings
+    wording: Wording
+    adapter: str = ""
+    spent: Spent = field(default_factory=Spent)
+    requests: Pace = field(init=False)
+    tokens: Pace = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.requests, self.tokens = Pace(self.settings.requests_per_minute), Pace(self.settings.tokens_per_minute)
+        if self.wording.code != ENGLISH_CODE:
+            self.adapter = ""
+
+    @property
+    def prompt(self) -> str:
+        return self.prompts.digest(captions.PROMPT if self.wording.code == ENGLISH_CODE else LANGUAGE_PROMPT)
+
+    def prefix(self) -> str:
+        return self._parts(CaptionFacts(tags=("x",)))[0]
+
+    def rest(self, request: Request) -> str:
+        return self._parts(request.facts)[1]
+
+    async def write(self, request: Request, seed: int) -> Written:
+        refused: list[str] = []
+        prefix, rest = self._parts(request.facts)
+        size = self._size(prefix) + self._size(rest)
+        for number, temperature in enumerate(TRIES):
+            await self.requests.wait()
+            await self.tokens.wait(size + self.settings.max_tokens)
+            asked = WriteRequest(
+                prefix=prefix,
+                prompt=rest,
+                max_tokens=self.settings.max_tokens,
+                stop=("\n",),
+                temperature=temperature,
+                seed=seed + number,
+                schema=captions.schema(request.facts),
+                adapter=self.adapter,
+            )
+            (text,) = await self.llm.write([asked])
+            self._count(size, text)
+            try:
+                written = captions.read(text, request.facts)
+            except ValueError as error:
+                refused.append(str(error))
+                continue
+            if not (wrong := fault(written, request.facts, self.wording)):
+                return Written(caption=written, source="llm", refused=tuple(refused))
+            refused.append(wrong)
+        return Written(caption=from_template(request.facts, self.wording), source="template", refused=tuple(refused))
+
+    def _size(self, text: str) -> int:
+        return self.llm.count_tokens(text)
+
+    def _count(self, size: int, text: str) -> None:
+        self.spent.requests += 1
+        self.spent.tokens_in += size
+        self.spent.tokens_out += self.llm.count_tokens(text)
+
+    def _parts(self, facts: CaptionFacts) -> Sequence[str]:
+        if self.wording.code == ENGLISH_CODE:
+            return captions.prompt(self.prompts, facts, tuned=bool(self.adapter))
+        return self.prompts.parts(
+            LANGUAGE_PROMPT,
+            2,
+            facts=facts,
+            code=self.wording.code,
+            language=self.wording.name,
+            phrases=self.wording.phrases,
+            title_chars=TITLE_CHARS,
+            value_chars=VALUE_CHARS,
+            name_chars=NAME_CHARS,
+        )
