@@ -30,7 +30,7 @@ MOST_PHRASES = 400
 MOST_SHARE = 0.3
 """A phrase that more of the texts have tells items apart too little."""
 MIN_NPMI = 0.4
-"""How much the words of a phrase belong together: normalised pointwise mutual information (Bouma, 2009); 0 by chance, 1 always."""
+"""How much words belong together: normalised pointwise mutual information (Bouma, 2009), 0 by chance, at most 1."""
 DEFAULT_TEMPLATES = ("a picture of a {}", "a picture of {}", "{}")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _BREAK = re.compile(r"[.!?;:,()\[\]\"“”|/\n]+")
