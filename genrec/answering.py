@@ -282,8 +282,9 @@ class Answering:
                         cited=self._workspace.settings.reasons.cited,
                         query=request.query,
                         interests=person.user.interests if person.stated else (),
+                        describe=self._workspace.settings.reasons.describe,
                     )
-                    facts.append(state(evidence, items))
+                    facts.append(state(evidence, items, items[candidate.item_id]))
         return facts
 
     def _shares(self, person: Person, shown: Sequence[Candidate]) -> np.ndarray:

@@ -74,6 +74,8 @@ class LlmSettings(_Section):
     """Further attempts after a fault that may pass: no connection, a broken answer, overload, the server's own error."""
     concurrency: PositiveInt = 64
     """Most prompts on their way to the server at the same time."""
+    image_pixels: int = Field(default=262_144, ge=1024)
+    """Most pixels of a picture that a model is shown; a larger one is scaled down."""
     breaker_failures: PositiveInt = 3
     """After this many failed attempts, one begun after the other, calls fail at once instead of waiting."""
     breaker_cooldown_s: float = Field(default=10.0, gt=0)
@@ -289,6 +291,8 @@ class ReasonSettings(_Section):
     """Which scorer the leave-one-out evidence is computed on."""
     cited: int = Field(default=2, ge=1, le=5)
     """Most past items a reason cites."""
+    describe: bool = True
+    """Whether a reason by template quotes what genrec wrote about an item of which little else can be said."""
     max_tokens: PositiveInt = 96
     """Longest reason the LLM may write, in tokens; two long titles alone are 50."""
 

@@ -109,7 +109,7 @@ class Candidate:
     sources: Mapping[str, float] = field(default_factory=lambda: NO_SOURCES)
 
 
-EvidenceKind = Literal["history", "attribute", "query", "interest", "popularity"]
+EvidenceKind = Literal["history", "attribute", "query", "interest", "popularity", "caption"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +124,7 @@ class Evidence:
     query       `value` = a word of the query that the item's own text contains
     interest    `value` = a stated interest that the item's own text contains
     popularity  `value` = number of people with an event on it, as text
+    caption     `value` = what genrec wrote about the item; it did not move the score
     """
 
     kind: EvidenceKind
@@ -135,12 +136,16 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """One or two sentences. `verified`: every title, name, number and value in `text` occurs in `evidence`."""
+    """One or two sentences. `verified`: every title, name, number and value in `text` occurs in `evidence`.
+
+    `generated`: ids of the items whose title, text or tags, as `text` or `evidence` has them, a model wrote.
+    """
 
     text: str
     evidence: tuple[Evidence, ...] = ()
     verified: bool = False
     source: Literal["llm", "template", "off"] = "template"
+    generated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from genrec.workspace import Workspace, read_json
 from genrec.writing.captions import EVIDENCE_TAGS, TITLES, CaptionFacts, state
 from genrec.writing.tag_evidence import neighbours
 from genrec.writing.tagging import Encode, Tag, Tagger
-from genrec.writing.vocabulary import Vocabulary, general, mine, phrases_of
+from genrec.writing.vocabulary import Vocabulary, general, mine, phrases_of, values_of
 
 IMAGE = "image"
 LOOKED_AT = 24
@@ -35,6 +35,8 @@ BACKGROUND = 0.99
 PAIRS = 20_000
 CODE_SHARE = 0.9
 """An attribute whose values are codes, nearly each of them another one, says nothing in a caption."""
+COMMON = 0.5
+"""A tag that more of the items have tells nothing of this one (as in `writing/evidence.py`)."""
 OWN_PHRASES, OWN_TEXT = 6, "text"
 """So many phrases of an item's own text are evidence for its title; they are no tags: its text has them."""
 _CODE = re.compile(r"(?=\S*\d)\S+|\w+://\S*")
@@ -92,6 +94,8 @@ class Evidence:
         row_of = {item_id: self._vectors.index_of(item_id) for item_id in which if item_id in self._vectors}
         rows = np.array(sorted(row_of.values()), np.int64)
         tags = dict(zip(rows.tolist(), self.tagger.tags(rows, self._progress), strict=True)) if len(rows) else {}
+        common = _common(self._items)
+        tags = {row: tuple(tag for tag in own if (tag.group, tag.text.lower()) not in common) for row, own in tags.items()}
         near = self._near(rows)
         together = self._together(rows)
         vocabulary = self.tagger.vocabulary if len(self._items) else Vocabulary(terms=())
@@ -241,6 +245,18 @@ def codes(items: Iterable[Item]) -> frozenset[str]:
         for name, values in seen.items()
         if coded[name] >= CODE_SHARE * (total := values.total()) and len(values) >= CODE_SHARE * total
     )
+
+
+def _common(items: Sequence[Item]) -> set[tuple[str, str]]:
+    """(attribute, value in lower case) of more than `COMMON` of the items that have the attribute."""
+    values: Counter[tuple[str, str]] = Counter()
+    having: Counter[str] = Counter()
+    for item in items:
+        for name, value in item.attributes.items():
+            own = {text.lower() for text in values_of(value)}
+            having[name] += bool(own)
+            values.update((name, text) for text in own)
+    return {pair for pair, count in values.items() if count > COMMON * having[pair[0]]}
 
 
 def _own_phrases(item: Item, phrases: set[str]) -> Iterator[Tag]:

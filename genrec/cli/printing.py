@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from genrec.recommender import Recommender
 
 PIPE_WIDTH = 150
+GENERATED = " *"
+"""Behind a title or a reason that has words which a model wrote."""
 
 
 def say(line: str) -> None:
@@ -88,10 +90,16 @@ def as_dict(row: Recommendation) -> dict[str, Any]:
             "text": row.reason.text,
             "source": row.reason.source,
             "verified": row.reason.verified,
+            "generated": list(row.reason.generated),
             "evidence": [dataclasses.asdict(evidence) for evidence in row.reason.evidence],
         },
         "sources": dict(row.sources),
-        "item": {"platform": row.item.platform, "attributes": dict(row.item.attributes), "image": row.item.image},
+        "item": {
+            "platform": row.item.platform,
+            "attributes": dict(row.item.attributes),
+            "image": row.item.image,
+            "generated": list(row.item.generated),
+        },
         "trace": dataclasses.asdict(row.trace) | {"degraded": row.trace.degraded},
     }
 
@@ -117,9 +125,13 @@ def print_table(rows: Sequence[Recommendation], titles: Mapping[str, str]) -> No
     for row in rows:
         nats = any(stage.name == "evidence by ranker" and stage.status == "ok" for stage in row.trace.stages)
         evidence = "\n".join(escape(_in_words(e, titles, nats)) for e in row.reason.evidence)
-        table.add_row(str(row.rank), escape(row.item.title or row.item.item_id), escape(row.reason.text), evidence)
+        title = (row.item.title or row.item.item_id) + (GENERATED if row.item.generated else "")
+        reason = row.reason.text + (GENERATED if row.reason.generated else "")
+        table.add_row(str(row.rank), escape(title), escape(reason), evidence)
     if rows:
         _stdout().print(table)
+        if any(row.item.generated or row.reason.generated for row in rows):
+            say(f"{GENERATED.strip()} with words that genrec wrote: `genrec caption`")
         say(in_short(rows[0].trace))
     else:
         say("nothing is left to recommend: every item is seen, excluded or filtered out")

@@ -21,17 +21,19 @@ def caption(facts: CaptionFacts, wording: Wording) -> Caption:
 
 
 def _title(facts: CaptionFacts, wording: Wording) -> str:
-    """Its best tags, else its first values, else the titles that it belongs to."""
-    said = wording.phrases
-    words = [*facts.tags, *(word for word in facts.tag_words if word not in facts.tags)][:TITLE_PARTS]
-    while words:
-        title = _sentence(", ".join(words))
-        if len(title) <= TITLE_CHARS:
-            return title.rstrip(".!?,;:")
-        words.pop()
-    phrase, titles = (said.near, facts.near) if facts.near else (said.together, facts.together)
-    room = TITLE_CHARS - len(phrase.format('""'))
-    return phrase.format(f'"{data(titles[0], room)}"')
+    """Its best tags, else its first values; where there are fewer than two, also a title that it belongs to."""
+    said = [*facts.tags, *(word for word in facts.tag_words if word not in facts.tags)]
+    words = ([word for word in said if not word.isdecimal()] or said)[:TITLE_PARTS]
+    phrase, titles = (wording.phrases.near, facts.near) if facts.near else (wording.phrases.together, facts.together)
+    if not words:
+        room = TITLE_CHARS - len(phrase.format('""'))
+        return phrase.format(f'"{data(titles[0], room)}"')
+    tries = [", ".join(words[:most]) for most in range(len(words), 0, -1)]
+    if titles and len(words) == 1:
+        cited = phrase.format(f'"{titles[0]}"')
+        tries = [f"{words[0]}, {_small(cited)}", *tries]
+    fitting = next(title for title in tries if len(title) <= TITLE_CHARS)  # one value does: it is cut at VALUE_CHARS
+    return _sentence(fitting).rstrip(".!?,;:")
 
 
 def _text(facts: CaptionFacts, wording: Wording) -> str:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from genrec.writing.facts import WORD, Facts
+from genrec.writing.facts import WORD, Facts, described
 
 PLAIN = frozenset(
     """
@@ -52,6 +52,8 @@ def fault(text: str, facts: Facts) -> str:
     """Why `text` may not be shown, or an empty string when it may."""
     if not text or text != text.strip() or min(text) < " ":
         return "it is not one line of text"
+    if added := described(facts):  # the quotation is marked as generated: it is no claim of the reason
+        text = text.removesuffix(added)
     said = _read(text, facts)
     words = [word.lower() for word in WORD.findall(said.text)]
     return _shape_fault(said.text) or _title_fault(said, facts) or _word_fault(words, facts) or _claim_fault(said, words, facts)

@@ -56,12 +56,14 @@ def gather(
     cited: int,
     query: str = "",
     interests: Sequence[str] = (),
+    describe: bool = False,
 ) -> tuple[Evidence, ...]:
     """All evidence for one item, the strongest of each kind first.
 
     `shares` (len(past),): how much of the item's score falls when each past item is left out, in [0, 1] where positive.
     Where no past item carries the score, the latest one that shares the rarest value is cited for that, with weight 0.
-    Popularity is evidence only where nothing personal is.
+    Popularity is evidence only where nothing personal is. `describe`: where no value is shared and no word matches, what genrec
+    wrote about the item is evidence, too.
     """
     found = _history(past, shares, cited) or _likest(item, past, catalogue)
     cited_items = {e.item_ids[0] for e in found}
@@ -71,6 +73,8 @@ def gather(
     found += [Evidence(kind="interest", value=word) for word in _matched(" ".join(interests), own)]
     if not found and catalogue.people.get(item.item_id):
         found.append(Evidence(kind="popularity", value=str(catalogue.people[item.item_id])))
+    if describe and "text" in item.generated and all(e.kind in ("history", "popularity") for e in found):
+        found.append(Evidence(kind="caption", item_ids=(item.item_id,), value=item.text))
     return tuple(found)
 
 

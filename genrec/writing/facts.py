@@ -5,20 +5,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from genrec.prompts import data
-from genrec.types import Evidence, Item
+from genrec.types import TAGS, Evidence, Item
 from genrec.writing.evidence import LIKED
 
 TITLE_CHARS = 80
 VALUE_CHARS = 60
 NAME_CHARS = 40
 WORDS = 4
+DESCRIBED_CHARS = 300
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 """A word of a reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Cited titles, values that the item shares with every cited title, matched words. `liked`: all cited titles were liked."""
+    """Cited titles, values that the item shares with every cited title, matched words. `liked`: all cited titles were liked.
+
+    `described`: what genrec wrote about the item; `generated`: ids of items whose words, as used here, a model wrote.
+    """
 
     evidence: tuple[Evidence, ...] = ()
     past: tuple[str, ...] = ()
@@ -27,6 +31,8 @@ class Facts:
     words: tuple[str, ...] = ()
     interests: tuple[str, ...] = ()
     people: int = 0
+    described: str = ""
+    generated: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -38,8 +44,8 @@ class Facts:
         return ""
 
 
-def state(evidence: Sequence[Evidence], items: Mapping[str, Item]) -> Facts:
-    """Put evidence in words. `items` holds every cited item.
+def state(evidence: Sequence[Evidence], items: Mapping[str, Item], item: Item | None = None) -> Facts:
+    """Put evidence in words. `items` holds every cited item; `item` is the recommended one, for what of it is generated.
 
     Only values that all cited titles share are named; where there are none, only the first title is cited, with what it shares.
     """
@@ -63,7 +69,21 @@ def state(evidence: Sequence[Evidence], items: Mapping[str, Item]) -> Facts:
         words=tuple(plain(e.value, NAME_CHARS) for e in evidence if e.kind == "query")[:WORDS],
         interests=tuple(plain(e.value, NAME_CHARS) for e in evidence if e.kind == "interest")[:WORDS],
         people=popularity[0] if popularity else 0,
+        described=next((plain(e.value, DESCRIBED_CHARS).rstrip(".") for e in evidence if e.kind == "caption"), ""),
+        generated=_generated(evidence, items, item),
     )
+
+
+def _generated(evidence: Sequence[Evidence], items: Mapping[str, Item], item: Item | None) -> tuple[str, ...]:
+    """Ids of the items of whose title, text or tags the evidence has something that a model wrote."""
+    found = [one for e in evidence if e.kind == "history" for one in e.item_ids if "title" in items[one].generated]
+    tagged = [e for e in evidence if e.kind == "attribute" and e.attribute == TAGS]
+    found += [one for e in tagged for one in e.item_ids if one in items and TAGS in items[one].generated]
+    if item is not None:
+        own = (tagged and TAGS in item.generated) or any(e.kind == "caption" for e in evidence)
+        own = own or (item.generated and any(e.kind in ("query", "interest") for e in evidence))
+        found += [item.item_id] if own else []
+    return tuple(dict.fromkeys(found))
 
 
 def _said(evidence: Evidence) -> tuple[str, str]:
@@ -87,8 +107,17 @@ def plain(text: str, limit: int) -> str:
     return data(text.replace('"', "'"), limit)
 
 
+def described(facts: Facts) -> str:
+    """What is added to a reason to quote what genrec wrote about the item, empty where there is nothing."""
+    return f' Described by genrec as: "{facts.described}".' if facts.described else ""
+
+
 def sentence(facts: Facts) -> str:
     """The plain template: true by construction, whatever the facts are."""
+    return _first(facts) + described(facts)
+
+
+def _first(facts: Facts) -> str:
     verb = "liked" if facts.liked else "chose"
     past = listed([f'"{name}"' for name in facts.past])
     shared = " and ".join(f"{name} {listed(values)}" for name, values in facts.shared)

@@ -40,7 +40,7 @@ class ReasonWriter:
         return [reasons[number] for number in range(len(facts))]
 
     async def stream(self, facts: Sequence[Facts]) -> AsyncIterator[tuple[int, Reason]]:
-        """(place, reason) as each is done; a sentence that is there already is written anew. Raises EngineError or PromptError."""
+        """(place, reason) as each is done; a sentence that is there already is written anew. Raises EngineError, PromptError."""
         taken: set[str] = set()
         tasks = [asyncio.create_task(self._numbered(number, one, taken)) for number, one in enumerate(facts)]
         try:
@@ -108,9 +108,10 @@ def _opening(number: int, facts: Facts) -> str:
 
 
 def _by_llm(text: str, facts: Facts) -> Reason:
-    return Reason(text=text, evidence=facts.evidence, verified=True, source="llm")
+    evidence = tuple(e for e in facts.evidence if e.kind != "caption")  # it is for the template, the LLM has not seen it
+    return Reason(text=text, evidence=evidence, verified=True, source="llm", generated=facts.generated)
 
 
 def from_template(facts: Facts) -> Reason:
     """The template's sentence; it says only what is in the facts."""
-    return Reason(text=sentence(facts), evidence=facts.evidence, verified=True, source="template")
+    return Reason(text=sentence(facts), evidence=facts.evidence, verified=True, source="template", generated=facts.generated)

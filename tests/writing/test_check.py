@@ -156,6 +156,8 @@ def evidence(draw: st.DrawFn) -> tuple[tuple[Evidence, ...], dict[str, Item]]:
     found += [Evidence(kind=asked, value=one) for one in draw(st.lists(word, max_size=6, unique=True))]
     if not found and draw(st.booleans()):
         found.append(Evidence(kind="popularity", value=str(draw(st.integers(1, 10**7)))))
+    if draw(st.booleans()):
+        found.append(Evidence(kind="caption", value=draw(WORDS)))
     return tuple(found), items
 
 
@@ -176,9 +178,24 @@ def test_the_template_says_only_facts(given: tuple[tuple[Evidence, ...], dict[st
     assert "\n" not in text
 
 
+def test_what_genrec_wrote_is_quoted_as_such_or_not_at_all() -> None:
+    told = (Evidence(kind="history", item_ids=("0",), value="chosen", weight=0.5), Evidence(kind="caption", value='A "red" mug.'))
+    facts = state(told, {"0": Item(item_id="0", title="Alien")})
+    text = 'It is close to "Alien", which you chose. Described by genrec as: "A \'red\' mug".'
+    assert sentence(facts) == text
+    assert fault(text, facts) == ""
+    for wrong in (
+        text.replace("red", "blue"),
+        text.replace("Described by genrec as: ", ""),
+        text.replace(" Described by genrec", ""),
+    ):
+        assert fault(wrong, facts)
+    assert fault(text, state(told[:1], {"0": Item(item_id="0", title="Alien")}))
+
+
 def test_every_kind_of_evidence_has_its_own_template() -> None:
     kinds: set[str] = set(get_args(EvidenceKind))
-    assert kinds == {"history", "attribute", "query", "interest", "popularity"}
+    assert kinds == {"history", "attribute", "query", "interest", "popularity", "caption"}
     texts = [sentence(facts) for facts in (SPY, CHOSEN, ONE, PLAIN, ASKED, ASKED_PAST, STATED, POPULAR, Facts(people=1), EMPTY)]
     assert texts == [
         'You liked "The Night Manager" and "Smiley\'s People", and it has the same genres Spy and Thriller.',
