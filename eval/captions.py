@@ -32,6 +32,7 @@ from shop.kinds import SAID
 from genrec.building import build, ingest
 from genrec.captioning.captioner import Captioner, load_llm
 from genrec.captioning.running import Options
+from genrec.data.report import Report
 from genrec.loading import load_catalogue
 from genrec.models.encoders import ImageEncoder, TextEncoder
 from genrec.models.sources import resolve
@@ -72,7 +73,7 @@ class World:
             settings = f'[models]\nimage = "{self.clip}"\n[caption]\nwrite = "{self.write}"\n'
             (folder / SETTINGS_FILE).write_text(settings, encoding="utf-8")
         with Workspace.open(folder) as workspace:
-            ingest(workspace, items=[items], events=[events], media_roots=[self.folder])
+            ingest(workspace, items=[items], events=[events], media_roots=[self.folder / "pictures"], report=Report(strict=True))
             made = build(workspace)
             print(name, made.vectors, made.missing, flush=True)
 

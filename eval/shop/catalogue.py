@@ -89,7 +89,7 @@ def query(thing: Thing, chance: random.Random) -> str:
 
 
 def tables(shop: Shop, folder: Path, *, strip: bool, pictures: Path, held_out: int = 0) -> tuple[Path, Path]:
-    """items.csv and events.jsonl in `folder`; pictures are drawn into `pictures` unless they are there.
+    """items.csv and events.jsonl in `folder`; pictures are drawn into `pictures` (the media root) unless they are there.
 
     `strip`: stripped items keep only id and picture. `held_out`: events of each shopper that are left out, from the last.
     """
@@ -104,7 +104,7 @@ def tables(shop: Shop, folder: Path, *, strip: bool, pictures: Path, held_out: i
             if not picture.exists():
                 draw(thing, random.Random(item_id)).save(picture)
             told = [shop.titles[row], shop.texts[row], *thing.values()]
-            table.writerow([item_id, *([""] * len(told) if strip and shop.stripped[row] else told), str(picture)])
+            table.writerow([item_id, *([""] * len(told) if strip and shop.stripped[row] else told), picture.name])
     lines = _events(shop, held_out)
     events.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return items, events
