@@ -120,6 +120,10 @@ class Answering:
             self._schema = schema_of(self._workspace)
         return self._schema
 
+    async def llm(self) -> LLM:
+        """The engine, loaded when first needed. Raises ModelError."""
+        return await asyncio.to_thread(self._part, "llm")
+
     def close(self) -> None:
         llm = self._parts.get("llm")
         if llm is not None and not isinstance(llm, ModelError):

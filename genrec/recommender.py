@@ -14,6 +14,8 @@ from typing import Any, Literal, Self, TypeVar
 
 from genrec.answering import Answer, Answering, Request
 from genrec.building import Built, build
+from genrec.captioning.captioner import Captioner
+from genrec.captioning.running import Captioned, Options
 from genrec.data.cleaning import clean_text
 from genrec.errors import ConfigError, WorkspaceError
 from genrec.filters import Filter, parse
@@ -100,6 +102,47 @@ class Recommender:
         built = build(self.workspace, progress)
         self._answering.catalogue_changed(load_catalogue(self.workspace))
         return built
+
+    def caption(self, **options: Any) -> Captioned:
+        """Write titles, texts and tags of items that lack them, as `genrec caption` does.
+
+        `options` as in `acaption`. Raises UnknownItemError, ConfigError, ModelError, StoreError; what was written is kept.
+        """
+        return self._wait(self.acaption(**options))
+
+    async def acaption(
+        self,
+        *,
+        only: Literal["title", "text"] | None = None,
+        items: Sequence[str] = (),
+        new: bool = False,
+        rewrite: bool = False,
+        limit: int | None = None,
+        build: bool = False,
+        progress: Progress = SILENT,
+    ) -> Captioned:
+        """Lists show new captions at once; searches and the retriever know them after `build`, which the option calls.
+
+        only      "title" or "text": that part alone
+        items     ids: these items alone, whatever captions they have
+        new       leave captions alone whose evidence or writer has changed; rewrite: write also those again that hold
+        limit     at most so many items
+        """
+        if self._loop.is_closed():
+            raise WorkspaceError("the recommender is closed", hint="Open it again with Recommender.open.")
+        asked = Options(
+            only=None if only is None else _choice("only", only, "", ("title", "text")),
+            items=_ids("items", items),
+            new=new,
+            rewrite=rewrite,
+            limit=limit,
+        )
+        llm = None if self.workspace.settings.caption.write == "template" else await self._answering.llm()
+        captioner = await asyncio.to_thread(Captioner, self.workspace, llm, progress)
+        outcome = await captioner.write(await asyncio.to_thread(captioner.plan, asked))
+        if build and outcome.written:
+            await asyncio.to_thread(self.build, progress)
+        return outcome
 
     def add_events(self, events: Sequence[Event]) -> None:
         """Record what people did; the next call for them takes it into account. Raises StoreError."""

@@ -48,7 +48,8 @@ class Captioner:
         if used.note:
             self.notes.append(used.note)
         adapter = used.adapter.name if used.adapter else ""
-        return TextWriter(self._llm, self._workspace.prompts, settings, words, adapter)
+        bears_out = self._evidence.tagger.bears_out if self._llm.sees else None
+        return TextWriter(self._llm, self._workspace.prompts, settings, words, adapter, bears_out)
 
 
 def load_llm(workspace: Workspace, progress: Progress = SILENT) -> LLM | None:

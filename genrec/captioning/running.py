@@ -214,7 +214,8 @@ class Run:
     def _stored(self, target: Target, written: Written) -> StoredCaption:
         known, made = target.known, written.caption
         order = {tag.lower(): place for place, tag in enumerate(made.tags)}
-        tags = sorted(known.tag_texts, key=lambda tag: order.get(tag.lower(), len(order)))
+        given = {tag.lower(): tag for tag in (*written.seen, *known.tag_texts)}.values()
+        tags = sorted(given, key=lambda tag: order.get(tag.lower(), len(order)))
         doubt, note = doubt_of(target, written)
         self.outcome.sources[written.source] += 1
         self.outcome.refused += len(written.refused)
@@ -228,7 +229,7 @@ class Run:
             model=self._model,
             adapter=self._writer.adapter,
             prompt=self._writer.prompt,
-            evidence=known.record,
+            evidence={**known.record, "seen": list(written.seen)} if written.seen else known.record,
             evidence_digest=known.digest,
             doubt=doubt,
             note=note,

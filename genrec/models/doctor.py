@@ -47,6 +47,7 @@ def examine(settings: Settings, *, workspace: Path | None = None, cache: Path | 
         *_folders(cache, workspace),
         *(_weights(settings.models, kind, cache) for kind in ("text", "image", "llm")),
         *([_store(settings, workspace), *_adapters(settings, workspace)] if workspace is not None else []),
+        *(_captions(settings, workspace) if workspace is not None else []),
     ]
 
 
@@ -219,6 +220,37 @@ def _store(settings: Settings, workspace: Path) -> Finding:
     except GenrecError as error:
         return Finding(name="store", status="missing", detail=str(error), hint=error.hint)
     return Finding(name="store", status="ok", detail=f"{counts.items} items, {counts.users} users, {counts.events} events")
+
+
+def _captions(settings: Settings, workspace: Path) -> Iterator[Finding]:
+    """How many items lack text, and whether those who would write now have written what there is; nothing without a store."""
+    from genrec.models.registry import AdapterRegistry
+    from genrec.prompts import Prompts
+    from genrec.store import Store
+
+    prompts, language = Prompts(workspace / "prompts"), settings.caption.language
+    registry = AdapterRegistry(workspace / "adapters", wanted=settings.adapters, models=settings.models, prompts=prompts)
+    try:
+        with Store.open(settings.store.url or f"sqlite:///{workspace / 'store.sqlite'}", create=False) as store:
+            counts, writers = store.caption_counts(), store.caption_writers()
+        used = registry.in_use("write").adapter
+        digest = prompts.digest("caption" if language == "en" else "caption_language")
+    except GenrecError:
+        return  # told of the store, the adapter or the prompt itself
+    adapter = used.name if used and language == "en" else ""
+    template = settings.caption.write == "template"
+    stale = sum(
+        count
+        for (tongue, _, by, prompt), count in writers.items()
+        if tongue != language or (bool(prompt) if template else by != adapter or prompt.rpartition("+")[2] != digest)
+    )
+    written = f"{counts.captioned} captions, {counts.human} by hand"
+    detail = f"{counts.no_title} items without title, {counts.no_text} without text; {written}"
+    if stale:
+        detail += f"; {stale} by another adapter, prompt or language than would write now"
+    waiting = max(counts.no_title, counts.no_text) > counts.captioned
+    hint = f"`genrec caption -w {workspace}`, with --dry-run first." if waiting or stale else ""
+    yield Finding(name="captions", status="ok", detail=detail, hint=hint)
 
 
 def _adapters(settings: Settings, workspace: Path) -> Iterator[Finding]:

@@ -140,6 +140,14 @@ def _tagged(item: Item, tags: list[str]) -> dict[str, AttributeValue]:
     return own | {TAGS: tuple(tags)} if tags else own
 
 
+def read_caption_writers(conn: Connection) -> dict[tuple[str, str, str, str], int]:
+    columns = [captions.c[name] for name in ("language", "model", "adapter", "prompt")]
+    made_here = ~captions.c.human & ~captions.c.imported
+    query = select(*columns, func.count()).where(made_here).group_by(*columns)
+    rows = [tuple(row) for row in conn.execute(query)]
+    return {(language, model, adapter, prompt): count for language, model, adapter, prompt, count in rows}
+
+
 def read_caption_counts(conn: Connection) -> CaptionCounts:
     people = select(captions).where(captions.c.human).subquery()
     both = items.outerjoin(people, people.c.item_id == items.c.item_id)

@@ -253,6 +253,10 @@ class Store:
         """How many items lack text, and how many were written about."""
         return self._read(caption_rows.read_caption_counts)
 
+    def caption_writers(self) -> dict[tuple[str, str, str, str], int]:
+        """(language, model, adapter, digest of the prompt) → captions that were written so, without those from files."""
+        return self._read(caption_rows.read_caption_writers)
+
     def schema(self) -> dict[str, tuple[AttributeType, bool]]:
         """For each attribute that items have had: its type, and whether it is a list. Sorted by name.
 

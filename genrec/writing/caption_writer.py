@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +12,7 @@ from genrec.models.llm import LLM, WriteRequest
 from genrec.prompts import Prompts
 from genrec.settings import CaptionSettings
 from genrec.types import CaptionSource
-from genrec.writing import captions
+from genrec.writing import captions, picture_caption
 from genrec.writing.caption_check import fault
 from genrec.writing.caption_template import caption as from_template
 from genrec.writing.caption_words import ENGLISH_CODE, Wording
@@ -22,6 +23,9 @@ LANGUAGE_PROMPT = "caption_language"
 TRIES = (0.0, 0.7)
 """Temperatures, one try each."""
 MINUTE = 60.0
+
+BearsOut = Callable[[int, str], bool]
+"""Whether the picture in a row of the vectors bears out a term."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +39,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """A caption that may be kept, who wrote it, and why earlier tries were refused."""
+    """A caption that may be kept, who wrote it, why earlier tries were refused. `seen`: terms that only the picture bears out."""
 
     caption: Caption
     source: CaptionSource
     refused: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
 
 
 class Writer(Protocol):
@@ -118,7 +123,8 @@ class TemplateWriter:
 class TextWriter:
     """The LLM writes from evidence in words, greedily, then by sampling; what the checker refuses twice is left to the template.
 
-    English with the adapter that learned it, any other language by the base model with a prompt of its own.
+    English with the adapter that learned it, any other language by the base model with a prompt of its own. A model that sees is
+    shown the picture first, where there is one (English only); what it says beyond the evidence must be borne out by the picture.
     """
 
     llm: LLM
@@ -126,6 +132,7 @@ class TextWriter:
     settings: CaptionSettings
     wording: Wording
     adapter: str = ""
+    bears_out: BearsOut | None = None
     spent: Spent = field(default_factory=Spent)
     requests: Pace = field(init=False)
     tokens: Pace = field(init=False)
@@ -137,7 +144,13 @@ class TextWriter:
 
     @property
     def prompt(self) -> str:
-        return self.prompts.digest(captions.PROMPT if self.wording.code == ENGLISH_CODE else LANGUAGE_PROMPT)
+        digest = self.prompts.digest(captions.PROMPT if self.wording.code == ENGLISH_CODE else LANGUAGE_PROMPT)
+        return f"{self.prompts.digest(picture_caption.PROMPT)}+{digest}" if self._shows else digest
+
+    @property
+    def _shows(self) -> bool:
+        """Whether pictures are shown to the model."""
+        return self.llm.sees and self.wording.code == picture_caption.LANGUAGE
 
     def prefix(self) -> str:
         return self._parts(CaptionFacts(tags=("x",)))[0]
@@ -147,11 +160,10 @@ class TextWriter:
 
     async def write(self, request: Request, seed: int) -> Written:
         refused: list[str] = []
+        if self._shows and (found := await self._from_picture(request, seed, refused)):
+            return found
         prefix, rest = self._parts(request.facts)
-        size = self._size(prefix) + self._size(rest)
         for number, temperature in enumerate(TRIES):
-            await self.requests.wait()
-            await self.tokens.wait(size + self.settings.max_tokens)
             asked = WriteRequest(
                 prefix=prefix,
                 prompt=rest,
@@ -162,25 +174,54 @@ class TextWriter:
                 schema=captions.schema(request.facts),
                 adapter=self.adapter,
             )
-            (text,) = await self.llm.write([asked])
-            self._count(size, text)
-            try:
-                written = captions.read(text, request.facts)
-            except ValueError as error:
-                refused.append(str(error))
+            written = await self._asked(asked, request.facts, refused)
+            if written is None:
                 continue
             if not (wrong := fault(written, request.facts, self.wording)):
                 return Written(caption=written, source="llm", refused=tuple(refused))
             refused.append(wrong)
         return Written(caption=from_template(request.facts, self.wording), source="template", refused=tuple(refused))
 
-    def _size(self, text: str) -> int:
-        return self.llm.count_tokens(text)
+    async def _from_picture(self, request: Request, seed: int, refused: list[str]) -> Written | None:
+        """What a model that sees writes; None where there is no whole picture, or nothing of it may be kept."""
+        if request.image is None or await asyncio.to_thread(picture_caption.fits, request.image):
+            return None
+        prefix, rest = picture_caption.prompt(self.prompts, request.facts)
+        bears_out = partial(self.bears_out, request.row) if self.bears_out is not None and request.row >= 0 else None
+        for number, temperature in enumerate(TRIES):
+            asked = WriteRequest(
+                prefix=prefix,
+                prompt=rest,
+                max_tokens=self.settings.max_tokens,
+                stop=("\n",),
+                temperature=temperature,
+                seed=seed + number,
+                schema=picture_caption.schema(request.facts),
+                images=(request.image,),
+            )
+            written = await self._asked(asked, request.facts, refused)
+            if written is None:
+                continue
+            judged = await asyncio.to_thread(picture_caption.judge, written, request.facts, bears_out)
+            if not judged.fault:
+                return Written(caption=judged.caption, source="picture", refused=tuple(refused), seen=judged.seen)
+            refused.append(judged.fault)
+        return None
 
-    def _count(self, size: int, text: str) -> None:
+    async def _asked(self, request: WriteRequest, facts: CaptionFacts, refused: list[str]) -> Caption | None:
+        """What the engine writes, within the limits; None, with the reason in `refused`, where that is no caption."""
+        size = self.llm.count_tokens(request.prefix) + self.llm.count_tokens(request.prompt)
+        await self.requests.wait()
+        await self.tokens.wait(size + request.max_tokens)
+        (text,) = await self.llm.write([request])
         self.spent.requests += 1
         self.spent.tokens_in += size
         self.spent.tokens_out += self.llm.count_tokens(text)
+        try:
+            return captions.read(text, facts)
+        except ValueError as error:
+            refused.append(str(error))
+            return None
 
     def _parts(self, facts: CaptionFacts) -> Sequence[str]:
         if self.wording.code == ENGLISH_CODE:

@@ -56,8 +56,8 @@ def test_json_lines(same_shop: Path) -> None:
     assert [row["rank"] for row in rows] == [1, 2, 3, 4]
     for row in rows:
         assert set(row) == {"user_id", "rank", "item_id", "title", "score", "reason", "sources", "item", "trace"}
-        assert set(row["reason"]) == {"text", "source", "verified", "evidence"}
-        assert set(row["item"]) == {"platform", "attributes", "image"}
+        assert set(row["reason"]) == {"text", "source", "verified", "generated", "evidence"}
+        assert set(row["item"]) == {"platform", "attributes", "image", "generated"}
         assert set(row["trace"]) == {"stages", "models", "prompts", "degraded"}
         assert row["trace"]["degraded"] is False
         for evidence in row["reason"]["evidence"]:
