@@ -36,6 +36,7 @@ from genrec.training.write_workspace import Accepted
 from genrec.training.writing import halves, read_examples, shipped_examples, summary
 from genrec.writing.check import fault
 from genrec.writing.facts import Facts, sentence
+from genrec.writing.marks import fill
 from genrec.writing.reasons import TUNED_TRIES, UNTUNED_TRIES, ReasonWriter, _opening, prompt_of
 
 FOLDER = Path(__file__).parent / "results"
@@ -92,7 +93,8 @@ def first_tries(
         texts += asyncio.run(_write(llm, part))
         seconds.append((time.perf_counter() - began) / len(part))
         print(f"{adapter or 'base'} at {temperature}: {len(texts)} of {len(requests)}", flush=True)
-    return [(opening + text).strip() for opening, text in zip(openings, texts, strict=True)], seconds
+    whole = zip(openings, texts, asked, strict=True)
+    return [fill((opening + text).strip(), one.facts.past) for opening, text, one in whole], seconds
 
 
 async def _write(llm: LLM, requests: Sequence[WriteRequest]) -> list[str]:

@@ -252,6 +252,8 @@ class WriteSettings(_Section):
     """Highest learning rate."""
     batch: PositiveInt = 12
     """Examples in a step."""
+    swapped: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Share of the reasons whose shared values are swapped for others of the same attribute, anew in each pass."""
     seed: int = Field(default=0, ge=0)
     """Of all random numbers in training."""
 

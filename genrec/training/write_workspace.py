@@ -15,7 +15,7 @@ from genrec.models.local import TransformersLLM
 from genrec.progress import SILENT, Progress, track
 from genrec.training.adapting import CHECKPOINTS, Base, Sample, begun, checkpoint, finish, fresh_name, open_base, sample, save
 from genrec.training.lora import Example, Plan, Tuned, run
-from genrec.training.writing import Written, halves, read_examples, rows, shipped_examples, steps, summary
+from genrec.training.writing import Written, halves, read_examples, rows, shipped_examples, steps, summary, varied
 from genrec.workspace import Workspace
 from genrec.writing import captions, reasons
 
@@ -81,9 +81,9 @@ def train_write(
     base = open_base(workspace.settings.models, progress)
     name = new_folder(workspace.adapters, name or fresh_name(base.weights, "write")).name
     learned, held = halves(read_examples(files or shipped_examples()), told.seed)
-    examples = rows(learned, workspace.prompts, base.encode, base.longest)
+    passes = _passes(learned, workspace, base)
     tuned = begun(base, workspace, told, start)
-    legs = _learn(tuned, examples, workspace, progress, tell, _judge(tuned, base, held, workspace, tell))
+    legs = _learn(tuned, passes, workspace, progress, tell, _judge(tuned, base, held, workspace, tell))
     if not PartialState().is_main_process:
         return None
     folder = save(tuned, base, workspace.adapters, name)
@@ -117,16 +117,25 @@ def _judge(
     return judge
 
 
+def _passes(learned: Sequence[Written], workspace: Workspace, base: Base) -> list[list[list[Example]]]:
+    """By pass, the steps of examples."""
+    told, made = workspace.settings.write, []
+    for epoch in range(told.epochs):
+        rng = np.random.default_rng([told.seed, epoch])
+        shown = varied(learned, told.swapped, rng)
+        made.append(steps(rows(shown, workspace.prompts, base.encode, base.longest), told.batch, rng))
+    return made
+
+
 def _learn(
     tuned: Tuned,
-    examples: Sequence[Example],
+    passes: list[list[list[Example]]],
     workspace: Workspace,
     progress: Progress,
     tell: Callable[[str], None],
     judge: Callable[[], float] | None,
 ) -> list[dict[str, float]]:
     told = workspace.settings.write
-    passes = [steps(examples, told.batch, np.random.default_rng([told.seed, epoch])) for epoch in range(told.epochs)]
     plan = Plan(
         steps=lambda epoch: passes[epoch],
         epochs=told.epochs,

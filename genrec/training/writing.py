@@ -1,8 +1,9 @@
 """`genrec train write`: a LoRA adapter that writes reasons and captions, from examples that the checkers accept."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -168,6 +169,41 @@ def halves(examples: Sequence[Written], seed: int) -> tuple[list[Written], list[
         for place, number in enumerate(rng.permutation(len(mine)).tolist()):
             (held if place % HELD_OUT == HELD_OUT - 1 else learned).append(mine[number])
     return learned, held
+
+
+def varied(examples: Sequence[Written], share: float, rng: np.random.Generator) -> list[Written]:
+    """The examples, with the shared values of about `share` of the reasons swapped for others of the same attribute: it is
+    the form of a sentence that is learned, not its values. What the checker then refuses stays as it was.
+    """
+    pool: dict[str, list[str]] = {}
+    for one in examples:
+        for name, values in one.facts.shared if isinstance(one.facts, Facts) else ():
+            pool.setdefault(name.removesuffix("s"), []).extend(values)
+    return [_swapped(one, pool, rng) if rng.random() < share else one for one in examples]
+
+
+def _swapped(one: Written, pool: Mapping[str, Sequence[str]], rng: np.random.Generator) -> Written:
+    facts, text = one.facts, one.text
+    if not isinstance(facts, Facts) or not facts.shared:
+        return one
+    text = mark(text, facts.past)
+    shared: list[tuple[str, tuple[str, ...]]] = []
+    for name, values in facts.shared:
+        others = pool[name.removesuffix("s")]
+        new = [others[int(rng.integers(len(others)))] for _ in values]
+        if len({*map(str.lower, new)}) < len(new) or any(map(_unlike, values, new)):
+            return one
+        for old, value in zip(values, new, strict=True):
+            text = re.sub(rf"(?<![^\W_]){re.escape(old)}(?![^\W_])", lambda _, value=value: value, text)
+        shared.append((name, tuple(new)))
+    facts = replace(facts, shared=tuple(shared))
+    made = replace(one, facts=facts, text=fill(text, facts.past))
+    return one if made.fault(made.text) else made
+
+
+def _unlike(old: str, new: str) -> bool:
+    """Whether `a` before the one would be `an` before the other, or one may be a plural."""
+    return (old[0].lower() in "aeiou") != (new[0].lower() in "aeiou") or old.endswith("s") != new.endswith("s")
 
 
 def rows(examples: Sequence[Written], prompts: Prompts, encode: Encode, longest: int) -> list[Example]:

@@ -31,6 +31,7 @@ NOTHING = frozenset("fills history list nothing points".split())
 TITLE, FACT = "\x00", "\x01"
 MAX_CHARS = 400
 """Beside the cited titles."""
+_POSSESSIVE = re.compile(r"['’]s$")
 _SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
 _CHOSE_IT = re.compile(r"\b(?:liked|enjoyed|chose|picked)\s+(?:it|this|that|these|them)\b", re.IGNORECASE)
 _IS_TITLE = re.compile(rf"\b(?:it|this|that)(?:['’]s|\s+is)\s+{TITLE}", re.IGNORECASE)
@@ -125,7 +126,10 @@ def _read(text: str, facts: Facts) -> _Said:
     names = {form for name, _ in facts.shared for form in _forms(name)}
     values = {value for _, values in facts.shared for value in values}
     titles = [f'"{name}"' for name in facts.past]
-    phrases = {*names, *values, *facts.words, *facts.interests, str(facts.people or "")} - {""}
+    bare = {_POSSESSIVE.sub("", value): value for value in values}  # `Children's` may be said as `children`
+    bare = {said: value for said, value in bare.items() if said.lower() not in PLAIN}
+    phrases = {*names, *values, *bare, *facts.words, *facts.interests, str(facts.people or "")} - {""}
+    meant = {phrase.lower(): value.lower() for phrase, value in bare.items()}
     # a title is cited letter for letter, the case of a fact does not matter
     pattern = rf"(?P<title>{_any_of(titles)})|(?<![^\W_])(?P<fact>(?i:{_any_of(phrases)}))(?![^\W_])"
     cited: Counter[str] = Counter()
@@ -133,6 +137,7 @@ def _read(text: str, facts: Facts) -> _Said:
     parts, wrong, before, done = [], "", "", 0
     for found in re.finditer(pattern, text):
         between, done, title, fact = text[done : found.start()], found.end(), found["title"], (found["fact"] or "").lower()
+        fact = meant.get(fact, fact)
         parts += [between, TITLE if title else FACT]
         if title:
             cited[title] += 1

@@ -329,11 +329,17 @@ class TestWriting:
             assert outcome.adapter.card.metrics == {}
 
     @pytest.mark.parametrize(
-        "change", [{"r": 2}, {"alpha": 32}, {"epochs": 2}, {"learning_rate": 1e-4}, {"batch": 2}, {"seed": 3}], ids=str
+        "change",
+        [{"r": 2}, {"alpha": 32}, {"epochs": 2}, {"learning_rate": 1e-4}, {"batch": 2}, {"swapped": 0.0}, {"seed": 3}],
+        ids=str,
     )
     def test_no_setting_is_inert(self, folder: Path, tmp_path: Path, change: dict[str, Any]) -> None:
-        assert WriteSettings.model_fields.keys() == {"r", "alpha", "epochs", "learning_rate", "batch", "seed"}
-        some = examples(tmp_path / "some.jsonl", REASONS[:6])
+        assert WriteSettings.model_fields.keys() == {"r", "alpha", "epochs", "learning_rate", "batch", "swapped", "seed"}
+        genres = ("Crime", "Drama", "Western", "Noir")
+        shared = [
+            REASONS[1] | {"shared": [["genre", [one]]], "text": f'You liked "Film 1", and it is another {one}.'} for one in genres
+        ]
+        some = examples(tmp_path / "some.jsonl", [*REASONS[:4], *shared])
         made = []
         for name, told in (("plain", {}), ("changed", change)):
             with Workspace.open(folder, write=told) as opened:

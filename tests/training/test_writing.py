@@ -1,6 +1,7 @@
 """Examples that the writer learns from: faults have a place, prompts are those of serving, a tenth is held out."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from genrec.models.llm import Likelihood
 from genrec.prompts import Prompts
 from genrec.settings import ReasonSettings
 from genrec.training.adapting import Base
-from genrec.training.writing import Written, halves, read_examples, rows, shipped_examples, steps, summary
+from genrec.training.writing import Written, halves, read_examples, rows, shipped_examples, steps, summary, varied
 from genrec.writing import captions
 from genrec.writing.facts import Facts
 from genrec.writing.reasons import prompt_of
@@ -121,6 +122,32 @@ def test_those_that_ship_are_read() -> None:
     assert said["reasons"] >= 800
     assert said["captions"] >= 400
     assert said["domains"] >= 10
+
+
+class TestVaried:
+    def test_values_are_swapped_in_facts_and_text_alike(self) -> None:
+        found = read_examples(shipped_examples())
+        made = varied(found, 1.0, np.random.default_rng(0))
+        changed = [(old, new) for old, new in zip(found, made, strict=True) if old != new]
+        assert len(changed) > 60
+        for old, new in changed:
+            assert isinstance(old.facts, Facts)
+            assert isinstance(new.facts, Facts)
+            assert new.fault(new.text) == ""
+            assert [name for name, _ in new.facts.shared] == [name for name, _ in old.facts.shared]
+            assert replace(new.facts, shared=old.facts.shared) == old.facts
+            assert new.facts.shared != old.facts.shared
+
+    def test_share_and_seed(self) -> None:
+        found = read_examples(shipped_examples())
+
+        def count(share: float) -> int:
+            made = varied(found, share, np.random.default_rng(1))
+            return sum(old != new for old, new in zip(found, made, strict=True))
+
+        assert count(0.0) == 0 < count(0.3) < count(1.0)
+        assert varied(found, 0.5, np.random.default_rng(2)) == varied(found, 0.5, np.random.default_rng(2))
+        assert varied(found, 0.5, np.random.default_rng(2)) != varied(found, 0.5, np.random.default_rng(3))
 
 
 class TestHalves:

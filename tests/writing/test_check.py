@@ -161,6 +161,13 @@ def evidence(draw: st.DrawFn) -> tuple[tuple[Evidence, ...], dict[str, Item]]:
     return tuple(found), items
 
 
+def test_a_possessive_value_without_its_ending() -> None:
+    facts = Facts(past=("Babe",), liked=True, shared=(("genre", ("Children's",)),))
+    assert fault('It is for children, as is "Babe", which you liked.', facts) == ""
+    assert "child" in fault('It is for a child, as is "Babe", which you liked.', facts)
+    assert "none of the shared values" in fault('It is like "Babe", which you liked.', facts)
+
+
 def test_an_attribute_called_as_a_plain_word() -> None:
     items = {"0": Item(item_id="0", title="Alien")}
     shared = [("and", "A. B."), ("maker", "maker")]
