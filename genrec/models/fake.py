@@ -5,6 +5,7 @@ import math
 import re
 import zlib
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from genrec.errors import EngineError
 from genrec.models.adapters import unknown
 from genrec.models.constrained import parse_schema
-from genrec.models.llm import Labels, Likelihood, ScoreRequest, Scores, WriteRequest
+from genrec.models.llm import Labels, Likelihood, ScoreRequest, Scores, WriteRequest, blind
 from genrec.models.packing import Row, pack, prompt_of
 
 _WORD = re.compile(r"\w+")
@@ -34,9 +35,11 @@ class FakeLLM:
     id = "fake"
     max_tokens = 1_000_000
 
-    def __init__(self, adapters: Sequence[str] = ()) -> None:
-        """`adapters`: names that requests may ask for; each gives scores of its own."""
+    def __init__(self, adapters: Sequence[str] = (), *, sees: bool = False) -> None:
+        """`adapters`: names that requests may ask for; each gives scores of its own. `sees`: takes pictures, of which it writes
+        the size."""
         self.adapters = tuple(adapters)
+        self.sees = sees
         self._closed = False
 
     def count_tokens(self, text: str) -> int:
@@ -60,6 +63,12 @@ class FakeLLM:
 
     def close(self) -> None:
         self._closed = True
+
+    def _shown(self, path: Path) -> str:
+        from genrec.models.pictures import open_named
+
+        picture = open_named(path)
+        return f"{picture.width}x{picture.height}"
 
     def _check_open(self) -> None:
         if self._closed:
@@ -87,13 +96,17 @@ class FakeLLM:
 
     def _write(self, request: WriteRequest) -> str:
         prompt_of(request, _encode, self.max_tokens)
+        if request.images and not self.sees:
+            raise blind(self.id)
+        shown = [self._shown(path) for path in request.images]
         if request.schema:
             text = json.dumps(_minimal(parse_schema(request.schema), "schema"), ensure_ascii=False)
             if len(_encode(text)) > request.max_tokens or any(stop in text for stop in request.stop):
                 raise EngineError("the text ended before the JSON value was whole", hint="Raise max_tokens.")
             return text
         lines = [line for line in request.prompt.splitlines() if line.strip()]
-        text = " ".join(lines[-1].split()[: request.max_tokens]) if lines else ""
+        words = [*shown, *(lines[-1].split() if lines else ())]
+        text = " ".join(words[: request.max_tokens])
         for stop in request.stop:
             text = text.partition(stop)[0]
         return text

@@ -5,13 +5,19 @@ Texts are tokenised part by part and the token lists joined, so that a shared pa
 
 Every request may name a LoRA `adapter` of the engine (empty: the base model; requests for several may meet in one batch; one
 that the engine does not have raises AdapterError) and a `salt`: cached keys and values are shared only between equal salts.
+
+A request to write may show pictures (`images`) to an engine that `sees`. It then goes through the model's chat template, as one
+message of a user: the prefix, the pictures, the prompt.
 """
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+
+from genrec.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +80,7 @@ class WriteRequest:
 
     `temperature` 0 is greedy. With a temperature, `seed` makes the draw repeatable. `schema`: a JSON schema as text; what is
     written is then one JSON value that fits it, or the call raises EngineError (also when the engine cannot promise that).
+    `images`: picture files, scaled down to `llm.image_pixels`; one that cannot be read raises MediaError.
     """
 
     prefix: str
@@ -85,6 +92,15 @@ class WriteRequest:
     schema: str = ""
     adapter: str = ""
     salt: str = ""
+    images: tuple[Path, ...] = ()
+
+
+def blind(model: str, why: str = "") -> EngineError:
+    """The error of a model that was shown pictures and takes none."""
+    return EngineError(
+        f"{model} takes no pictures{': ' if why else ''}{why}",
+        hint="Serve a vision-language model (engine `vllm` or `openai`), or write without pictures.",
+    )
 
 
 class LLM(Protocol):
@@ -105,6 +121,11 @@ class LLM(Protocol):
         """Names of the LoRA adapters that requests may ask for."""
         ...
 
+    @property
+    def sees(self) -> bool:
+        """Whether requests to write may show pictures. Raises EngineError when a server cannot be asked."""
+        ...
+
     def count_tokens(self, text: str) -> int:
         """Tokens of `text` without special tokens."""
         ...
@@ -114,11 +135,11 @@ class LLM(Protocol):
         ...
 
     async def write(self, requests: Sequence[WriteRequest]) -> list[str]:
-        """Write one text per request, in order. Raises AdapterError or EngineError."""
+        """Write one text per request, in order. Raises AdapterError, EngineError, or MediaError before anything is written."""
         ...
 
     def stream(self, request: WriteRequest) -> AsyncIterator[str]:
-        """Write one text, piece by piece as it is decoded. Raises AdapterError or EngineError."""
+        """Write one text, piece by piece as it is decoded. Raises AdapterError, EngineError or MediaError."""
         ...
 
     def close(self) -> None:

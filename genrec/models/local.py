@@ -18,7 +18,7 @@ from genrec.models.constrained import Grammars
 from genrec.models.decoding import Text, write
 from genrec.models.encoders import Device, model_id, pick_device
 from genrec.models.forward import Forward
-from genrec.models.llm import Likelihood, ScoreRequest, Scores, WriteRequest
+from genrec.models.llm import Likelihood, ScoreRequest, Scores, WriteRequest, blind
 from genrec.models.loading import quiet
 from genrec.models.lora import LoraSwitch
 from genrec.models.packing import Row, pack, prompt_of
@@ -38,6 +38,8 @@ class TransformersLLM:
 
     An adapter's weights are loaded when the first request asks for it. What arrives together is computed adapter by adapter.
     """
+
+    sees = False
 
     def __init__(
         self,
@@ -134,6 +136,8 @@ class TransformersLLM:
 
     def _text(self, request: WriteRequest, on_piece: Any) -> Text:
         self._check_adapter(request)
+        if request.images:
+            raise blind(self.id)
         prompt = prompt_of(request, self._encode, self.max_tokens)
         constraint = self._grammars.constraint(request.schema) if request.schema else None
         return Text(

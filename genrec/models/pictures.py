@@ -1,5 +1,8 @@
 """A picture file as the models want it: upright, 8-bit RGB, one frame."""
 
+import base64
+import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +50,26 @@ def open_rgb(path: Path) -> Image.Image:
             raise MediaError("there is no such file") from error
         except DAMAGED as error:
             raise MediaError(f"it is damaged: {error or type(error).__name__}") from error
+
+
+def open_named(path: Path) -> Image.Image:
+    """`open_rgb`, with the path in the message of its MediaError."""
+    try:
+        return open_rgb(path)
+    except MediaError as error:
+        raise MediaError(f"{path}: {error}", hint="Leave the picture out, or put a whole one in its place.") from error
+
+
+def data_url(path: Path, pixels: int) -> str:
+    """The picture as a `data:` URL of a JPEG of at most `pixels` pixels. Raises MediaError."""
+    picture = open_named(path)
+    shrink = math.sqrt(pixels / (picture.width * picture.height))
+    if shrink < 1:
+        size = (max(1, int(picture.width * shrink)), max(1, int(picture.height * shrink)))
+        picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    out = io.BytesIO()
+    picture.save(out, format="JPEG", quality=90)
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode('ascii')}"
 
 
 def _upright(picture: Image.Image) -> Image.Image:

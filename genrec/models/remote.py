@@ -13,12 +13,12 @@ from genrec.errors import AdapterError, EngineError
 from genrec.models import vllm_http
 from genrec.models.background import Background, closed
 from genrec.models.constrained import parse_schema
-from genrec.models.llm import Labels, Likelihood, ScoreRequest, Scores, WriteRequest
+from genrec.models.llm import Labels, Likelihood, ScoreRequest, Scores, WriteRequest, blind
 from genrec.models.packing import Tokens
 from genrec.models.resilience import BusyError
 from genrec.models.tokens import Tokenizer
 from genrec.models.vllm_http import Served
-from genrec.models.vllm_prompts import Answer, Call, Plan, plan, score, together, written
+from genrec.models.vllm_prompts import Answer, Call, Plan, conversation, plan, score, together, written
 from genrec.models.wire import Wire, nonsense
 from genrec.settings import LlmSettings
 
@@ -71,6 +71,15 @@ class RemoteLLM:
         """Names of the adapters that the server has; none while it was never reached."""
         served = self._look()
         return served.adapters if served else ()
+
+    @property
+    def sees(self) -> bool:
+        """Whether the server's model takes pictures: found out once, by showing it a small one."""
+        served = self._served
+        if served is None or served.blind is None:
+            self._background.wait(self._within(self._seeing()))
+            served = self._served
+        return served is not None and not served.blind
 
     def count_tokens(self, text: str) -> int:
         """Tokens of `text`. Without a local tokenizer the server is asked: raises EngineError when it is not there."""
@@ -169,6 +178,11 @@ class RemoteLLM:
             parse_schema(request.schema)
         await self._tokens.prepare((request.prefix, request.prompt))
         tokens, params = written(request, self._tokens.encode, served.max_tokens)
+        if request.images:
+            if why := await self._seeing():
+                raise blind(self.id, why)
+            messages = await asyncio.to_thread(conversation, request, self._settings.image_pixels)
+            return vllm_http.chat(served.name, request, messages, params)
         return vllm_http.completion(served.name, request, tokens, params)
 
     async def _tokenize(self, text: str) -> Tokens:
@@ -187,6 +201,13 @@ class RemoteLLM:
                 hint=f"It has: {', '.join(served.adapters) or 'none'}. `genrec llm serve` serves those there at its start.",
             )
         return served
+
+    async def _seeing(self) -> str:
+        """Why the server takes no pictures; empty where it does."""
+        served = await self._connected()
+        if served.blind is None:
+            served = self._served = dataclasses.replace(served, blind=await vllm_http.blindness(self._wire, self._model))
+        return served.blind or ""
 
     async def _connected(self) -> Served:
         async with self._connecting:

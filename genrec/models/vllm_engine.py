@@ -17,12 +17,12 @@ from genrec.models.adapters import check_weights, unknown
 from genrec.models.background import Background, closed
 from genrec.models.constrained import parse_schema
 from genrec.models.encoders import model_id
-from genrec.models.llm import Likelihood, ScoreRequest, Scores, WriteRequest
+from genrec.models.llm import Likelihood, ScoreRequest, Scores, WriteRequest, blind
 from genrec.models.packing import Tokens
 from genrec.models.sources import Weights
 from genrec.models.tokens import Tokenizer
 from genrec.models.vllm_options import engine_flags
-from genrec.models.vllm_prompts import Answer, Call, Plan, Rows, plan, score, together, written
+from genrec.models.vllm_prompts import Answer, Call, Plan, Rows, conversation, plan, score, together, written
 from genrec.settings import LlmSettings
 
 AGREE = 0.35
@@ -33,6 +33,9 @@ _QUIET = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_WOR
 
 _LOG = "vLLM's own log above says more; set VLLM_LOGGING_LEVEL=INFO for all of it."
 _INSTALL = "pip install 'genrec[vllm]' for a GPU; docs/serving.md has the recipe for a CPU, and for an environment of its own."
+
+Rendered = dict[str, Any]
+"""A prompt that vLLM has rendered: token ids and pictures."""
 
 
 class VLLMEngine:
@@ -123,6 +126,8 @@ class VLLMEngine:
         config = self._engine.vllm_config
         self.max_tokens = int(config.model_config.max_model_len)
         self._kind: Rows = "ids" if config.use_v2_model_runner else "own"
+        shows = self._engine.renderer.mm_processor
+        self.sees = shows is not None and shows.info.allowed_mm_limits.get("image", 0) > 0
         self._block = int(config.cache_config.block_size or 0)
         self._room = asyncio.Semaphore(2 * self._settings.max_num_seqs)
         request = _module("vllm.lora.request").LoRARequest
@@ -182,22 +187,48 @@ class VLLMEngine:
         return Answer(rows=rows, next=told, cached_tokens=cached)
 
     async def _write(self, requests: Sequence[WriteRequest]) -> list[str]:
-        prompts = [self._prompt(request) for request in requests]  # all fit before the first is written
+        prompts = [await self._input(request) for request in requests]  # all fit before the first is written
         return await together(self._text(request, *prompt) for request, prompt in zip(requests, prompts, strict=True))
 
-    async def _text(self, request: WriteRequest, tokens: Tokens, params: Mapping[str, Any]) -> str:
+    async def _text(self, request: WriteRequest, tokens: Tokens | Rendered, params: Mapping[str, Any]) -> str:
         text = str((await self._last(request, tokens, params)).outputs[0].text)
         _check_whole(request, text)
         return text
 
     async def _stream(self, request: WriteRequest, send: Callable[[str | None], None]) -> None:
-        tokens, params = self._prompt(request)
+        tokens, params = await self._input(request)
         whole = ""
         async for output in self._outputs(request, tokens, params, "DELTA"):
             whole += (piece := output.outputs[0].text)
             if piece:
                 send(piece)
         _check_whole(request, whole)
+
+    async def _input(self, request: WriteRequest) -> tuple[Tokens | Rendered, dict[str, Any]]:
+        tokens, params = self._prompt(request)
+        return (await self._shown(request) if request.images else tokens), params
+
+    async def _shown(self, request: WriteRequest) -> Rendered:
+        """A prompt with pictures as the model's chat template has it, ready for vLLM."""
+        if not self.sees:
+            raise blind(self.id)
+        messages = await asyncio.to_thread(conversation, request, self._settings.image_pixels)
+        renderer = self._engine.renderer
+        given = {"add_generation_prompt": True, "continue_final_message": False, "tokenize": False}
+        how = _module("vllm.renderers.params").ChatParams(chat_template_kwargs=given)
+        extras = {"cache_salt": request.salt} if request.salt else {}
+        try:
+            with _refusals():
+                _, (shown,) = await renderer.render_chat_async(
+                    [messages],
+                    how,
+                    renderer.default_chat_tok_params.with_kwargs(add_special_tokens=False),
+                    prompt_extras=extras,
+                    skip_mm_cache=True,  # it would believe that the core has a picture though its request was given up, and kill it
+                )
+        except ValueError as error:  # no chat template, or one that fails
+            raise EngineError(f"{self.id} cannot be shown a picture: {error}", hint=_LOG) from error
+        return shown
 
     def _prompt(self, request: WriteRequest) -> tuple[Tokens, dict[str, Any]]:
         self._check_adapter(request)
@@ -209,7 +240,7 @@ class VLLMEngine:
         if request.adapter and request.adapter not in self._loras:
             raise unknown(request.adapter, self._loras)
 
-    async def _last(self, request: ScoreRequest | WriteRequest, tokens: Tokens, params: Mapping[str, Any]) -> Any:
+    async def _last(self, request: ScoreRequest | WriteRequest, tokens: Tokens | Rendered, params: Mapping[str, Any]) -> Any:
         """vLLM's final output for one prompt."""
         outputs = [output async for output in self._outputs(request, tokens, params, "FINAL_ONLY")]
         if not outputs:
@@ -217,13 +248,15 @@ class VLLMEngine:
         return outputs[-1]
 
     async def _outputs(
-        self, request: ScoreRequest | WriteRequest, tokens: Tokens, params: Mapping[str, Any], kind: str
+        self, request: ScoreRequest | WriteRequest, tokens: Tokens | Rendered, params: Mapping[str, Any], kind: str
     ) -> AsyncIterator[Any]:
         sampling = _module("vllm.sampling_params")
         values = dict(params, output_kind=sampling.RequestOutputKind[kind])
         if "structured_outputs" in values:
             values["structured_outputs"] = sampling.StructuredOutputsParams(**values["structured_outputs"])
-        prompt = {"prompt_token_ids": tokens} | ({"cache_salt": request.salt} if request.salt else {})
+        prompt = tokens
+        if isinstance(tokens, list):
+            prompt = {"prompt_token_ids": tokens} | ({"cache_salt": request.salt} if request.salt else {})
         try:
             with _refusals():
                 async with self._room, asyncio.timeout(self._settings.timeout_s):

@@ -37,6 +37,12 @@ PROBE = "A list of films:\n- Amélie (2001)\n- 千と千尋の神隠し | chosen
 
 GENERATE = "/inference/v1/generate"
 COMPLETIONS = "/v1/completions"
+CHAT = "/v1/chat/completions"
+SMALL_PICTURE = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAAAAACPAi4CAAAAK0lEQVR42u3MMREAAAgEoNfkRjeEmwcBqMlNRyAQCAQCgUAg"
+    "EAgEAsHzYAFAdAEArKmlZAAAAABJRU5ErkJggg=="
+)
+"""64 × 64, grey."""
 NEUTRAL: Json = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 """Sampling as the request says: a server may have defaults of its own, from the model's generation_config.json."""
 
@@ -58,6 +64,7 @@ class Served:
     adapters: tuple[str, ...]
     route: Route = "uncached"
     block: int = 0  # tokens in a block of its prefix cache; 0: it does not say
+    blind: str | None = None  # why it takes no pictures; empty: it takes them; None: it was not asked yet
 
     @property
     def rows(self) -> Rows:
@@ -228,11 +235,30 @@ def completion(model: str, request: WriteRequest, tokens: Tokens, params: Mappin
     return {"model": request.adapter or model, "prompt": tokens} | salt | NEUTRAL | dict(params)
 
 
+def chat(model: str, request: WriteRequest, messages: list[Json], params: Mapping[str, Any]) -> Json:
+    """The body that has a text written about pictures."""
+    salt = {"cache_salt": request.salt} if request.salt else {}
+    return {"model": request.adapter or model, "messages": messages} | salt | NEUTRAL | dict(params)
+
+
+async def blindness(wire: Wire, model: str) -> str:
+    """Why the server refuses a small picture, or an empty string when it takes it."""
+    content = [{"type": "image_url", "image_url": {"url": SMALL_PICTURE}}, {"type": "text", "text": "What is this?"}]
+    body: Json = {"model": model, "messages": [{"role": "user", "content": content}], "max_tokens": 1}
+    try:
+        await wire.post(CHAT, body, text_of)
+    except RefusedError as error:
+        return str(error)
+    return ""
+
+
 def text_of(said: Json) -> tuple[str, str]:
     """The text of a completion or of one event of it, and why it ended (empty: it goes on). Raises EngineError."""
     try:
         (choice,) = said["choices"]
-        text, reason = choice["text"], choice["finish_reason"] or ""
+        chatted = choice.get("message") or choice.get("delta")  # the rest of a chat's choice may be missing or null
+        text = choice["text"] if chatted is None else chatted.get("content") or ""
+        reason = choice["finish_reason"] or ""
     except _BROKEN as error:
         raise nonsense(f"{type(error).__name__} {error} in a completion") from error
     if not isinstance(text, str) or reason not in ("", "stop", "length"):
@@ -242,12 +268,16 @@ def text_of(said: Json) -> tuple[str, str]:
 
 async def written(wire: Wire, body: Json, adapter: str) -> tuple[str, str]:
     """The whole text and why it ended."""
-    return await wire.post(COMPLETIONS, body, text_of, adapter=adapter)
+    return await wire.post(_path(body), body, text_of, adapter=adapter)
 
 
 async def pieces(wire: Wire, body: Json, adapter: str) -> AsyncGenerator[tuple[str, str], None]:
     """The text piece by piece, with the reason of the end at the last one."""
-    async with contextlib.aclosing(wire.events(COMPLETIONS, body | {"stream": True}, adapter=adapter)) as events:
+    async with contextlib.aclosing(wire.events(_path(body), body | {"stream": True}, adapter=adapter)) as events:
         async for said in events:
             if said.get("choices"):
                 yield text_of(said)
+
+
+def _path(body: Json) -> str:
+    return CHAT if "messages" in body else COMPLETIONS

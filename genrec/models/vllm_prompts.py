@@ -260,6 +260,15 @@ async def together(waiting: Iterable[Awaitable[T]]) -> list[T]:
             task.cancel()
 
 
+def conversation(request: WriteRequest, pixels: int) -> list[dict[str, Any]]:
+    """The one message of a user that shows pictures, as OpenAI has it: what is constant first. Raises MediaError."""
+    from genrec.models.pictures import data_url
+
+    shown = [{"type": "image_url", "image_url": {"url": data_url(path, pixels)}} for path in request.images]
+    texts = [[{"type": "text", "text": text}] if text else [] for text in (request.prefix, request.prompt)]
+    return [{"role": "user", "content": [*texts[0], *shown, *texts[1]]}]
+
+
 def written(request: WriteRequest, encode: Callable[[str], Tokens], max_tokens: int) -> tuple[Tokens, dict[str, Any]]:
     """Token ids of the prompt, and vLLM's SamplingParams of plain values. Raises EngineError when it is empty or does not fit.
 

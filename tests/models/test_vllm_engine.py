@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,18 @@ import numpy as np
 import psutil
 import pytest
 
-from genrec.errors import AdapterError, ConfigError, EngineError
+from genrec.errors import AdapterError, ConfigError, EngineError, MediaError
 from genrec.models.llm import LLM, Likelihood, WriteRequest
 from genrec.models.sources import Weights
 from genrec.settings import LlmSettings
-from tests.models import engines
+from tests.models import engines, seeing
 from tests.models.asking import CONTEXT, PREFIX, assert_same, labels, likelihood, markers, mixed, writing
 from tests.models.test_engines import *  # noqa: F403 - the contract, run on the `engine` below
+from tests.models.test_seeing import TestSeen as TestSeen  # the contract of engines that see, run on the `seer` below
+from tests.models.test_seeing import blue as blue
+from tests.models.test_seeing import cut as cut
+from tests.models.test_seeing import red as red
+from tests.models.test_seeing import showing
 
 pytest.importorskip("vllm", reason="vLLM has an environment of its own: make test-vllm")
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("ignore")]
@@ -50,6 +56,34 @@ def engine(model: Path, adapters: dict[str, Path]) -> Iterator[engines.Opened]:
     llm = again()
     yield engines.Opened("vllm", llm, again, 1e-3)
     llm.close()
+
+
+@pytest.fixture(scope="module")
+def idefics(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return seeing.save_idefics(tmp_path_factory.mktemp("idefics") / "model")
+
+
+@dataclass
+class Started:
+    """An engine, and the processes that came with it."""
+
+    llm: Any
+    processes: list[psutil.Process]
+
+
+@pytest.fixture(scope="module")
+def started(idefics: Path) -> Iterator[Started]:
+    """The one that sees, with options. `TestStart` kills it in the end: starts take long."""
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    llm = open_vllm(idefics, max_model_len=512, options=["--max-num-batched-tokens", "512"])
+    new = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
+    yield Started(llm, [child for child in new if "resource_tracker" not in " ".join(child.cmdline())])
+    llm.close()
+
+
+@pytest.fixture
+def seer(started: Started) -> LLM:
+    return started.llm
 
 
 @pytest.fixture(scope="module")
@@ -143,17 +177,32 @@ class TestLimits:
         assert await engine.llm.score([markers()])
 
 
+class TestPictures:
+    async def test_texts_are_those_of_transformers(self, seer: LLM, idefics: Path, red: Path, blue: Path) -> None:
+        for request in (showing(red), showing(blue), showing(blue, red)):
+            (text,) = await seer.write([request])
+            assert text == seeing.plain_text(idefics, request).rstrip("\ufffd")  # vLLM holds back half of a sign
+
+    async def test_a_picture_whose_request_was_given_up(self, seer: LLM, red: Path, cut: Path, tmp_path: Path) -> None:
+        """vLLM's cache of pictures believes that its core has one as soon as it was prepared; the core died of it."""
+        fresh = seeing.paint(tmp_path / "fresh.png", "yellow", "black")
+        with pytest.raises(MediaError):
+            await seer.write([showing(fresh), showing(cut)])
+        assert await seer.write([showing(fresh)])
+
+    async def test_a_model_of_text_refuses(self, engine: engines.Opened, red: Path) -> None:
+        assert not engine.llm.sees
+        with pytest.raises(EngineError, match="takes no pictures"):
+            await engine.llm.write([showing(red)])
+
+
 class TestStart:
-    def test_options_processes_and_death(self, model: Path) -> None:
-        """One start for all that needs an engine of its own: starts take long."""
-        before = {child.pid for child in psutil.Process().children(recursive=True)}
-        llm = open_vllm(model, max_model_len=256, options=["--max-num-batched-tokens", "256"])
-        mine = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
-        mine = [child for child in mine if "resource_tracker" not in " ".join(child.cmdline())]
+    def test_options_processes_and_death(self, started: Started) -> None:
+        llm, mine = started.llm, started.processes
         assert mine
         try:
-            assert llm.max_tokens == 256
-            assert llm._engine.vllm_config.scheduler_config.max_num_batched_tokens == 256
+            assert llm.max_tokens == 512
+            assert llm._engine.vllm_config.scheduler_config.max_num_batched_tokens == 512
             assert llm.adapters == ()
             with pytest.raises(AdapterError):
                 asyncio.run(llm.write([writing(adapter="one")]))

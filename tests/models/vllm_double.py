@@ -20,11 +20,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
 import numpy as np
+from PIL import Image
 
 NAME = "double"
 LENGTH = 600
 GENERATE = "/inference/v1/generate"
 COMPLETIONS = "/v1/completions"
+CHAT = "/v1/chat/completions"
 TOKEN = re.compile(r"\s?\w+|\s?[^\w\s]|\s")
 
 Json = dict[str, Any]
@@ -89,11 +91,15 @@ class Handler(BaseHTTPRequestHandler):
     def stream(self, answer: Json, *, upto: int | None = None, end: bool = True) -> None:
         """The text word by word, as events."""
         (choice,) = answer["choices"]
-        words = re.findall(r"\S+\s*", choice["text"])
+        chatted = choice.get("message")
+        words = re.findall(r"\S+\s*", chatted["content"] if chatted else choice["text"])
         self.head(None, kind="text/event-stream")
+        if chatted:
+            self.event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]})
         for at, word in enumerate(words[:upto]):
             reason = choice["finish_reason"] if at == len(words) - 1 else None
-            self.event({"choices": [{"index": 0, "text": word, "finish_reason": reason}]})
+            said = {"delta": {"content": word}} if chatted else {"text": word}
+            self.event({"choices": [{"index": 0, **said, "finish_reason": reason}]})
         if end:
             self.wfile.write(b"data: [DONE]\n\n")
 
@@ -125,6 +131,7 @@ class Double(ThreadingHTTPServer):
         self.adapters = ["one"]
         self.details = True  # --enable-prompt-tokens-details
         self.unspeakable = False  # V1's rubbish is not a number
+        self.sees = False
         self.slow_s = 0.0
         self.seen: list[tuple[str, Json, dict[str, str]]] = []
         self.lock = threading.Lock()
@@ -162,7 +169,7 @@ class Double(ThreadingHTTPServer):
             self._always = fault if times is None else None
 
     def next_fault(self, path: str) -> Fault | None:
-        if path not in (GENERATE, COMPLETIONS):
+        if path not in (GENERATE, COMPLETIONS, CHAT):
             return None
         with self.lock:
             return self._faults.pop(0) if self._faults else self._always
@@ -182,9 +189,29 @@ class Double(ThreadingHTTPServer):
             return {"status": 404, "error": {"message": f"The model `{model}` does not exist.", "code": 404}}
         if path == COMPLETIONS:
             return self._completion(body, model)
+        if path == CHAT:
+            return self._chat(body, model)
         if self.runner == "plain":
             return {"status": 403, "error": {"message": "Scale-out endpoints are disabled."}}
         return self._generation(body, model)
+
+    def _chat(self, body: Json, model: str) -> Json:
+        """Writes the sizes of the pictures, then as a completion."""
+        parts = body["messages"][0]["content"]
+        urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+        if urls and not self.sees:
+            return {"status": 400, "error": {"message": f"{model} is not a multimodal model", "code": 400}}
+        sizes = []
+        for url in urls:
+            with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as picture:
+                sizes.append(f"{picture.width}x{picture.height}")
+        text = "".join(part.get("text", "") for part in parts)
+        answer = self._completion(body | {"prompt": self.encode(text)}, model)
+        (choice,) = answer["choices"]
+        written = choice.pop("text")
+        plain = "structured_outputs" not in body
+        choice["message"] = {"role": "assistant", "content": " ".join([*sizes, written]) if plain else written}
+        return answer
 
     def _completion(self, body: Json, model: str) -> Json:
         tokens = body["prompt"]
