@@ -277,6 +277,7 @@ def main() -> None:
     options.add_argument("--work", type=Path, help="folder of the worlds, kept; default: a temporary one")
     options.add_argument("--clip", type=Path, default=CLIP)
     options.add_argument("--write", choices=("llm", "template"), default="llm")
+    options.add_argument("--out", type=Path, default=RESULTS, help="result file; figures of the other writer in it are kept")
     options.add_argument("--only-tags", action="store_true", help="stop after the tagger; no result file")
     asked = options.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -300,9 +301,9 @@ def main() -> None:
         result["captioned"] = looked_for(world, "stripped", text, image, asked.seed)
         result["effect"] = effect(result)
     print(json.dumps(result, indent=1, ensure_ascii=False))
-    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    known = json.loads(asked.out.read_text(encoding="utf-8")) if asked.out.exists() else {}
     known[asked.write] = {**provenance(seed=asked.seed), "items": asked.items, "shoppers": asked.shoppers, **result}
-    RESULTS.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    asked.out.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

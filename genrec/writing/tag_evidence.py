@@ -49,16 +49,16 @@ class Modality:
     present: NDArray[np.bool_]
     terms: Floats | None = None
     trust: Floats | None = None
-    _mean: list[Floats] = field(default_factory=list, repr=False)
+    _moments: list[Floats] = field(default_factory=list, repr=False)
 
     def moments(self) -> tuple[Floats, Floats]:
         """Mean (d,) and covariance (d, d) of the present rows."""
-        if not self._mean:
+        if not self._moments:
             rows = self.rows[self.present]
             mean = rows.mean(axis=0, dtype=np.float64)
             moved = rows - mean.astype(np.float32)
-            self._mean.extend([mean.astype(np.float32), (moved.T @ moved / max(1, len(rows))).astype(np.float32)])
-        return self._mean[0], self._mean[1]
+            self._moments.extend([mean.astype(np.float32), (moved.T @ moved / max(1, len(rows))).astype(np.float32)])
+        return self._moments[0], self._moments[1]
 
     def standing(self, which: NDArray[np.int64], terms: Floats) -> Floats:
         """(n, len(terms)) how far each term stands out for each item: standard deviations over the catalogue."""
@@ -150,11 +150,11 @@ class Probe:
             scale = 1.0 / (np.maximum(values, 0.0) + ridge)
             lever = np.minimum((turned**2) @ scale + 1.0 / len(pool), 0.99)
             left = (truth - turned @ (scale[:, None] * target)) / (1.0 - lever)[:, None]
-            errors.append((float((left**2).mean()), ridge, lever, left))
-        _, ridge, _, self._left = min(errors, key=lambda row: row[0])
+            errors.append((float((left**2).mean()), ridge, left.astype(np.float32)))
+        _, ridge, self._left = min(errors, key=lambda row: row[0])
         self._weights = (turn * (1.0 / (np.maximum(values, 0.0) + ridge))) @ target  # (d, T)
         self._spread = np.sqrt(np.maximum(truth.var(axis=0), 1e-6))
-        self._truth = truth
+        self._truth = truth.astype(np.float32)
 
     def scores(self, which: NDArray[np.int64]) -> Floats:
         """(n, T) in standard deviations of the term; leave-one-out for the items it learned from."""
