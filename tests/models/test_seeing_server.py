@@ -1,0 +1,63 @@
+"""The `openai` engine and `genrec llm serve` with a real vLLM that serves a model that sees. Run by `make test-vllm`."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from genrec.models.llm import LLM
+from genrec.models.remote import RemoteLLM
+from genrec.settings import LlmSettings
+from genrec.workspace import Workspace
+from tests.models import engines, seeing
+from tests.models.asking import writing
+from tests.models.serving import serve
+from tests.models.test_seeing import TestSeen as TestSeen  # the contract of engines that see, run on the `seer` below
+from tests.models.test_seeing import blue as blue
+from tests.models.test_seeing import cut as cut
+from tests.models.test_seeing import red as red
+from tests.models.test_seeing import showing
+
+PYTHON = os.environ.get("GENREC_VLLM_PYTHON", "")
+pytestmark = pytest.mark.skipif(not PYTHON, reason="GENREC_VLLM_PYTHON names no interpreter that has vLLM (see make test-vllm)")
+
+SETTINGS = """
+[models]
+llm = "{model}"
+dtype = "float32"
+[llm]
+kv_cache_gb = 0.05
+max_num_seqs = 16
+block_size = 32
+eager = true
+"""
+
+
+@pytest.fixture(scope="module")
+def idefics(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return seeing.save_idefics(tmp_path_factory.mktemp("idefics") / "model")
+
+
+@pytest.fixture(scope="module")
+def seer(idefics: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LLM]:
+    folder = tmp_path_factory.mktemp("serve")
+    with engines.own_cache(folder / "cache"):
+        Workspace.create(folder / "shop").close()
+        (folder / "shop" / "genrec.toml").write_text(SETTINGS.format(model=idefics), encoding="utf-8")
+        with serve(folder / "shop", python=PYTHON) as server:
+            llm = RemoteLLM(str(idefics), LlmSettings(url=server.url, timeout_s=120, read_timeout_s=60), tokenizer=idefics)
+            yield llm
+            llm.close()
+
+
+async def test_texts_are_those_of_transformers(seer: LLM, idefics: Path, red: Path, blue: Path) -> None:
+    for request in (showing(red), showing(blue, red)):
+        (text,) = await seer.write([request])
+        assert text == seeing.plain_text(idefics, request).rstrip("\ufffd")  # vLLM holds back half of a sign
+
+
+async def test_pictures_and_plain_texts_in_one_batch(seer: LLM, red: Path) -> None:
+    shown, plain = await seer.write([showing(red), writing(8)])
+    assert shown != plain
+    assert [plain] == await seer.write([writing(8)])
