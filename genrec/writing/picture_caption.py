@@ -10,6 +10,8 @@ the language is English (the picture encoder knows no other):
 | read    | `captions.read(text, facts)`           | the same                                                             |
 | check   | `caption_check.fault(caption, facts)`  | `judge(caption, facts, partial(tagger.bears_out, row))` → `Judged`   |
 
+A request takes no `stop`: such models like to write JSON on several lines, and the schema ends it.
+
 What `Judged` holds is what is to be stored: its `facts` are the evidence with what the picture bore out as further tags, and
 `caption_check.fault(judged.caption, judged.facts)` is its `fault`, so that a stored caption can be checked again without picture.
 """
