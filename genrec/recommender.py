@@ -124,7 +124,7 @@ class Recommender:
         """Lists show new captions at once; searches and the retriever know them after `build`, which the option calls.
 
         only      "title" or "text": that part alone
-        items     ids: these items alone, whatever captions they have
+        items     ids: these items alone, also where their caption is from a file
         new       leave captions alone whose evidence or writer has changed; rewrite: write also those again that hold
         limit     at most so many items
         """

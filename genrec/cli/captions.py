@@ -27,7 +27,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 def caption(
     workspace: WorkspaceOption,
     only: Annotated[Literal["title", "text"] | None, typer.Option(help="Write titles alone, or texts alone.")] = None,
-    items: Annotated[list[str] | None, typer.Option(help="Write about these items alone, whatever captions they have.")] = None,
+    items: Annotated[list[str] | None, typer.Option(help="These items alone, also where their caption is from a file.")] = None,
     new: Annotated[bool, typer.Option("--new", help="Leave captions alone whose evidence or writer has changed.")] = False,
     all: Annotated[bool, typer.Option("--all", help="Write captions again that still hold, and those from files.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many items.")] = None,

@@ -8,6 +8,7 @@ import pytest
 from genrec.recommender import Recommender
 from genrec.types import Item, StoredCaption
 from genrec.workspace import Workspace
+from tests import shop
 from tests.captioning.world import ALL, ALONE, BEHAVIOUR
 from tests.cli.command import genrec as command
 
@@ -28,12 +29,12 @@ def captioned(blanked: Path) -> Path:
 def test_a_captioned_item_is_found_by_words_and_filters_once_built(captioned: Path) -> None:
     options = {"rank": "off", "explain": "template"}
     with Recommender.open(captioned) as genrec:
-        before = genrec.recommend("u00", 5, query="lighthouse in Zanzibar", **options)
+        before = genrec.recommend(shop.COLD, 5, query="lighthouse in Zanzibar", **options)
         assert before[0].item.item_id != ALONE
         first, second = genrec.build(), genrec.build()
         assert 0 < first.encoded["text"] < 20  # the others are as they were
         assert second.encoded["text"] == 0
-        found = genrec.recommend("u00", 5, query="lighthouse in Zanzibar", **options)
+        found = genrec.recommend(shop.COLD, 5, query="lighthouse in Zanzibar", **options)
         assert found[0].item.item_id == ALONE
         assert found[0].item.generated == ("title", "text", "tags")
         assert found[0].reason.generated == (ALONE,)
@@ -41,14 +42,26 @@ def test_a_captioned_item_is_found_by_words_and_filters_once_built(captioned: Pa
         assert only.item.item_id == ALONE
         with Workspace.open(captioned) as workspace:  # a person's words are nobody's but theirs
             workspace.store.put_captions([StoredCaption(item_id=ALONE, source="human", title="Mine", text="By me.", tags=())])
-        shown = genrec.recommend("u00", 60, query="lighthouse", **options)
+        shown = genrec.recommend(shop.COLD, 60, query="lighthouse", **options)
         assert {row.item.item_id: row.item.generated for row in shown}[ALONE] == ()
 
 
 def test_lists_mark_what_was_generated(captioned: Path) -> None:
     done = command("build", "-w", captioned)
     assert done.code == 0
-    asked = ("recommend", "-w", captioned, "-u", "u00", "--query", "lighthouse in Zanzibar", "-k", "3", "--explain", "template")
+    asked = (
+        "recommend",
+        "-w",
+        captioned,
+        "-u",
+        shop.COLD,
+        "--query",
+        "lighthouse in Zanzibar",
+        "-k",
+        "3",
+        "--explain",
+        "template",
+    )
     rows = [json.loads(line) for line in command(*asked, "--json").out.splitlines()]
     assert rows[0]["title"] == TITLE
     assert rows[0]["item"]["generated"] == ["title", "text", "tags"]

@@ -1,0 +1,108 @@
+"""What is known of items without words: from their row, from pictures, from people; never from what a model wrote."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from genrec.captioning.evidence import Evidence, background, codes
+from genrec.retrieval.vectors import ModalityVectors, unit_rows
+from genrec.types import Item, StoredCaption
+from genrec.writing.captions import TITLES
+from tests.captioning.world import ALONE, BEHAVIOUR, NO_TEXT, NO_TITLE, Shop
+
+
+def with_pictures(shop: Shop, twins: dict[str, str]) -> None:
+    """Random picture vectors for all items; those of `twins` nearly that of another item."""
+    folder = shop.workspace.vectors
+    vectors = ModalityVectors.load(folder)
+    rows = np.random.default_rng(0).normal(size=(len(vectors.item_ids), 32))
+    for one, other in twins.items():
+        rows[vectors.index_of(one)] = rows[vectors.index_of(other)] + 0.01 * rows[vectors.index_of(one)]
+    matrices, present = dict(vectors.matrices), dict(vectors.present)
+    matrices["image"], present["image"] = unit_rows(rows), np.ones(len(rows), bool)
+    ModalityVectors(vectors.item_ids, matrices, present, dict(vectors.models) | {"image": "m@1"}).save(folder)
+
+
+def test_own_attributes_and_titles_of_people_are_stated(opened: Shop) -> None:
+    known = {one.item.item_id: one for one in Evidence(opened.workspace).look([*NO_TITLE, *NO_TEXT, *BEHAVIOUR, "love-0"])}
+    facts = known[NO_TITLE[0]].facts
+    assert dict(facts.attributes)["genres"] == ("Crime", "Thriller")
+    assert (facts.title, known[NO_TEXT[0]].facts.title) == ("", "The Battle Begins")
+    assert known[BEHAVIOUR[0]].facts.together
+    assert known[BEHAVIOUR[0]].digest != known[BEHAVIOUR[1]].digest
+
+
+def test_phrases_of_its_own_text_are_evidence_for_a_title_and_no_tags(opened: Shop) -> None:
+    (known,) = Evidence(opened.workspace).look(NO_TITLE)
+    own = [tag.text for tag in known.tags if tag.sources == ("text",)]
+    assert own
+    assert all(phrase in known.item.text.lower() for phrase in own)
+    assert set(own) <= set(known.facts.tags)
+    assert not set(own) & set(known.tag_texts)
+
+
+def test_close_pictures_lend_their_own_titles_only(opened: Shop) -> None:
+    with_pictures(opened, {ALONE: "love-0", BEHAVIOUR[0]: BEHAVIOUR[1], "kids-0": "love-0"})
+    opened.workspace.store.put_captions([StoredCaption(item_id=BEHAVIOUR[1], title="Generated")])
+    evidence = Evidence(opened.workspace)
+    alone, twin, own = evidence.look([ALONE, BEHAVIOUR[0], "kids-0"])
+    titles = {item_id: opened.workspace.store.item(item_id).title for item_id in ("love-0", "kids-0")}
+    assert set(titles.values()) <= set(alone.facts.near)
+    assert len(alone.facts.near) <= TITLES
+    assert "Generated" not in twin.facts.near
+    assert titles["kids-0"] not in own.facts.near  # not its own
+    for near in alone.record["near"]:
+        assert near["cosine"] <= 1
+    assert any("pictures are not compared with words" in note for note in evidence.notes)
+
+
+def test_what_a_model_wrote_is_no_evidence(opened: Shop) -> None:
+    before = [one.record for one in Evidence(opened.workspace).look([*NO_TITLE, *BEHAVIOUR])]
+    ids = opened.workspace.store.item_ids()
+    opened.workspace.store.put_captions([StoredCaption(item_id=one, title="G", text="G.", tags=("g",)) for one in ids])
+    assert [one.record for one in Evidence(opened.workspace).look([*NO_TITLE, *BEHAVIOUR])] == before
+
+
+def test_what_a_person_wrote_is_evidence(opened: Shop) -> None:
+    opened.workspace.store.put_captions([StoredCaption(item_id=BEHAVIOUR[0], source="human", title="Mine", tags=("eerie",))])
+    (known,) = Evidence(opened.workspace).look(BEHAVIOUR[:1])
+    assert (known.facts.title, known.facts.tags[:1]) == ("Mine", ("eerie",))
+
+
+def test_an_item_that_came_in_after_the_build_has_its_row_alone(opened: Shop) -> None:
+    opened.workspace.store.put_items([Item(item_id="new", attributes={"colour": "red", "waterproof": True})])
+    (known,) = Evidence(opened.workspace).look(["new"])
+    assert (known.row, known.facts.near, known.facts.together, known.tags) == (-1, (), (), ())
+    assert dict(known.facts.attributes) == {"colour": ("red",), "waterproof": ("yes",)}
+
+
+def test_the_digest_follows_what_may_be_said_and_not_how_sure_it_is(opened: Shop) -> None:
+    (known,) = Evidence(opened.workspace).look(NO_TEXT[:1])
+    for change in ({"facts": replace(known.facts, title="Other")}, {"item": replace(known.item, image="media/x.png")}):
+        assert replace(known, **change).digest != known.digest
+    surer = tuple(replace(tag, probability=1.0) for tag in known.tags)
+    assert replace(known, tags=surer, record={}).digest == known.digest
+
+
+@pytest.mark.parametrize(
+    ("values", "coded"),
+    [
+        ([f"tt{n:07}" for n in range(40)], True),
+        ([f"https://example.org/{n}" for n in range(40)], True),
+        ([f"Person {n}" for n in range(40)], False),
+        (["A4", "A5"] * 20, False),
+        (["red", "blue"] * 20, False),
+    ],
+)
+def test_codes_are_told_from_words(values: list[str], coded: bool) -> None:
+    items = [Item(item_id=str(n), attributes={"x": value, "year": 1990 + n}) for n, value in enumerate(values)]
+    assert codes(items) == ({"x"} if coded else set())
+
+
+def test_the_background_is_what_random_pairs_have() -> None:
+    rows = unit_rows(np.random.default_rng(1).normal(size=(500, 64)))
+    floor = background(rows)
+    pairs = (rows @ rows.T)[~np.eye(500, dtype=bool)]
+    assert (pairs < floor).mean() == pytest.approx(0.99, abs=0.005)
+    assert background(rows[:1]) == 1.0
