@@ -21,7 +21,7 @@ from genrec.models.llm import LLM, Likelihood
 from genrec.models.remote import RemoteLLM
 from genrec.settings import LlmSettings
 from genrec.workspace import Workspace
-from tests.models import cards, engines
+from tests.models import cards, engines, seeing
 from tests.models.asking import CONTEXT, PREFIX, assert_same, labels, likelihood, markers, mixed, writing
 from tests.models.serving import READY_S, Served, serve
 from tests.models.test_engines import *  # noqa: F403 - the contract, run on the `engine` below
@@ -101,6 +101,13 @@ class TestServer:
         (mine,), (again,), (other,) = [await engine.llm.score([asked(salt)]) for salt in ("mine", "mine", "other")]
         assert mine.cached_tokens == other.cached_tokens == 0
         assert again.cached_tokens >= 32
+
+    async def test_a_model_of_text_takes_no_pictures(self, engine: engines.Opened, tmp_path: Path) -> None:
+        assert not engine.llm.sees
+        picture = seeing.paint(tmp_path / "red.png", "red")
+        with pytest.raises(EngineError, match="takes no pictures"):
+            await engine.llm.write([writing(4), writing(4, images=(picture,))])
+        assert await engine.llm.write([writing(4)])
 
     async def test_the_server_tokenises_for_those_who_cannot(self, engine: engines.Opened, model: Path, served: Served) -> None:
         llm = open_remote(model, served.url, None)
