@@ -21,7 +21,7 @@ from genrec.retrieval.vectors import ModalityVectors
 from genrec.types import TAGS, AttributeValue, Item
 from genrec.workspace import Workspace, read_json
 from genrec.writing.captions import EVIDENCE_TAGS, TITLES, CaptionFacts, state
-from genrec.writing.tag_evidence import neighbours
+from genrec.writing.tag_evidence import LEAST_KNOWN, neighbours
 from genrec.writing.tagging import Encode, Tag, Tagger
 from genrec.writing.vocabulary import Vocabulary, general, mine, phrases_of, values_of
 
@@ -36,7 +36,7 @@ PAIRS = 20_000
 CODE_SHARE = 0.9
 """An attribute whose values are codes, nearly each of them another one, says nothing in a caption."""
 COMMON = 0.5
-"""A tag that more of the items have tells nothing of this one (as in `writing/evidence.py`)."""
+"""A value that more of the items have tells nothing of this one (as in `writing/evidence.py`)."""
 OWN_PHRASES, OWN_TEXT = 6, "text"
 """So many phrases of an item's own text are evidence for its title; they are no tags: its text has them."""
 _CODE = re.compile(r"(?=\S*\d)\S+|\w+://\S*")
@@ -79,6 +79,7 @@ class Evidence:
         self._items = [given[item_id] for item_id in self._vectors.item_ids]
         self._all = given
         self._codes = codes(given.values())
+        self._common = _common(self._items) if len(self._items) >= LEAST_KNOWN else set()
         people = read_json(workspace.vectors / POPULARITY, hint=REBUILD)
         self._people = np.asarray(people, np.int64)
         self._titled = np.array([bool(item.title) for item in self._items], bool)
@@ -94,8 +95,7 @@ class Evidence:
         row_of = {item_id: self._vectors.index_of(item_id) for item_id in which if item_id in self._vectors}
         rows = np.array(sorted(row_of.values()), np.int64)
         tags = dict(zip(rows.tolist(), self.tagger.tags(rows, self._progress), strict=True)) if len(rows) else {}
-        common = _common(self._items)
-        tags = {row: tuple(tag for tag in own if (tag.group, tag.text.lower()) not in common) for row, own in tags.items()}
+        tags = {row: [tag for tag in own if (tag.group, tag.text.lower()) not in self._common] for row, own in tags.items()}
         near = self._near(rows)
         together = self._together(rows)
         vocabulary = self.tagger.vocabulary if len(self._items) else Vocabulary(terms=())
@@ -146,8 +146,10 @@ class Evidence:
     def _known(
         self, item: Item, row: int, tags: Sequence[Tag], near: Sequence[tuple[int, float]], together: Sequence[tuple[int, int]]
     ) -> Known:
-        attributes: dict[str, AttributeValue] = {
-            name: value for name, value in item.attributes.items() if name not in self._codes and name != TAGS
+        attributes = {
+            name: told
+            for name, value in item.attributes.items()
+            if name not in self._codes and name != TAGS and (told := self._telling(name, value)) != ()
         }
         own_tags = item.attributes.get(TAGS, ())
         shown = list(own_tags) if isinstance(own_tags, tuple) else [own_tags]
@@ -167,6 +169,12 @@ class Evidence:
             "together": [{"item_id": self._items[place].item_id, "people": people} for place, people in together],
         }
         return Known(item=item, facts=facts, tags=tuple(tags), row=row, record=record)
+
+    def _telling(self, name: str, value: AttributeValue) -> AttributeValue:
+        """Without the texts that most of the catalogue has."""
+        values = value if isinstance(value, tuple) else (value,)
+        left = tuple(one for one in values if not (isinstance(one, str) and (name, one.lower()) in self._common))
+        return value if len(left) == len(values) else left
 
     def _near(self, rows: NDArray[np.int64]) -> dict[int, list[tuple[int, float]]]:
         """By row: the nearest items by picture that have a title of their own, with their cosine; only close ones."""

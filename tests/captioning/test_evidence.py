@@ -9,7 +9,7 @@ from genrec.captioning.evidence import Evidence, background, codes
 from genrec.retrieval.vectors import ModalityVectors, unit_rows
 from genrec.types import Item, StoredCaption
 from genrec.writing.captions import TITLES
-from tests.captioning.world import ALONE, BEHAVIOUR, NO_TEXT, NO_TITLE, Shop
+from tests.captioning.world import BEHAVIOUR, NO_TEXT, NO_TITLE, Shop
 
 
 def with_pictures(shop: Shop, twins: dict[str, str]) -> None:
@@ -43,10 +43,11 @@ def test_phrases_of_its_own_text_are_evidence_for_a_title_and_no_tags(opened: Sh
 
 
 def test_close_pictures_lend_their_own_titles_only(opened: Shop) -> None:
-    with_pictures(opened, {ALONE: "love-0", BEHAVIOUR[0]: BEHAVIOUR[1], "kids-0": "love-0"})
-    opened.workspace.store.put_captions([StoredCaption(item_id=BEHAVIOUR[1], title="Generated")])
+    with_pictures(opened, {BEHAVIOUR[0]: "love-0", BEHAVIOUR[1]: "horror-0", "kids-0": "love-0"})
+    opened.workspace.store.put_items([Item(item_id="horror-0")])
+    opened.workspace.store.put_captions([StoredCaption(item_id="horror-0", title="Generated")])
     evidence = Evidence(opened.workspace)
-    alone, twin, own = evidence.look([ALONE, BEHAVIOUR[0], "kids-0"])
+    alone, twin, own = evidence.look([*BEHAVIOUR, "kids-0"])
     titles = {item_id: opened.workspace.store.item(item_id).title for item_id in ("love-0", "kids-0")}
     assert set(titles.values()) <= set(alone.facts.near)
     assert len(alone.facts.near) <= TITLES
@@ -83,6 +84,22 @@ def test_the_digest_follows_what_may_be_said_and_not_how_sure_it_is(opened: Shop
         assert replace(known, **change).digest != known.digest
     surer = tuple(replace(tag, probability=1.0) for tag in known.tags)
     assert replace(known, tags=surer, record={}).digest == known.digest
+
+
+def test_what_most_of_the_catalogue_has_is_not_stated(opened: Shop) -> None:
+    store = opened.workspace.store
+    store.put_items(
+        [replace(item, attributes={**item.attributes, "made": "film", "seen": ("film", item.item_id)}) for item in given(opened)]
+    )
+    (known,) = Evidence(opened.workspace).look(NO_TEXT[:1])
+    facts = dict(known.facts.attributes)
+    assert "made" not in facts
+    assert facts["seen"] == (NO_TEXT[0],)
+    assert facts["genres"] == ("War", "Drama")
+
+
+def given(shop: Shop) -> list[Item]:
+    return [item for batch in shop.workspace.store.all_items(given=True) for item in batch]
 
 
 @pytest.mark.parametrize(
