@@ -256,15 +256,11 @@ def codes(items: Iterable[Item]) -> frozenset[str]:
 
 
 def _common(items: Sequence[Item]) -> set[tuple[str, str]]:
-    """(attribute, value in lower case) of more than `COMMON` of the items that have the attribute."""
+    """(attribute, value in lower case) of more than `COMMON` of the catalogue."""
     values: Counter[tuple[str, str]] = Counter()
-    having: Counter[str] = Counter()
     for item in items:
-        for name, value in item.attributes.items():
-            own = {text.lower() for text in values_of(value)}
-            having[name] += bool(own)
-            values.update((name, text) for text in own)
-    return {pair for pair, count in values.items() if count > COMMON * having[pair[0]]}
+        values.update((name, text.lower()) for name, value in item.attributes.items() for text in set(values_of(value)))
+    return {pair for pair, count in values.items() if count > COMMON * len(items)}
 
 
 def _own_phrases(item: Item, phrases: set[str]) -> Iterator[Tag]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from genrec.captioning.evidence import Evidence, Known
-from genrec.errors import EngineError, UnknownItemError
+from genrec.errors import EngineError, GenrecError, UnknownItemError
 from genrec.progress import SILENT, Progress
 from genrec.types import Item, StoredCaption
 from genrec.workspace import Workspace
@@ -155,7 +155,7 @@ class Run:
         self.outcome = Captioned(plan=planned, spent=getattr(writer, "spent", Spent()))
 
     async def write(self) -> Captioned:
-        """Raises EngineError when the engine answers no more, StoreError; what was written before is kept."""
+        """Raises EngineError when the engine answers no more, AdapterError, PromptError, StoreError; what was written is kept."""
         start = time.perf_counter()
         targets = self._ordered()
         self._progress.start("writing captions", len(targets))
@@ -164,7 +164,7 @@ class Run:
                 waiting = iter(enumerate(targets))
                 for _ in range(min(self._at_once(), len(targets))):
                     group.create_task(self._worker(waiting))
-        except* EngineError as errors:
+        except* GenrecError as errors:
             raise errors.exceptions[0] from None
         finally:
             self._put(self._taken())

@@ -134,6 +134,7 @@ class TextWriter:
     adapter: str = ""
     bears_out: BearsOut | None = None
     spent: Spent = field(default_factory=Spent)
+    prompt: str = field(init=False)
     requests: Pace = field(init=False)
     tokens: Pace = field(init=False)
 
@@ -141,11 +142,8 @@ class TextWriter:
         self.requests, self.tokens = Pace(self.settings.requests_per_minute), Pace(self.settings.tokens_per_minute)
         if self.wording.code != ENGLISH_CODE:
             self.adapter = ""
-
-    @property
-    def prompt(self) -> str:
         digest = self.prompts.digest(captions.PROMPT if self.wording.code == ENGLISH_CODE else LANGUAGE_PROMPT)
-        return f"{self.prompts.digest(picture_caption.PROMPT)}+{digest}" if self._shows else digest
+        self.prompt = f"{self.prompts.digest(picture_caption.PROMPT)}+{digest}" if self._shows else digest
 
     @property
     def _shows(self) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from genrec.captioning.captioner import Captioner
 from genrec.captioning.running import Options
-from genrec.errors import ConfigError, EngineError, UnknownItemError, WorkspaceError
+from genrec.errors import AdapterError, ConfigError, EngineError, UnknownItemError, WorkspaceError
 from genrec.models.llm import WriteRequest
 from genrec.prompts import Prompts
 from genrec.settings import CaptionSettings
@@ -177,6 +177,16 @@ async def test_an_engine_that_is_dead_ends_the_run(opened: Shop) -> None:
         await opened.run()
     assert caught.value.hint
     assert opened.by_model() == {}
+
+
+async def test_other_faults_end_the_run_as_themselves(opened: Shop) -> None:
+    class Closed(Typist):
+        def _write(self, request: WriteRequest) -> str:
+            raise AdapterError("no adapter", hint="Train one.")
+
+    opened.llm = Closed()
+    with pytest.raises(AdapterError, match="no adapter"):
+        await opened.run()
 
 
 def test_killed_half_way_it_goes_on_without_paying_twice(blanked: Path) -> None:
