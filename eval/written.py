@@ -3,9 +3,9 @@
     python eval/written.py -w MOVIES -w OFFICE [-w …] --adapter NAME=FOLDER [--people 100] [--shown 10]
 
 The people are drawn with a seed and dealt over the workspaces. Their facts are those of `Recommender`, with ranking off so that
-only the writing is timed. A reason's first try is `ReasonWriter`'s: the adapter's at a temperature of .7, the base model's
-greedy, behind the opening that it is given. Beside them the adapter's greedy ones. Also written: the tenth of the training
-examples that the adapter did not learn from.
+only the writing is timed. A reason's first try is `ReasonWriter`'s: the adapter's with a temperature, the base model's
+greedy, behind the opening that it is given. Then what people see: whole lists by `ReasonWriter`, further tries and the template
+included. Also written: the tenth of the training examples that the adapter did not learn from.
 
 Figures go to eval/results/written.json, drawn reasons as they came to eval/results/written_50.md.
 """
@@ -142,6 +142,26 @@ def _unique_within_lists(asked: Sequence[Asked], shown: Sequence[str]) -> float:
     return float(np.mean([len(set(texts)) / len(texts) for texts in lists.values()]))
 
 
+def whole_lists(llm: LLM, prompts: Prompts, asked: Sequence[Asked], adapter: str) -> dict[str, Any]:
+    """What people see, list by list."""
+    lists: dict[tuple[str, str], list[Asked]] = {}
+    for one in asked:
+        lists.setdefault((one.catalogue, one.user), []).append(one)
+    writer = ReasonWriter(llm, prompts, ReasonSettings(), adapter)
+    seconds, reasons = [], []
+    for one in lists.values():
+        began = time.perf_counter()
+        reasons.append(asyncio.run(writer.write([row.facts for row in one])))
+        seconds.append(time.perf_counter() - began)
+    texts = [reason.text for one in reasons for reason in one]
+    return {
+        "by_the_llm": float(np.mean([reason.source == "llm" for one in reasons for reason in one])),
+        "unique": len(set(texts)) / len(texts),
+        "unique_within_lists": float(np.mean([len({reason.text for reason in one}) / len(one) for one in reasons])),
+        "seconds_per_list": spread(seconds),
+    }
+
+
 def held_out(llm: LLM, prompts: Prompts, adapter: str, card: Mapping[str, Any]) -> dict[str, Any]:
     """Acceptance on the examples that were not learned from: the adapter's as trained, the base model by its few-shot prompt."""
     learned, held = halves(read_examples(shipped_examples()), int(card["seed"]))
@@ -202,7 +222,7 @@ def main() -> None:
     ]
     prompts = Prompts()
     llm = TransformersLLM(resolve(given.model, "llm"), {name: Path(folder)})
-    ways = {f"{name} at {t}": (name, t) for t in TUNED_TRIES} | {"base model, its examples": ("", UNTUNED_TRIES[0])}
+    ways = {f"{name} at {TUNED_TRIES[0]}": (name, TUNED_TRIES[0]), "base model, its examples": ("", UNTUNED_TRIES[0])}
     result: dict[str, Any] = {
         **provenance(seed=given.seed),
         "adapter": name,
@@ -220,6 +240,7 @@ def main() -> None:
             if (adapter, temperature) == (name, TUNED_TRIES[0]):
                 about = f"By `{name}`, first try, temperature {temperature}, drawn with seed {given.seed} from {len(asked)}."
                 given.page.write_text(page(asked, texts, given.seed, about), encoding="utf-8")
+        result["shown"] = whole_lists(llm, prompts, asked, name)
         result["held_out_examples"] = held_out(llm, prompts, name, card)
     finally:
         llm.close()

@@ -224,7 +224,7 @@ class VLLMEngine:
                     how,
                     renderer.default_chat_tok_params.with_kwargs(add_special_tokens=False),
                     prompt_extras=extras,
-                    skip_mm_cache=True,  # it would believe that the core has a picture though its request was given up, and kill it
+                    skip_mm_cache=True,  # it believes that the core has a picture though its request was given up, and kills it
                 )
         except ValueError as error:  # no chat template, or one that fails
             raise EngineError(f"{self.id} cannot be shown a picture: {error}", hint=_LOG) from error

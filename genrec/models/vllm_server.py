@@ -32,6 +32,9 @@ GRACE_S = 10.0
 
 PAUSE_S = 0.5
 
+PLUGIN = Path(__file__).parent / "vllm_plugin"
+"""What `genrec llm serve` adds to vLLM."""
+
 _INSTALL = "pip install 'genrec[vllm]' for a GPU; for a CPU, and for an environment of its own (llm.python): docs/serving.md."
 _LOG = "vLLM's own messages above say why; VLLM_LOGGING_LEVEL=INFO shows all of them."
 
@@ -86,6 +89,8 @@ def command(
     line += ["--lora-modules", *modules] if modules else []
     line += engine_flags(settings, dtype=dtype, adapters=adapters, cpu=vllm.cpu)
     environment = _clean(vllm.python) | {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    paths = [str(PLUGIN), environment.get("PYTHONPATH", "")]
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     environment.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     if settings.api_key:
         environment["VLLM_API_KEY"] = settings.api_key  # not on the command line, which everybody on the machine can read

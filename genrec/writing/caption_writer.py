@@ -191,7 +191,6 @@ class TextWriter:
                 prefix=prefix,
                 prompt=rest,
                 max_tokens=self.settings.max_tokens,
-                stop=("\n",),
                 temperature=temperature,
                 seed=seed + number,
                 schema=picture_caption.schema(request.facts),

@@ -15,9 +15,9 @@ from genrec.writing.facts import WORD, Facts, described
 PLAIN = frozenset(
     """
     a again also an and another are as at be because both choice choose close could enjoy fit fits for from go
-    goes good has if in is it its just kind like likes make makes match matches may might more much near next
+    goes good has if in is it item its itself just kind like likes make makes match matches may might more much near next
     of on other our own perhaps pick picks related same seem seems share shares similar since so some something
-    suggested suit suits that the their them then these they this to too try very well which why will with you your
+    suggested suit suits that the their them then these they this to too try type very well which why will with you your
     """.split()
 )
 ASKED = frozenset("interest interests looking search searched want wanted wish".split())

@@ -1,5 +1,6 @@
 """`genrec llm serve`: vLLM found, its command line, its life; with one that plays vLLM. The real one: test_server.py."""
 
+import importlib.metadata
 import json
 import os
 import signal
@@ -96,7 +97,10 @@ class TestCommand:
 
     def test_paths_of_this_environment_do_not_reach_the_other(self, llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PYTHONPATH", "/elsewhere")
-        assert "PYTHONPATH" not in line_of(llama)[1]
+        (path,) = line_of(llama)[1]["PYTHONPATH"].split(os.pathsep)
+        (found,) = importlib.metadata.Distribution.discover(name="genrec-vllm-lora", path=[path])
+        (point,) = found.entry_points
+        assert (point.group, point.value) == ("vllm.general_plugins", "genrec_vllm_lora:register")
 
 
 class TestServe:
