@@ -110,6 +110,11 @@ def _claim_fault(said: _Said, words: list[str], facts: Facts) -> str:
         return said.wrong_pair
     if values and not values.intersection(said.facts) and not asked:
         return "it names none of the shared values"
+    for name, own in facts.shared:
+        if {*_forms(name.lower())}.difference(PLAIN).intersection(said.facts) and not {*map(str.lower, own)}.intersection(
+            said.facts
+        ):
+            return f"it says `{name}` and none of its values"
     if asked and not asked.intersection(said.facts):
         return "it names nothing of what was asked for"
     if counted and str(facts.people) not in said.facts:

@@ -161,6 +161,13 @@ def evidence(draw: st.DrawFn) -> tuple[tuple[Evidence, ...], dict[str, Item]]:
     return tuple(found), items
 
 
+def test_the_name_of_an_attribute_needs_a_value_of_it() -> None:
+    facts = Facts(past=("Aladdin",), liked=True, shared=(("genres", ("Animation", "Comedy")), ("rated", ("G",))))
+    assert fault('It is G, the same genre as "Aladdin", which you liked.', facts) == "it says `genres` and none of its values"
+    assert fault('It is G and Comedy, the same genre as "Aladdin", which you liked.', facts) == ""
+    assert fault('It is G, as is "Aladdin", which you liked.', facts) == ""
+
+
 def test_a_possessive_value_without_its_ending() -> None:
     facts = Facts(past=("Babe",), liked=True, shared=(("genre", ("Children's",)),))
     assert fault('It is for children, as is "Babe", which you liked.', facts) == ""
