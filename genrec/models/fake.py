@@ -21,7 +21,7 @@ _TOKEN = re.compile(r"\w+|[^\w\s]|\n")
 
 _SIMPLE = frozenset(
     "type enum properties required additionalProperties items minItems maxItems minLength maxLength minimum maximum "
-    "title description".split()
+    "title description pattern examples".split()
 )
 """Keywords of JSON schema that it can write by."""
 
@@ -29,7 +29,8 @@ _SIMPLE = frozenset(
 class FakeLLM:
     """An `LLM` that scores a text by the words it shares with the context, then by its hash; it never looks at a label's name.
 
-    It writes the last line of its prompt, and by a schema the smallest value that fits.
+    It writes the last line of its prompt, and by a schema the smallest value that fits, or of a pattern its first
+    example.
     """
 
     id = "fake"
@@ -128,6 +129,11 @@ def _minimal(schema: Any, place: str) -> Any:
             return {name: _minimal(given.get(name), f"{place}.{name}") for name in schema.get("required", [])}
         if kind == "array":
             return [_minimal(schema.get("items"), f"{place}[]") for _ in range(schema.get("minItems", 0))]
+        if kind == "string" and "pattern" in schema:
+            fitting = (one for one in schema.get("examples", []) if re.search(schema["pattern"], one))
+            if (text := next(fitting, None)) is None:
+                raise EngineError(f"the fake engine cannot write by {place}", hint="Give `examples` beside the pattern.")
+            return text
         if kind == "string":
             return "x" * schema.get("minLength", 0)
         if kind in ("integer", "number"):

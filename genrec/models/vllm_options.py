@@ -35,6 +35,8 @@ def engine_flags(settings: LlmSettings, *, dtype: str, adapters: Mapping[str, Pa
         flags += ["--block-size", str(settings.block_size or CPU_BLOCK)]
     if settings.quantization:
         flags += ["--quantization", settings.quantization]
+    # the library that the engine `transformers` uses: it knows patterns of many words, and compiles them as they are needed
+    flags += ["--structured-outputs-config", '{"backend": "guidance"}']
     if settings.eager:
         flags += ["--enforce-eager"]
     if not cpu:

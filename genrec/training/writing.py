@@ -15,7 +15,7 @@ from genrec.models.packing import pack
 from genrec.prompts import Prompts, shipped_folder
 from genrec.training.examples import Encode
 from genrec.training.lora import Example
-from genrec.writing import caption_check, captions, check
+from genrec.writing import caption_check, caption_grammar, captions, check
 from genrec.writing.captions import Caption, CaptionFacts
 from genrec.writing.facts import Facts
 from genrec.writing.marks import fill, mark
@@ -61,7 +61,7 @@ class Written:
 
     def request(self, prompts: Prompts, adapter: str, max_tokens: int) -> WriteRequest:
         prefix, rest = self.prompt(prompts)
-        schema = "" if isinstance(self.facts, Facts) else captions.schema(self.facts)
+        schema = "" if isinstance(self.facts, Facts) else caption_grammar.schema(self.facts)
         return WriteRequest(prefix=prefix, prompt=rest, max_tokens=max_tokens, stop=("\n",), adapter=adapter, schema=schema)
 
 

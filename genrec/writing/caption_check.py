@@ -24,7 +24,7 @@ _HAS_DIGIT = re.compile(r"\d")
 
 
 @dataclass(frozen=True, slots=True)
-class _Evidence:
+class Evidence:
     """What may be said: plain words of the language; whole phrases; words; what restates a name, and what follows it."""
 
     wording: Wording
@@ -41,7 +41,7 @@ def fault(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) -> 
     """Why `caption`, in the language of `wording`, may not be kept, or an empty string when it may."""
     if facts.empty:
         return "there is no evidence to write from"
-    evidence = _evidence(facts, wording)
+    evidence = evidence_of(facts, wording)
     return (
         _title_fault(caption.title, facts, evidence)
         or _caption_fault(caption, facts, evidence)
@@ -51,7 +51,7 @@ def fault(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) -> 
 
 def text_fault(text: str, facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
     """Why `text`, of one or two sentences or less, says more than the evidence, or an empty string."""
-    return _text_fault("text", text, facts, _evidence(facts, wording))
+    return _text_fault("text", text, facts, evidence_of(facts, wording))
 
 
 def beyond(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ def beyond(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) ->
 
     What nothing but text could bear out is left to `fault`: judgements, negations, numbers, names (a capital within a sentence).
     """
-    evidence = _evidence(facts, wording)
+    evidence = evidence_of(facts, wording)
     found: dict[str, None] = {}
     for text, is_title in ((caption.title, True), (caption.caption, False)):
         if not (is_title and facts.title):
@@ -68,7 +68,7 @@ def beyond(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) ->
     return tuple(found)
 
 
-def _runs(said: str, evidence: _Evidence, *, names: bool) -> Iterator[str]:
+def _runs(said: str, evidence: Evidence, *, names: bool) -> Iterator[str]:
     """Runs of words that only a picture could bear out. `names`: whether a capital makes a name."""
     wording = evidence.wording
     known = wording.plain | wording.near | wording.together | evidence.name_words
@@ -91,7 +91,7 @@ def _runs(said: str, evidence: _Evidence, *, names: bool) -> Iterator[str]:
         yield " ".join(run)
 
 
-def _title_fault(title: str, facts: CaptionFacts, evidence: _Evidence) -> str:
+def _title_fault(title: str, facts: CaptionFacts, evidence: Evidence) -> str:
     if facts.title:
         return "" if title == facts.title else "title: it is not the item's own title"
     if not MIN_TITLE <= len(title) <= TITLE_CHARS:
@@ -101,7 +101,7 @@ def _title_fault(title: str, facts: CaptionFacts, evidence: _Evidence) -> str:
     return _text_fault("title", title, facts, evidence)
 
 
-def _caption_fault(caption: Caption, facts: CaptionFacts, evidence: _Evidence) -> str:
+def _caption_fault(caption: Caption, facts: CaptionFacts, evidence: Evidence) -> str:
     text = caption.caption
     if not text:
         return "caption: it is empty"
@@ -125,7 +125,7 @@ def _tags_fault(tags: tuple[str, ...], facts: CaptionFacts) -> str:
     return ""
 
 
-def _text_fault(field: str, text: str, facts: CaptionFacts, evidence: _Evidence) -> str:
+def _text_fault(field: str, text: str, facts: CaptionFacts, evidence: Evidence) -> str:
     if text != data(text):
         return f"{field}: it is not one plain line of text"
     cited = _cite(text, facts)
@@ -165,7 +165,7 @@ def _citation_fault(cited: str, text: str, facts: CaptionFacts, wording: Wording
     return ""
 
 
-def _word_fault(said: str, evidence: _Evidence) -> str:
+def _word_fault(said: str, evidence: Evidence) -> str:
     wording = evidence.wording
     plain = set(wording.plain)
     plain |= wording.near if NEAR in said or BOTH in said else set()
@@ -187,7 +187,7 @@ def _word_fault(said: str, evidence: _Evidence) -> str:
     return ""
 
 
-def _pair_fault(said: str, values: list[str], evidence: _Evidence) -> str:
+def _pair_fault(said: str, values: list[str], evidence: Evidence) -> str:
     """`directed by` is followed by a director: never by what is only another attribute's value."""
     for number, found in enumerate(re.finditer(FACT, said)):
         before = _NAMED.search(said[: found.start()])
@@ -213,7 +213,7 @@ def _cite(text: str, facts: CaptionFacts) -> str:
     return re.sub(_any_of(f'"{title}"' for title in near | together), mark, text)
 
 
-def _mark(cited: str, evidence: _Evidence) -> tuple[str, list[str]]:
+def _mark(cited: str, evidence: Evidence) -> tuple[str, list[str]]:
     """`cited` with a mark for each whole fact, the longest first; the facts, in lower case, in order."""
     wording = evidence.wording
     exact = {phrase for phrase in evidence.phrases if wording.judgements.intersection(_words(phrase, wording))}
@@ -228,7 +228,8 @@ def _mark(cited: str, evidence: _Evidence) -> tuple[str, list[str]]:
     return re.sub(pattern, mark, cited), values
 
 
-def _evidence(facts: CaptionFacts, wording: Wording) -> _Evidence:
+def evidence_of(facts: CaptionFacts, wording: Wording) -> Evidence:
+    """What the facts let a caption say."""
     values = [value for _, own in facts.attributes for value in own if value.lower() != "yes"]
     names = [name for name, _ in facts.attributes]
     phrases = {phrase for phrase in (*values, *facts.tags, facts.title) if phrase}
@@ -239,7 +240,7 @@ def _evidence(facts: CaptionFacts, wording: Wording) -> _Evidence:
         for name, own in facts.attributes
         if own != YES
     )
-    return _Evidence(wording=wording, phrases=frozenset(phrases), words=frozenset(words), names=restated)
+    return Evidence(wording=wording, phrases=frozenset(phrases), words=frozenset(words), names=restated)
 
 
 def _parts(phrase: str, wording: Wording) -> set[str]:

@@ -12,7 +12,7 @@ from genrec.models.llm import LLM, WriteRequest
 from genrec.prompts import Prompts
 from genrec.settings import CaptionSettings
 from genrec.types import CaptionSource
-from genrec.writing import captions, picture_caption
+from genrec.writing import caption_grammar, captions, picture_caption
 from genrec.writing.caption_check import fault
 from genrec.writing.caption_template import caption as from_template
 from genrec.writing.caption_words import ENGLISH_CODE, Wording
@@ -169,7 +169,7 @@ class TextWriter:
                 stop=("\n",),
                 temperature=temperature,
                 seed=seed + number,
-                schema=captions.schema(request.facts),
+                schema=caption_grammar.schema(request.facts, self.wording),
                 adapter=self.adapter,
             )
             written = await self._asked(asked, request.facts, refused)

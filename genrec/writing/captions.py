@@ -101,25 +101,6 @@ def prompt(prompts: Prompts, facts: CaptionFacts, *, tuned: bool) -> tuple[str, 
     return prefix, rest
 
 
-def schema(facts: CaptionFacts) -> str:
-    """The JSON schema of what is written from `facts`, for `WriteRequest.schema`: tags can only be those of the evidence."""
-    words = facts.tag_words
-    tag = {"type": "string", "enum": list(words)} if words else {"type": "string"}
-    title = {"type": "string", "maxLength": 0 if facts.title else TITLE_CHARS}
-    return json.dumps(
-        {
-            "type": "object",
-            "properties": {
-                "title": title,
-                "caption": {"type": "string", "maxLength": CAPTION_CHARS},
-                "tags": {"type": "array", "items": tag, "maxItems": min(MAX_TAGS, len(words))},
-            },
-            "required": ["title", "caption", "tags"],
-            "additionalProperties": False,
-        }
-    )
-
-
 def read(text: str, facts: CaptionFacts) -> Caption:
     """The caption in one line of JSON that was written from `facts`: titles in the place of their marks, the item's own title
     where it has one, each tag once. Raises ValueError that says what is wrong with it.

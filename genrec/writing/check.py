@@ -28,6 +28,7 @@ LIKED = frozenset({"liked", "enjoyed"})
 """Plain where every cited item was liked."""
 POPULAR = frozenset("chose people person popular".split())
 NOTHING = frozenset("fills history list nothing points".split())
+ANY_PLAIN = PLAIN | ASKED | CHOSE | LIKED | POPULAR | NOTHING
 TITLE, FACT = "\x00", "\x01"
 MAX_CHARS = 400
 """Beside the cited titles."""
@@ -111,9 +112,8 @@ def _claim_fault(said: _Said, words: list[str], facts: Facts) -> str:
     if values and not values.intersection(said.facts) and not asked:
         return "it names none of the shared values"
     for name, own in facts.shared:
-        if {*_forms(name.lower())}.difference(PLAIN).intersection(said.facts) and not {*map(str.lower, own)}.intersection(
-            said.facts
-        ):
+        spoken = {*_forms(name.lower())}.difference(ANY_PLAIN, asked, values).intersection(said.facts)
+        if spoken and not {*map(str.lower, own)}.intersection(said.facts):
             return f"it says `{name}` and none of its values"
     if asked and not asked.intersection(said.facts):
         return "it names nothing of what was asked for"
@@ -149,7 +149,7 @@ def _read(text: str, facts: Facts) -> _Said:
         else:
             said.append(fact)
             # an attribute may be called `and`: a plain word says nothing of what follows it
-            if before and before not in PLAIN and not between.strip(" ,:") and not _fits(facts, before, fact):
+            if before and before not in ANY_PLAIN and not between.strip(" ,:") and not _fits(facts, before, fact):
                 wrong = f"`{fact}` is no {before}"
         before = fact
     return _Said("".join([*parts, text[done:]]), cited, tuple(said), wrong)

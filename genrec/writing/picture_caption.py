@@ -6,7 +6,7 @@ the language is English (the picture encoder knows no other):
 | step    | from text                              | from picture and evidence                                            |
 |---------|----------------------------------------|----------------------------------------------------------------------|
 | prompt  | `captions.prompt(prompts, facts, …)`   | `prompt(prompts, facts)`, and `WriteRequest.images = (picture,)`     |
-| schema  | `captions.schema(facts)`               | `schema(facts)`                                                      |
+| schema  | `caption_grammar.schema(facts)`        | `schema(facts)`                                                      |
 | read    | `captions.read(text, facts)`           | the same                                                             |
 | check   | `caption_check.fault(caption, facts)`  | `judge(caption, facts, partial(tagger.bears_out, row))` → `Judged`   |
 

@@ -27,13 +27,13 @@ def test_a_run_a_second_one_and_what_it_would_cost(blanked: Path) -> None:
     assert told["evidence"]["chosen together"] == len(ALL)
     with Workspace.open(blanked) as workspace:
         assert list(workspace.store.all_captions()) == []
-    done = genrec("caption", "-w", blanked)
+    done = genrec("caption", "-w", blanked, "--language", "de")  # without patterns the fake LLM's texts are refused
     assert done.code == 0
     assert f"{len(ALL)} captions in" in done.err
     assert "by the template" in done.err
     assert "genrec build" in done.err
     assert BEHAVIOUR[0] in done.out or NO_TEXT[0] in done.out
-    done = genrec("caption", "-w", blanked, "--json")
+    done = genrec("caption", "-w", blanked, "--language", "de", "--json")
     again = json.loads(done.out)
     assert (again["written"], again["unchanged"]) == (0, len(ALL))
 
@@ -64,7 +64,7 @@ def test_by_hand_and_back(blanked: Path) -> None:
 
 
 def test_the_doubtful_ones_with_why(blanked: Path) -> None:
-    genrec("caption", "-w", blanked)  # the fake LLM's texts are refused
+    genrec("caption", "-w", blanked, "--language", "de")  # the fake LLM's texts are refused
     done = genrec("caption", "-w", blanked, "--review", "--json", "--limit", "1")
     row = json.loads(done.out)
     assert row["doubt"] >= 0.5

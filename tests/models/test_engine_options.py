@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -119,6 +120,15 @@ class TestSchema:
             assert_fits(text)
         assert json.loads(other) in ({"n": "a"}, {"n": "b"})
         assert not free.startswith("{")
+
+    async def test_patterns_of_strings_hold(self, engine: Opened) -> None:
+        """As `caption_grammar` makes them: many words, bounded repetition, the example always allowed."""
+        words = "|".join(f"[{letter.upper()}{letter}]{rest}" for letter in "abcdefgh" for rest in ("at", "it", "ore", "een"))
+        text = {"type": "string", "pattern": f"^(?:(?:{words})(?: (?:{words})){{0,5}}[.!]|It is\\.)$", "examples": ["It is."]}
+        schema = {"type": "object", "properties": {"text": text}, "required": ["text"], "additionalProperties": False}
+        asked = [writing(90, schema=json.dumps(schema), temperature=1.5 * seed, seed=seed) for seed in (0, 1)]
+        for written in await engine.llm.write(asked):
+            assert re.fullmatch(text["pattern"], json.loads(written)["text"])
 
     async def test_streamed(self, engine: Opened) -> None:
         pieces = await pieces_of(engine.llm, by_schema())

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -166,6 +167,15 @@ class TestLimits:
         request = WriteRequest(prefix=PREFIX, prompt=CONTEXT, max_tokens=40, schema=json.dumps(schema))
         (text,) = await engine.llm.write([request])
         assert json.loads(text)["kind"] in ("film", "book")
+
+    async def test_patterns_of_strings_hold(self, engine: engines.Opened) -> None:
+        """As `caption_grammar` makes them: many words, bounded repetition, the example always allowed."""
+        words = "|".join(f"[{letter.upper()}{letter}]{rest}" for letter in "abcdefgh" for rest in ("at", "it", "ore", "een"))
+        text = {"type": "string", "pattern": f"^(?:(?:{words})(?: (?:{words})){{0,5}}[.!]|It is\\.)$", "examples": ["It is."]}
+        schema = {"type": "object", "properties": {"text": text}, "required": ["text"], "additionalProperties": False}
+        asked = [writing(90, schema=json.dumps(schema), temperature=1.5 * seed, seed=seed) for seed in (0, 1)]
+        for written in await engine.llm.write(asked):
+            assert re.fullmatch(text["pattern"], json.loads(written)["text"])
 
     async def test_slow_answers_end(self, model: Path, monkeypatch: pytest.MonkeyPatch, engine: engines.Opened) -> None:
         quick = engine.llm._settings.model_copy(update={"timeout_s": 0.001})  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,6 +1,7 @@
 """Captions: the evidence in words, the prompt, the JSON, and the checker against captions that say more than the evidence."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from genrec.models.fake import FakeLLM
 from genrec.models.llm import WriteRequest
 from genrec.prompts import Prompts
 from genrec.types import AttributeValue
-from genrec.writing import captions
+from genrec.writing import caption_grammar
 from genrec.writing.caption_check import fault
+from genrec.writing.caption_template import caption as template
+from genrec.writing.caption_words import ENGLISH, wording
 from genrec.writing.captions import Caption, CaptionFacts, line, prompt, read, state
+from genrec.writing.marks import mark
 
 CIRCLES = CaptionFacts(
     attributes=(
@@ -314,16 +318,49 @@ def test_a_tag_counts_once() -> None:
 @pytest.mark.parametrize("facts", [CIRCLES, TAGS, FILM, BEHAVIOUR, WHOLE, OWN])
 async def test_an_engine_writes_what_the_schema_says(facts: CaptionFacts) -> None:
     prefix, rest = prompt(Prompts(), facts, tuned=False)
-    request = WriteRequest(prefix=prefix, prompt=rest, max_tokens=200, stop=("\n",), schema=captions.schema(facts))
+    request = WriteRequest(prefix=prefix, prompt=rest, max_tokens=200, stop=("\n",), schema=caption_grammar.schema(facts))
     (written,) = await FakeLLM().write([request])
     caption = read(written, facts)
-    assert json.loads(captions.schema(facts))["required"] == ["title", "caption", "tags"]
+    assert json.loads(caption_grammar.schema(facts))["required"] == ["title", "caption", "tags"]
     assert {tag.lower() for tag in caption.tags} <= {word.lower() for word in facts.tag_words}
     assert bool(json.loads(written)["title"]) <= (not facts.title)
 
 
 def test_the_schema_has_the_tags_of_the_evidence() -> None:
-    tags = json.loads(captions.schema(WHOLE))["properties"]["tags"]
+    tags = json.loads(caption_grammar.schema(WHOLE))["properties"]["tags"]
     assert tags["items"]["enum"] == ["batteries not included", "Best Western", "waterproof", "robot"]
-    assert json.loads(captions.schema(BEHAVIOUR))["properties"]["tags"]["maxItems"] == 0
-    assert json.loads(captions.schema(OWN))["properties"]["title"]["maxLength"] == 0
+    assert json.loads(caption_grammar.schema(BEHAVIOUR))["properties"]["tags"]["maxItems"] == 0
+    assert json.loads(caption_grammar.schema(OWN))["properties"]["title"]["maxLength"] == 0
+
+
+@pytest.mark.parametrize(("facts", "title", "text"), ACCEPTED, ids=lambda one: str(one)[:40])
+def test_the_patterns_are_of_the_words_that_the_checker_lets_pass(facts: CaptionFacts, title: str, text: str) -> None:
+    made = json.loads(caption_grammar.schema(facts))["properties"]
+    plain = template(facts, ENGLISH)
+    if not facts.title:
+        assert re.fullmatch(made["title"]["pattern"].strip("^$"), mark(plain.title, facts.cited))
+        assert made["title"]["examples"] == [mark(plain.title, facts.cited)]
+    pattern = made["caption"]["pattern"].strip("^$")
+    assert re.fullmatch(pattern, mark(plain.caption, facts.cited))
+    for stray in ("Won an award.", "Beautiful.", f"{facts.near[0]}." if facts.near else "Unheard of.", "[1]."):
+        assert not re.fullmatch(pattern, stray)
+
+
+@pytest.mark.parametrize(
+    ("facts", "texts"),
+    [
+        (CIRCLES, ["Three blue striped circles made of wood, on a table.", "3 Blue Circles: wood on tables."]),
+        (FILM, ["Horror and Science Fiction directed by Ridley Scott, close to [1], often chosen with [2] and [3]."]),
+        (WHOLE, ["A waterproof robot from Best Western, batteries not included."]),
+    ],
+)
+def test_the_patterns_leave_room(facts: CaptionFacts, texts: list[str]) -> None:
+    pattern = json.loads(caption_grammar.schema(facts))["properties"]["caption"]["pattern"].strip("^$")
+    for text in texts:
+        assert re.fullmatch(pattern, text)
+
+
+def test_other_languages_have_no_patterns() -> None:
+    german = wording("de", Prompts())
+    texts = json.loads(caption_grammar.schema(CIRCLES, german))["properties"]
+    assert texts["title"].keys() == texts["caption"].keys() == {"type", "maxLength"}

@@ -1,0 +1,86 @@
+"""What an LLM may write about an item, as a JSON schema: only words that the checker lets pass, so that few texts are refused.
+
+A small model knows the form of a caption and strays in its words. Patterns keep each word in the evidence or among those that
+claim nothing, titles of other items behind words that say how they belong to it, and the text short. What the checker asks for
+beyond that (`directed by` before a director, no judgements) it still has to find.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+
+from genrec.writing.caption_check import evidence_of
+from genrec.writing.caption_template import caption as template
+from genrec.writing.caption_words import ENGLISH, Wording
+from genrec.writing.captions import CAPTION_CHARS, MAX_TAGS, CaptionFacts
+from genrec.writing.facts import TITLE_CHARS
+from genrec.writing.marks import mark
+
+TITLE_WORDS, CAPTION_WORDS = 9, 24
+"""At most this many words or phrases after the first one."""
+NEAR = "(?:[Cc]lose to|[Nn]ear|[Ss]imilar to|[Mm]uch like|[Rr]elated to|[Aa]kin to)"
+TOGETHER = "(?:[Oo]ften )?(?:[Cc]hosen|[Pp]icked) (?:often |together )?with"
+_SPECIAL = re.compile(r"[.^$*+?()\[\]{}|\\/]")
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+
+
+def schema(facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
+    """For `WriteRequest.schema`: title, caption and tags; tags are those of the evidence, texts follow patterns in English.
+
+    `examples` hold the template's texts, which their patterns allow.
+    """
+    words = facts.tag_words
+    tag = {"type": "string", "enum": list(words)} if words else {"type": "string"}
+    title: dict[str, object] = {"type": "string", "maxLength": 0 if facts.title else TITLE_CHARS}
+    text: dict[str, object] = {"type": "string", "maxLength": CAPTION_CHARS}
+    if wording.code == ENGLISH.code and not facts.empty:
+        plain = template(facts, wording)
+        unit, cited = _units(facts, wording)
+        if not facts.title:
+            title = _text(rf"{cited}(?:[,:]? {unit}){{0,{TITLE_WORDS}}}", mark(plain.title, facts.cited))
+        text = _text(rf"{cited}(?:(?:[,;:]? |-){cited}){{0,{CAPTION_WORDS}}}[.!]", mark(plain.caption, facts.cited))
+    return json.dumps(
+        {
+            "type": "object",
+            "properties": {
+                "title": title,
+                "caption": text,
+                "tags": {"type": "array", "items": tag, "maxItems": min(MAX_TAGS, len(words))},
+            },
+            "required": ["title", "caption", "tags"],
+            "additionalProperties": False,
+        },
+        ensure_ascii=False,
+    )
+
+
+def _text(pattern: str, example: str) -> dict[str, object]:
+    return {"type": "string", "pattern": f"^(?:{pattern}|{_literal(example)})$", "examples": [example]}
+
+
+def _units(facts: CaptionFacts, wording: Wording) -> tuple[str, str]:
+    """Patterns of one word or whole value; the same or a cited title with what must stand before it."""
+    evidence = evidence_of(facts, wording)
+    words = {word for word in wording.plain | evidence.name_words | evidence.words if word not in wording.judgements}
+    words |= {f"{word}s" for word in evidence.words if word.isalpha() and len(word) > 2 and not word.endswith(("s", "x", "y"))}
+    own = {word for phrase in evidence.phrases for word in _WORD.findall(phrase) if word.lower() in words}
+    units = {_either_case(word) for word in words} | {_literal(text) for text in (*evidence.phrases, *own)}
+    unit = _any_of(units)
+    near = [_literal(f"[{number}]") for number in range(1, len(facts.near) + 1)]
+    together = [_literal(f"[{number}]") for number in range(len(facts.near) + 1, len(facts.cited) + 1)]
+    cites = [f"{lead} {_any_of(m)}(?:(?:,|,? and) {_any_of(m)})?" for lead, m in ((NEAR, near), (TOGETHER, together)) if m]
+    return unit, _any_of([*cites, unit])
+
+
+def _any_of(patterns: Iterable[str]) -> str:
+    return f"(?:{'|'.join(sorted(patterns, key=lambda pattern: (-len(pattern), pattern)))})"
+
+
+def _literal(text: str) -> str:
+    return _SPECIAL.sub(lambda found: "\\" + found[0], text)
+
+
+def _either_case(word: str) -> str:
+    """A word whose first letter may be a capital."""
+    first = word[0]
+    return f"[{first.upper()}{first}]{_literal(word[1:])}" if len(first.upper()) == 1 and first.isalpha() else _literal(word)
