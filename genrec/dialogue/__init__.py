@@ -1,0 +1,1 @@
+"""Conversation: what a turn says, about which items, under which constraints."""

@@ -1,0 +1,176 @@
+"""What a turn wants: by its words, what was found in it, and whether something was recommended before."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from genrec.dialogue.meanings import Role
+from genrec.dialogue.vocabulary import Vocabulary, name_words
+from genrec.dialogue.words import stem
+
+Intent = Literal["recommend", "refine", "compare", "ask", "why", "more_like", "something_else", "accept", "reject", "small_talk"]
+NAMED = "\ue000"
+"""Stands for a mention in the text that intents are read from."""
+_IT = rf"(?:this|that|it|these|those|them|the\s+(?:first|second|third|last|other)(?:\s+one)?|{NAMED})"
+
+
+def _any(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
+
+
+_WHY = _any(
+    r"^\W*(?:and\s+|but\s+)?why\b(?!\s+(?:not|don['’]?t|doesn['’]?t)\b)",
+    r"\bwhy\s+(?:did|do|would|are|is|was|that|this|these|those|should)\b",
+    r"\bhow\s+come\b",
+    r"\bwhat\s+makes\s+(?:you|this|that|it)\b",
+    r"\bwhat['’]?s\s+the\s+reason\b",
+    r"\b(?:explain|justify)\s+(?:that|this|why|your)\b",
+)
+_COMPARE = _any(
+    r"\bcompare\b",
+    r"\bdifferences?\s+between\b",
+    r"\bhow\s+(?:do|does)\s+.{0,60}\bcompare\b",
+    r"\bwhich\s+(?:one\s+|of\s+(?:them|these|those|the\s+two)\s+)?(?:is|would|has|do\s+you|should)\b",
+    rf"{NAMED}.{{0,12}}\b(?:vs\.?|versus)\b.{{0,12}}{NAMED}",
+    rf"\b(?:better|which|prefer|choose|between)\b.{{0,40}}{NAMED}.{{0,12}}\b(?:or|and|than)\b.{{0,12}}{NAMED}",
+    rf"{NAMED}.{{0,12}}\bor\b.{{0,12}}{NAMED}\s*\?",
+    rf"{NAMED}\s+(?:is\s+)?better\s+than\s+{NAMED}",
+)
+_MORE_LIKE = _any(
+    rf"\bmore\s+(?:\w+\s+)?like\s+(?:\w+\s+)?{_IT}",
+    rf"\b(?:similar|close|comparable)\s+(?:\w+\s+)?to\s+(?:\w+\s+)?{_IT}",
+    rf"\b(?:something|anything|movies?|films?|ones?|items?|else|stuff|things?|products?|good|\w+s)\s+(?:\w+\s+)?like\s+(?:\w+\s+)?{_IT}(?!\s+is\b)",
+    rf"\bin\s+the\s+(?:vein|style|spirit)\s+of\s+{_IT}",
+    rf"\balong\s+the\s+lines\s+of\s+{_IT}",
+    r"\b(?:more\s+of\s+the\s+same|same\s+(?:kind|sort|type)\s+of|more\s+similar|similar\s+(?:ones?|movies?|films?|items?))\b",
+    rf"^\W*like\s+{NAMED}",
+)
+_ELSE = _any(
+    r"\b(?:something|anything|what|anyone|somewhere)\s+else\b",
+    r"\b(?:other|more|different)\s+(?:options?|suggestions?|recommendations?|ideas?|choices?|ones)\b",
+    r"\banother\s+(?:one|movie|film|option|suggestion|recommendation|idea)\b",
+    r"\bshow\s+me\s+(?:some\s+)?(?:more|others)\b",
+    r"^\W*(?:next|others?|more|another)\W*(?:please\W*)?$",
+    r"\bsomething\s+(?:completely\s+|totally\s+|very\s+)?different\b",
+    r"\bnone\s+of\s+(?:these|those|them|your)\b",
+)
+_ASK = _any(
+    r"\bwho\s+(?:directed|stars?|starred|plays?|played|wrote|made|is\s+in|was\s+in|is\s+the|makes)\b",
+    rf"\bwhat(?:['’]?s|\s+is|\s+was|\s+are)\s+(?:\w+\s+)?{_IT}\s*(?:all\s+)?(?:about|like|rated|made)?",
+    r"\bwhat\s+(?:year|language|genre|country|colou?rs?|brand|material|rating)\b",
+    r"\bhow\s+(?:long|old|much|big|heavy|many|good|expensive)\s+(?:is|are|was|were|does|do|did|pages|minutes)\b",
+    r"\bwhen\s+(?:was|is|did|were)\b",
+    r"\b(?:tell\s+me|know|say|hear)\s+(?:a\s+bit\s+|a\s+little\s+)?(?:more\s+)?about\b",
+    rf"^\W*(?:so\s+|and\s+|but\s+)?(?:is|are|was|were|does|do|did|can|has)\s+{_IT}\b",
+    rf"\b(?:is|was)\s+{NAMED}\b.*\?",
+    rf"\bwhat(?:['’]?s|\s+is|\s+was)\s+{NAMED}",
+)
+_REJECT = _any(
+    r"^\W*(?:no|nope|nah|no\s+way|no\s+thanks?|no\s+thank\s+you)\W*(?:$|,\s*(?:thanks?|thank|not|i|that|this)\b|thanks?\b|thank\b)",
+    rf"\b(?:don['’]?t|do\s+not|didn['’]?t|did\s+not)\s+(?:\w+\s+)?(?:like|want|care\s+for|enjoy|fancy)\s+(?:any\s+of\s+)?{_IT}(?:\s+(?:one|either|at\s+all))?\W*$",
+    r"\bnot\s+(?:interested|for\s+me|my\s+(?:thing|taste|style|cup)|that\s+one|this\s+one|really)\W*(?:$|[,.!])",
+    r"\b(?:seen|saw|watched|have|own|read|know)\s+(?:it|that|them|those|that\s+one|this\s+one)\b(?:\s+already)?(?!\s*\?)",
+    r"\bi\s+(?:hate|dislike)\s+(?:it|that|this|them)\b",
+    r"^\W*(?:pass|skip(?:\s+it)?|boring|not\s+really)\W*$",
+)
+_ACCEPT = _any(
+    r"\b(?:i['’]?ll|i\s+will|we['’]?ll|let['’]?s|i['’]?d\s+like\s+to|gonna|going\s+to)\s+(?:\w+\s+)?(?:take|watch|go\s+(?:with|for)|try|buy|get|check|have|add|order|see|give)\b",
+    r"\bsounds\s+(?:\w+\s+)?(?:good|great|perfect|awesome|interesting|fun|like\s+a)\b",
+    r"\bthat['’]?s\s+(?:the\s+one|it|perfect|great|exactly)\b",
+    r"^\W*(?:yes|yeah|yep|yup|sure|ok|okay|perfect|great|deal|done|awesome|excellent|cool|nice|of\s+course|absolutely)\b",
+    r"\bi\s+(?:like|love|want)\s+(?:it|that|this|that\s+one|this\s+one|the\s+(?:first|second|third|last)(?:\s+one)?)\W*$",
+    r"^\W*love\s+it\b",
+    r"\b(?:good|great|nice|perfect)\s+(?:choice|suggestion|pick|idea|recommendation)s?\b",
+)
+_REFINE = _any(
+    r"^\W*(?:but|only|and|make|what\s+about|how\s+about|also|rather|instead|not|no|without|even|a\s+(?:bit|little)|more|less|nothing|or|maybe|preferably|ideally|just|except|ok(?:ay)?,?\s+but|yes,?\s+but|\w+er)\b",
+    r"\binstead\b",
+    r"^\W*(?:something|anything)\s+(?:\w+er|more|less)\b",
+)
+_START = _any(
+    r"\b(?:looking\s+for|recommend|suggest|i\s+(?:want|need|would\s+like)|i['’]d\s+(?:like|love)|can\s+you|could\s+you|find\s+me|searching\s+for|show\s+me|do\s+you\s+have|any\s+good)\b"
+)
+_TALK = re.compile(
+    r"""(?:\W|\b(?:hi|hello|hey|hiya|howdy|good\s+(?:morning|evening|afternoon|day|night)|how\s+are\s+(?:you|things)|how['’]?s\s+it\s+going
+    |what['’]?s\s+up|there|thanks?|thank\s+you|thx|so\s+much|very\s+much|a\s+lot|bye|goodbye|see\s+you|later|have\s+a|great|nice|good|day|evening
+    |weekend|one|night|you\s+too|and\s+you|i['’]?m|i\s+am|fine|well|today|doing|haha+|lol|ok|okay|welcome|you['’]?re|cheers|please|for|your|the|help|everyone|friend)\b)*""",
+    re.VERBOSE,
+)
+_ASKED_OF: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
+    (re.compile(r"\bdirect"), ("director", "directors")),
+    (
+        re.compile(r"\bwho\s+(?:stars?|starred|plays?|played|is\s+in|was\s+in)|\b(?:cast|actors?)\b"),
+        ("actors", "actor", "cast", "star", "stars"),
+    ),
+    (re.compile(r"\bwho\s+wrote|\bauthor"), ("author", "authors", "writer", "writers")),
+    (re.compile(r"\bwho\s+mak|\bmade\s+by|\bbrand"), ("brand", "manufacturer")),
+    (re.compile(r"\blanguage"), ("language", "languages")),
+    (re.compile(r"\bgenre|\bkind\s+of|\bsort\s+of"), ("genres", "genre", "category")),
+    (re.compile(r"\bcolou?r"), ("colour", "color", "colours", "colors")),
+    (re.compile(r"\brated\b"), ("rated", "rating", "certificate")),
+    (re.compile(r"\bcountry|\bwhere\s+(?:is|was)"), ("country", "countries")),
+    (re.compile(r"\bmade\s+of\b"), ("material", "materials")),
+)
+_ROLES: tuple[tuple[re.Pattern[str], Role], ...] = (
+    (re.compile(r"\bhow\s+long\b|\bruntime\b|\bduration\b|\blength\b"), "duration"),
+    (re.compile(r"\bwhen\b|\bwhat\s+year\b|\bhow\s+old\b|\bcome\s+out\b"), "year"),
+    (re.compile(r"\bhow\s+much\b|\bprice\b|\bcost\b|\bexpensive\b"), "price"),
+    (re.compile(r"\bhow\s+good\b|\brating\b|\bstars\b"), "rating"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What else was understood of the turn."""
+
+    constrained: bool
+    steered: bool
+    need: bool
+    mentions: int
+    liked: bool
+
+
+def intent_of(masked: str, found: Found, *, ongoing: bool) -> Intent:
+    """`masked`: the text in lower case with `NAMED` for each mention. `ongoing`: something was recommended before."""
+    if not masked.strip() or (_TALK.fullmatch(masked) and not found.constrained):
+        short = bool(re.search(r"\w", masked))
+        return "accept" if ongoing and short and _ACCEPT.search(masked) else "small_talk"
+    if _WHY.search(masked):
+        return "why"
+    asks = masked.count("?") > 0
+    if _COMPARE.search(masked) and (found.mentions != 1 or not found.constrained):
+        return "compare"
+    if _MORE_LIKE.search(masked):
+        return "more_like"
+    if _ELSE.search(masked):
+        return "something_else"
+    fresh = bool(_START.search(masked))
+    if _ASK.search(masked) and (found.mentions or not fresh):
+        return "ask"
+    asked_for = found.constrained or found.steered
+    if _REJECT.search(masked) and not asked_for:
+        return "reject"
+    if _ACCEPT.search(masked) and not asked_for and not (asks or fresh) and (ongoing or not found.need):
+        return "accept"
+    if asked_for and not fresh and (ongoing or found.steered or _REFINE.search(masked)):
+        return "refine"
+    return "recommend"
+
+
+def asked_attribute(low: str, vocabulary: Vocabulary) -> str:
+    """The attribute that a question is about, empty for the item as a whole."""
+    for pattern, names in _ASKED_OF:
+        if pattern.search(low):
+            for name in names:
+                if name in vocabulary.schema:
+                    return name
+    for pattern, role in _ROLES:
+        numbers = vocabulary.with_role(role) if pattern.search(low) else None
+        if numbers is not None:
+            return numbers.name
+    said = {stem(word) for word in re.findall(r"[^\W\d_]+", low)}
+    for name in vocabulary.schema:
+        words = {stem(word) for word in name_words(name)}
+        if words and words <= said:
+            return name
+    return ""

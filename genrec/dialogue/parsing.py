@@ -1,0 +1,182 @@
+"""One turn of a conversation, understood without a model: `Parser(vocabulary, linker).parse(text)`."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from genrec.dialogue.attitudes import attitudes
+from genrec.dialogue.combining import Combiner
+from genrec.dialogue.intents import NAMED, Found, Intent, asked_attribute, intent_of
+from genrec.dialogue.linking import Linker, Mention
+from genrec.dialogue.meanings import STEERS
+from genrec.dialogue.polarity import NOT_REFUSING, REFUSING, refused
+from genrec.dialogue.quantities import bounds_of, lowered
+from genrec.dialogue.values import Element, values_in
+from genrec.dialogue.vocabulary import Vocabulary
+from genrec.dialogue.words import FUNCTION, Word, words_of
+from genrec.filters import Filter
+
+MOST_READ = 6_000
+"""Characters of a turn that are read: the first and the last half of them."""
+MASKING = 0.7
+"""Mentions believed this much are items; their words are nothing else."""
+
+_STEER = re.compile(
+    r"\b(?:" + "|".join(sorted(STEERS, key=len, reverse=True)) + r")\b(?!\s+than\s+(?!that|this|it|these|those|the))"
+)
+_REQUEST = re.compile(
+    r"""\b(?:(?:can|could|would|will)\s+(?:you|u)(?:\s+please)?(?:\s+(?:recommend|suggest|find|show|give|help|tell))?(?:\s+me)?
+    |(?:please\s+)?(?:recommend|suggest|find|show|give|get|tell)\s+(?:me|us)?|i(?:['’]?m|\s+am)\s+(?:just\s+)?(?:looking|searching|after|in\s+the\s+mood)(?:\s+for)?
+    |i(?:['’]?d|\s+would)\s+(?:like|love|prefer)(?:\s+to\s+(?:see|watch|buy|get|find|have))?|i\s+(?:really\s+)?(?:want|need|like|love|enjoy|prefer|hate)(?:\s+to\s+(?:see|watch|buy|get|find|have))?
+    |(?:do|have)\s+you\s+(?:have|got|know|know\s+of)|what\s+(?:about|do\s+you\s+have)|how\s+about|make\s+it|let['’]?s\s+(?:see|watch|try)|looking\s+for|we\s+only|i\s+have
+    |what\s+(?:should|can|could)\s+i\s+(?:watch|buy|get|read|see)|help\s+me(?:\s+find)?|hi|hello|hey|thanks?|thank\s+you|please|some(?:thing|one)?|any(?:thing)?|good|nice|instead|maybe|perhaps|also|ok|okay|yes|no)\b""",
+    re.VERBOSE,
+)
+_GENERIC = frozenset(
+    "movie movies film films item items product products thing things one ones stuff title titles kind sort type rated rating "
+    "directed starring made long year years minutes hours recommendation recommendations suggestion suggestions something".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """A wish relative to what was shown: `<` for less of `attribute` (`something shorter`), `>` for more."""
+
+    attribute: str
+    direction: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Understood:
+    """What one turn says.
+
+    text            what was read: spaces tidied, cut at `MOST_READ`; places in mentions are places in it
+    filter          what must hold for an item; None when nothing was asked
+    mentions        all items named, in order of place; also in `liked`, `disliked` or `seen`, if it says so
+    need            words that no filter and no mention took, for a search; may be empty
+    question_about  the attribute that a question asks for; empty for the item as a whole, or no question
+    steers          wishes relative to what was shown
+    """
+
+    text: str
+    intent: Intent
+    filter: Filter | None = None
+    mentions: tuple[Mention, ...] = ()
+    liked: tuple[Mention, ...] = ()
+    disliked: tuple[Mention, ...] = ()
+    seen: tuple[Mention, ...] = ()
+    need: str = ""
+    question_about: str = ""
+    steers: tuple[Steer, ...] = ()
+
+
+class Parser:
+    """Reads turns over one catalogue; without a linker no items are found. Safe to share among threads."""
+
+    def __init__(self, vocabulary: Vocabulary, linker: Linker | None = None) -> None:
+        self._vocabulary = vocabulary
+        self._linker = linker
+
+    def parse(self, text: str, *, ongoing: bool = False) -> Understood:
+        """Any text is read; none is an error. `ongoing`: something was recommended before, so constraints refine."""
+        text = tidied(text)
+        low = lowered(text)
+        words = words_of(text)
+        mentions = self._linker.link(text) if self._linker else []
+        elements = self._elements(text, words, mentions)
+        no = refused(elements, words, text)
+        made = Combiner(elements, no, words, text, self._vocabulary).filter()
+        steers, steered = self._steers(low, elements)
+        spans = [(one.start, one.end) for one in (*elements, *mentions)] + steered
+        need = _need(text, low, words, spans, no_cues=bool(elements))
+        felt = attitudes(text, low, mentions)
+        masked = _masked(low, mentions)
+        found = Found(made is not None, bool(steers), bool(need), len(mentions), "liked" in felt)
+        intent = intent_of(masked, found, ongoing=ongoing)
+        return Understood(
+            text=text,
+            intent=intent,
+            filter=made,
+            mentions=tuple(mentions),
+            liked=tuple(one for one, how in zip(mentions, felt, strict=True) if how == "liked"),
+            disliked=tuple(one for one, how in zip(mentions, felt, strict=True) if how == "disliked"),
+            seen=tuple(one for one, how in zip(mentions, felt, strict=True) if how == "seen"),
+            need=need,
+            question_about=asked_attribute(low, self._vocabulary) if intent == "ask" else "",
+            steers=steers,
+        )
+
+    def _elements(self, text: str, words: Sequence[Word], mentions: Sequence[Mention]) -> list[Element]:
+        sure = [(one.start, one.end) for one in mentions if one.score >= MASKING]
+        bounds = [
+            bound
+            for bound in bounds_of(text, self._vocabulary)
+            if not any(start < bound.end and bound.start < end for start, end in sure)
+        ]
+        spans = sure + [(bound.start, bound.end) for bound in bounds]
+        taken = {place for place, word in enumerate(words) if any(start < word.end and word.start < end for start, end in spans)}
+        found = values_in(words, text, self._vocabulary, taken)
+        for bound in bounds:
+            inside = [place for place, word in enumerate(words) if bound.start < word.end and word.start < bound.end]
+            if inside:
+                found.append(
+                    Element(
+                        first=inside[0],
+                        last=inside[-1] + 1,
+                        start=bound.start,
+                        end=bound.end,
+                        attribute=bound.attribute,
+                        values=(),
+                        filter=bound.filter,
+                        number=True,
+                    )
+                )
+        return sorted(found, key=lambda one: one.first)
+
+    def _steers(self, low: str, elements: Sequence[Element]) -> tuple[tuple[Steer, ...], list[tuple[int, int]]]:
+        steers: dict[Steer, None] = {}
+        spans = []
+        for found in _STEER.finditer(low):
+            role, direction = STEERS[" ".join(found[0].split())]
+            numbers = self._vocabulary.with_role(role)
+            if numbers is None or any(one.start < found.end() and found.start() < one.end for one in elements):
+                continue
+            steers[Steer(numbers.name, direction)] = None
+            spans.append(found.span())
+        return tuple(steers), spans
+
+
+def tidied(text: str) -> str:
+    """Runs of spaces as one, lines kept, no surrogates or controls, at most `MOST_READ` characters."""
+    if len(text) > 20 * MOST_READ:
+        text = text[: 10 * MOST_READ] + "\n" + text[-10 * MOST_READ :]
+    text = re.sub(r"[\ud800-\udfff\x00-\x08\x0e-\x1f\x7f\ue000]", "", text)
+    text = re.sub(r"[^\S\n]+", " ", text)
+    text = re.sub(r" ?\n[\n ]*", "\n", text).strip()
+    if len(text) > MOST_READ:
+        text = f"{text[: MOST_READ // 2]}\n{text[-MOST_READ // 2 + 1 :]}"
+    return text
+
+
+def _masked(low: str, mentions: Sequence[Mention]) -> str:
+    parts, place = [], 0
+    for mention in mentions:
+        parts += [low[place : mention.start], NAMED]
+        place = mention.end
+    return "".join([*parts, low[place:]])
+
+
+def _need(text: str, low: str, words: Sequence[Word], spans: Sequence[tuple[int, int]], *, no_cues: bool) -> str:
+    """The words that nothing else took; empty when they say nothing by themselves."""
+    gone = [*spans, *(found.span() for found in _REQUEST.finditer(low))]
+    if no_cues:
+        gone += [found.span() for found in REFUSING.finditer(low)] + [found.span() for found in NOT_REFUSING.finditer(low)]
+    covered = bytearray(len(text))
+    for start, end in gone:
+        covered[start:end] = b"\x01" * (min(end, len(text)) - start)
+    left = [word for word in words if not covered[word.start]]
+    while left and (left[0].key in FUNCTION or left[0].key in _GENERIC):
+        left.pop(0)
+    while left and (left[-1].key in FUNCTION or left[-1].key in _GENERIC):
+        left.pop()
+    return " ".join(word.shown for word in left)
