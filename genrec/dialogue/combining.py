@@ -16,6 +16,10 @@ _HEADS = frozenset("category categories type kind object product department".spl
 """Attributes that say what a thing is: `no red mugs` still asks for mugs."""
 
 
+LISTED = 2
+"""More values than this with nothing but commas between them are alternatives."""
+
+
 class Combiner:
     """The elements of one text, in order of place, each refused or not."""
 
@@ -33,6 +37,8 @@ class Combiner:
         parts: list[Filter] = []
         left = set(range(len(self._elements)))
         parts += self._refusals(left)
+        no = [self._elements[place].filter for place, refused in enumerate(self._refused) if refused]
+        left -= {place for place in left if not self._refused[place] and self._elements[place].filter in no}
         parts += self._alternatives(left)
         for attribute in dict.fromkeys(self._elements[place].attribute for place in sorted(left)):
             places = [place for place in sorted(left) if self._elements[place].attribute == attribute]
@@ -100,6 +106,8 @@ class Combiner:
         if any(not one.values for one in elements):
             return [one.filter for one in elements]
         if not self._vocabulary.schema[first.attribute].is_list:
+            return [self._any_of(elements)]
+        if len(places) > LISTED and not any(self._gap(place) for place in places[1:]):
             return [self._any_of(elements)]
         groups: list[list[int]] = [[places[0]]]
         for before, place in pairwise(places):

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from genrec.dialogue.meanings import Role
+from genrec.dialogue.polarity import NAMED
 from genrec.dialogue.vocabulary import Vocabulary, name_words
 from genrec.dialogue.words import stem
 
 Intent = Literal["recommend", "refine", "compare", "ask", "why", "more_like", "something_else", "accept", "reject", "small_talk"]
-NAMED = "\ue000"
-"""Stands for a mention in the text that intents are read from."""
 _IT = rf"(?:this|that|it|these|those|them|the\s+(?:first|second|third|last|other)(?:\s+one)?|{NAMED})"
 
 

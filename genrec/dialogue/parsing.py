@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from genrec.dialogue.attitudes import attitudes
 from genrec.dialogue.combining import Combiner
-from genrec.dialogue.intents import NAMED, Found, Intent, asked_attribute, intent_of
+from genrec.dialogue.intents import Found, Intent, asked_attribute, intent_of
 from genrec.dialogue.linking import Linker, Mention
 from genrec.dialogue.meanings import STEERS
-from genrec.dialogue.polarity import NOT_REFUSING, REFUSING, refused
+from genrec.dialogue.polarity import NAMED, NOT_REFUSING, REFUSING, describes, refused
 from genrec.dialogue.quantities import bounds_of, lowered
 from genrec.dialogue.values import Element, values_in
 from genrec.dialogue.vocabulary import Vocabulary
@@ -27,7 +27,7 @@ _STEER = re.compile(
 _REQUEST = re.compile(
     r"""\b(?:(?:can|could|would|will)\s+(?:you|u)(?:\s+please)?(?:\s+(?:recommend|suggest|find|show|give|help|tell))?(?:\s+me)?
     |(?:please\s+)?(?:recommend|suggest|find|show|give|get|tell)\s+(?:me|us)?|i(?:['’]?m|\s+am)\s+(?:just\s+)?(?:looking|searching|after|in\s+the\s+mood)(?:\s+for)?
-    |i(?:['’]?d|\s+would)\s+(?:like|love|prefer)(?:\s+to\s+(?:see|watch|buy|get|find|have))?|i\s+(?:really\s+)?(?:want|need|like|love|enjoy|prefer|hate)(?:\s+to\s+(?:see|watch|buy|get|find|have))?
+    |i(?:['’]?d|\s+would)\s+(?:like|love|prefer)(?:\s+to\s+(?:see|watch|buy|get|find|have))?|i\s+(?:really\s+)?(?:want|need|like|love|enjoy|prefer|hate|liked|loved|enjoyed|hated)(?:\s+to\s+(?:see|watch|buy|get|find|have))?
     |(?:do|have)\s+you\s+(?:have|got|know|know\s+of)|what\s+(?:about|do\s+you\s+have)|how\s+about|make\s+it|let['’]?s\s+(?:see|watch|try)|looking\s+for|we\s+only|i\s+have
     |what\s+(?:should|can|could)\s+i\s+(?:watch|buy|get|read|see)|help\s+me(?:\s+find)?|hi|hello|hey|thanks?|thank\s+you|please|some(?:thing|one)?|any(?:thing)?|good|nice|instead|maybe|perhaps|also|ok|okay|yes|no)\b""",
     re.VERBOSE,
@@ -83,7 +83,7 @@ class Parser:
         low = lowered(text)
         words = words_of(text)
         mentions = self._linker.link(text) if self._linker else []
-        elements = self._elements(text, words, mentions)
+        elements = self._elements(text, low, words, mentions)
         no = refused(elements, words, text)
         made = Combiner(elements, no, words, text, self._vocabulary).filter()
         steers, steered = self._steers(low, elements)
@@ -106,7 +106,7 @@ class Parser:
             steers=steers,
         )
 
-    def _elements(self, text: str, words: Sequence[Word], mentions: Sequence[Mention]) -> list[Element]:
+    def _elements(self, text: str, low: str, words: Sequence[Word], mentions: Sequence[Mention]) -> list[Element]:
         sure = [(one.start, one.end) for one in mentions if one.score >= MASKING]
         bounds = [
             bound
@@ -131,7 +131,10 @@ class Parser:
                         number=True,
                     )
                 )
-        return sorted(found, key=lambda one: one.first)
+        placed = low
+        for start, end in sure:
+            placed = placed[:start] + NAMED + " " * (end - start - 1) + placed[end:]
+        return sorted((one for one in found if not describes(placed, one.start)), key=lambda one: one.first)
 
     def _steers(self, low: str, elements: Sequence[Element]) -> tuple[tuple[Steer, ...], list[tuple[int, int]]]:
         steers: dict[Steer, None] = {}

@@ -8,10 +8,14 @@ from genrec.dialogue.quantities import lowered
 from genrec.dialogue.values import Element
 from genrec.dialogue.words import Word
 
+NAMED = "\ue000"
+"""Stands for a mention in text in which words are looked for."""
 _QUOTE = "['’´`]?"
 NOT_REFUSING = re.compile(
-    rf"""\b(?:not\s+(?:only|just|necessarily|bad|sure|too|that|so|really\s+sure)|no\s+(?:matter|problem|worries|idea|need|preference)
-    |why\s+not|can{_QUOTE}t\s+(?:wait|decide|remember|think|find|go\s+wrong)|(?:don{_QUOTE}t|do\s+not)\s+(?:mind|know|care|remember|have|think)|if\s+not|or\s+not|not\s+yet)\b""",
+    rf"""\b(?:not\s+(?:only|just|necessarily|bad|sure|that|so|really\s+sure)|no\s+(?:matter|problem|worries|idea|need|preference)
+    |why\s+not|can{_QUOTE}t\s+(?:wait|decide|remember|think|find|go\s+wrong)|(?:don{_QUOTE}t|do\s+not)\s+(?:mind|know|care|remember|have|think)|if\s+not|or\s+not|not\s+yet
+    |(?:have|has|had|did)(?:n{_QUOTE}t|\s+not|\s+never)\s+(?:\w+\s+)?(?:seen|see|watched|heard|tried|found|read|know)
+    |never\s+(?:seen|watched|heard|tried|read)|(?:does|do)(?:n{_QUOTE}t|\s+not)\s+(?:have|need)\s+to)\b""",
     re.VERBOSE,
 )
 REFUSING = re.compile(
@@ -24,7 +28,7 @@ REFUSING = re.compile(
     | hate[sd]? | dislike[sd]?
     | despise | loathe | detest | avoid(?:ing)? | skip(?:ping)? | excluding | exclude | except(?:\s+for)?
     | without | minus | leave\s+out | forget\s+(?:about\s+)?
-    | nothing | none\s+of | never | not | no | non
+    | too(?=\s+\w)(?!\s+(?:and|but|or|please|i|with|from)\b) | nothing | none\s+of | never | not | no | non
     | (?:is|are|was|were|do|does|did|would|should|could|have|has)n{_QUOTE}t
     )\b""",
     re.VERBOSE,
@@ -38,6 +42,20 @@ _RESTART = re.compile(
 _AFTER = re.compile(
     rf"\s*(?:(?:movies?|films?|ones?|stuff)\s+)?(?:(?:is|are)\s+(?:not\b|out\b|off\b|a\s+no\b)|(?:is|are)n{_QUOTE}t\s+(?:for|my)|not\s+my\s+thing|not\s+for\s+me)"
 )
+
+
+_DESCRIBING = re.compile(
+    rf"(?:^|[.!?,;\n]|\b(?:and|but|because|i\s+thought|think)\b)\s*"
+    rf"(?:(?:it|that|this|they|these|those)(?:\s+(?:movie|film|one)s?)?|the\s+\w+|{NAMED})\s*(?:['’]s|was|is|were|are)\s+(?:\w+\s+){{0,3}}$"
+)
+
+
+def describes(masked: str, start: int) -> bool:
+    """Whether what begins at `start` is said of something shown before (`it was funny`) and so asks for nothing.
+
+    `masked`: the text in lower case, each mention as one `NAMED` and spaces, place by place.
+    """
+    return bool(_DESCRIBING.search(masked[max(0, start - 60) : start]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from genrec.dialogue.meanings import NAMED_BY
 from genrec.dialogue.phrases import Hit
 from genrec.dialogue.vocabulary import Known, Vocabulary, name_words
-from genrec.dialogue.words import COMMON, FUNCTION, Word, begins_sentence, stem
+from genrec.dialogue.words import FUNCTION, Word, begins_sentence, fold, is_common, stem
 from genrec.filters import And, Compare, Filter, Has, In, Not
 
+LONG_SURNAME = 8
+"""Letters from which a surname is still known with a typo."""
 _RANK = {"value": 0, "meaning": 1, "part": 2, "surname": 3}
 _PEOPLE_CUES = frozenset(
     "by with starring stars star featuring director directed actor actress and or no without from like".split()
 )
+_JOINING = frozenset("and or no without from like with".split())
 _LOWER = frozenset("lower below under less younger milder easier smaller".split())
 _HIGHER = frozenset("higher above over more older harder bigger up larger".split())
 _AT_MOST = (
@@ -98,8 +101,13 @@ def _is_meant(known: Known, words: Sequence[Word], first: int, last: int, text: 
     named = _named(known.attribute, words, first, last, near=1)
     if known.form == "surname":
         before = words[first - 1].key if first else ""
+        exact = inside[0].key == fold(known.value.split()[-1])
+        if inside[0].key in FUNCTION or not (exact or len(inside[0].key) >= LONG_SURNAME):
+            return False
         capital = inside[0].shown[0].isupper() and (not begins_sentence(text, inside[0].start) or len(words) <= 4)
-        return capital or (before in _PEOPLE_CUES and inside[0].key not in COMMON)
+        if is_common(inside[0].key):
+            return before in _PEOPLE_CUES - _JOINING and capital
+        return capital or before in _PEOPLE_CUES
     if len(shown) == 1 and not shown.isdigit():
         return named and shown == known.value
     if len(shown) == 2 and shown.isalpha():

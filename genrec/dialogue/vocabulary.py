@@ -138,8 +138,13 @@ class Vocabulary:
                     yield keys, Known(name, str(value), count, "value")
         for name in texts:
             people = self._holds_people(name)
+            names = [[word.key for word in words_of(str(value))] for value in self.values[name]] if people else []
+            given = Counter(keys[0] for keys in names if keys)
+            given.subtract(keys[-1] for keys in names if keys)
             for value, count in self.values[name].items():
-                yield from _shorter(name, str(value), count, people=people)
+                for keys, known in _shorter(name, str(value), count, people=people):
+                    if known.form != "surname" or given[keys[0]] <= 0:  # more often a given name: `Bruce`, `Charles`
+                        yield keys, known
 
     def _holds_people(self, name: str) -> bool:
         values = [str(value).split() for value in list(self.values[name])[:500]]

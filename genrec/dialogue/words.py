@@ -72,7 +72,7 @@ COMMON = FUNCTION | frozenset(
     yesterday suspense superhero sequel prequel trilogy remake original version choice score crown creep cheaters
     descent decent robin kinda sorta gonna wanna thinking flick flicks chick chicks creepy gory silly goofy spooky
     clever overall opinion preference recommendation suggestion chat talk talking weather cheers gosh heck damn omg btw
-    lots plenty loads yea yup nah sir madam""".split()
+    lots plenty loads yea yup nah sort sorts kinds types fits fit hits hit sir madam""".split()
 )
 """Words that are often meant as themselves: a title of such words alone needs some sign that it is one."""
 

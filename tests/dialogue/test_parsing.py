@@ -8,7 +8,7 @@ from genrec.dialogue.linking import Linker
 from genrec.dialogue.parsing import MOST_READ, Parser, Steer, Understood, tidied
 from genrec.dialogue.vocabulary import Vocabulary
 from genrec.filters import And, Compare, Field, Has, In, Not, matches, parse
-from genrec.types import Item
+from genrec.types import Item, Scalar
 from tests.dialogue import catalogues
 from tests.dialogue.canonical import canonical
 
@@ -178,6 +178,53 @@ def test_negation_ends_where_a_new_thought_begins() -> None:
         ("French or from the nineties", 'language has "French" or (year >= 1990 and year <= 1999)'),
     ):
         assert canonical(read(text).filter, schema) == form(wanted), text
+
+
+@pytest.mark.parametrize("text", ["It was funny", "I saw Jaws. That movie was scary", "Jaws is a thriller"])
+def test_what_is_said_of_something_asks_for_nothing(text: str) -> None:
+    assert read(text).filter is None
+    assert read("a film that is funny").filter == Has("genres", "Comedy")
+
+
+def test_too_much_is_refused() -> None:
+    assert read("maybe too scary for me").filter == Not(Has("genres", "Horror"))
+    assert read("not too scary please").filter == Not(Has("genres", "Horror"))
+
+
+def test_what_is_refused_is_not_asked_for_as_well() -> None:
+    assert read("Is Jaws animated? I'd rather not have an animated film").filter == Not(Has("genres", "Animation"))
+
+
+def test_everyday_words_are_no_typing_errors_and_no_surnames() -> None:
+    people = {"Eric Christmas": 3, "Tom Hanks": 8, "Meg Ryan": 4, "Al Pacino": 3, "Cary Grant": 2}
+    values: dict[str, dict[Scalar, int]] = {"actors": {**people}, "genres": {"Sport": 5, "Short": 4}}
+    parser = Parser(Vocabulary({"actors": Field("text", True), "genres": Field("text", True)}, values))
+    assert parser.parse("Hello, what sort of Christmas movies do you have?").filter is None
+    assert parser.parse("starring Christmas").filter == Has("actors", "Eric Christmas")
+
+
+def test_what_was_not_seen_is_not_refused() -> None:
+    assert read("I haven't seen the new Sean Connery film").filter == Has("actors", "Sean Connery")
+    assert read("it doesn't have to be a comedy, a drama").filter != Not(Has("genres", "Comedy"))
+
+
+def test_surnames_stand_for_people_and_given_names_do_not() -> None:
+    people: dict[Scalar, int] = {
+        "Bruce Willis": 9,
+        "Bruce Lee": 5,
+        "Lenny Bruce": 2,
+        "Burl Ives": 3,
+        "Tom Hanks": 8,
+        "Meg Ryan": 4,
+    }
+    parser = Parser(Vocabulary({"actors": Field("text", True)}, {"actors": people}))
+    assert parser.parse("something with Hanks").filter == Has("actors", "Tom Hanks")
+    assert parser.parse("I really liked Bruce in that").filter is None
+    assert parser.parse("Yes, I've got time").filter is None
+
+
+def test_a_list_by_commas_alone_is_a_choice() -> None:
+    assert read("action, drama, comedy").filter == In("genres", ("Action", "Drama", "Comedy"))
 
 
 def test_vocabulary_is_counted_from_items() -> None:
