@@ -155,6 +155,8 @@ class Linker:
         articles = {self._forms[one.phrase].article for one in hits}
         first = with_article(words, hit.first, next(iter(articles - {""}), ""))
         rows = sorted({self._owners[one.phrase] for one in hits})
+        if kind == "partial" and self._is_shared(self._index.phrases[hit.phrase], len(rows)):
+            return None
         year, start, end = year_near(signs.text, words[first].start, words[hit.last - 1].end)
         if year and not any(abs(self._years[row] - year) <= 1 for row in rows):
             known = any(self._years[row] for row in rows)
@@ -179,6 +181,11 @@ class Linker:
             rows, max(year, 0), {self._owners[one.phrase] for one in hits if self._forms[one.phrase].article == said}
         )
         return _Found(first, hit.last, ordered, score, kind, max(year, 0), start, end)
+
+    def _is_shared(self, keys: tuple[str, ...], hits: int) -> bool:
+        """Whether a part of a title says little: most titles with these words do not have them as a part (a brand)."""
+        most = max(MOST_CANDIDATES, 3 * hits)
+        return self._overlap.holding(keys, most) > most
 
     def _weakness(self, words: list[Word], hits: Sequence[Hit], kind: Kind, *, articled: bool) -> int:
         """0: hardly anything else can be meant; 3: hardly an item can be."""
@@ -219,7 +226,9 @@ class Linker:
             if signs.telling(first, last, self._ordinary):
                 start, end = words[first].start, words[last - 1].end
                 ordered = tuple(sorted(rows, key=lambda row: (-self._chosen[row], -self._years[row], row)))
-                found.append(_Found(first, last, ordered, round(0.5 + 0.3 * share, 3), "partial", 0, start, end))
+                found.append(
+                    _Found(first, last, ordered[:MOST_CANDIDATES], round(0.5 + 0.3 * share, 3), "partial", 0, start, end)
+                )
         return found
 
     def _mention(self, text: str, one: _Found) -> Mention:

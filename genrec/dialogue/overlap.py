@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from genrec.dialogue.words import FUNCTION
 
 LONGEST_RUN = 10
-MOST = 8
+MOST = 16
 """Items that words may leave; more is no mention."""
 MOST_POSTINGS = 3_000
 """Items of one word; words of more items only confirm."""
@@ -37,6 +37,16 @@ class Overlap:
             best = self._best(keys, first, last)
             if best is not None:
                 yield best
+
+    def holding(self, keys: Sequence[str], most: int) -> int:
+        """How many titles have all these words, counted up to `most` + 1."""
+        rarest = min(keys, key=lambda key: len(self._postings.get(key, ())) or 10**9)
+        found = 0
+        for row in self._postings.get(rarest, ()):
+            found += self._titles[row].issuperset(keys)
+            if found > most:
+                break
+        return found
 
     def _runs(self, keys: Sequence[str], taken: Collection[int]) -> Iterator[tuple[int, int]]:
         first = None

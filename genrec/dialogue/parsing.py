@@ -18,7 +18,7 @@ from genrec.filters import Filter
 
 MOST_READ = 6_000
 """Characters of a turn that are read: the first and the last half of them."""
-MASKING = 0.7
+MASKING = 0.55
 """Mentions believed this much are items; their words are nothing else."""
 
 _STEER = re.compile(

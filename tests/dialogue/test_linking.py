@@ -179,6 +179,13 @@ def test_office_goods_are_found_by_brand_and_product() -> None:
     assert named("a black pen", SHELF) == []
 
 
+def test_a_brand_is_no_part_of_a_title() -> None:
+    pens = [Item(item_id=f"p{n}", title=f"Quillon Mate {colour} Pen Set {n}") for n, colour in enumerate("abcdefghijklmnopqrst")]
+    odd = Item(item_id="odd", title="Quillon Mate - Clear Point Pencil")
+    assert Linker([*pens, odd]).link("I bought a Quillon Mate") == []
+    assert only("I bought a Quillon Mate", Linker([*pens[:3], odd])).item_ids[0] == "odd"
+
+
 def test_no_items_and_no_words() -> None:
     assert Linker([]).link("The Matrix") == []
     assert LINKER.link("") == LINKER.link(" \n🎬 …") == []
