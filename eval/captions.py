@@ -163,7 +163,12 @@ def recommending(
     names = [name for name in ("text", "image") if name in vectors.matrices and (image or name != "image")]
     matrices = {**{name: vectors.matrices[name] for name in names}, "behaviour": made.vectors}
     present = {**{name: vectors.present[name] for name in names}, "behaviour": made.present}
-    fused = fuse(ModalityVectors(vectors.item_ids, matrices, present), settings.weights, made.popularity, trust=settings.trust)
+    fused = fuse(
+        ModalityVectors(vectors.item_ids, matrices, present, written=vectors.written),
+        settings.weights,
+        made.popularity,
+        trust=settings.trust,
+    )
     rows, places = as_history(fused), []
     for history, target in zip(histories, targets, strict=True):
         events = [Event(user_id="", item_id=str(row)) for row in history]

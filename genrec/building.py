@@ -127,7 +127,8 @@ def build(workspace: Workspace, progress: Progress = SILENT) -> Built:
     if not work.present or not any(mask.any() for mask in work.present.values()):
         reasons = "; ".join(f"{name}: {why}" for name, why in work.missing.items())
         raise DataError(f"no item got a vector ({reasons or 'no text and no events'})", hint="Run `genrec doctor`.")
-    vectors = ModalityVectors(tuple(item.item_id for item in items), work.matrices, work.present, work.models)
+    written = np.array([bool({"title", "text"} & set(item.generated)) for item in items])
+    vectors = ModalityVectors(tuple(item.item_id for item in items), work.matrices, work.present, work.models, written)
     vectors.save(workspace.vectors)
     write_json(workspace.vectors / DIGESTS, work.digests)
     write_json(workspace.vectors / POPULARITY, popularity.tolist())

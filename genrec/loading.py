@@ -82,7 +82,7 @@ def content_of(workspace: Workspace, items: Sequence[Item], vectors: ModalityVec
     """Items with their content vectors: behaviour is not content."""
     matrices = {name: matrix for name, matrix in vectors.matrices.items() if name != BEHAVIOUR}
     present = {name: mask for name, mask in vectors.present.items() if name != BEHAVIOUR}
-    own = ModalityVectors(vectors.item_ids, matrices, present, vectors.models)
+    own = ModalityVectors(vectors.item_ids, matrices, present, vectors.models, vectors.written)
     return Content(items=items, vectors=own, triples=workspace.store.triples())
 
 

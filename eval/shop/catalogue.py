@@ -45,7 +45,8 @@ PLENTY = {"one": "One piece", "two": "A set of two", "three": "A set of three", 
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """`things[i]` is item `ids[i]`; `stripped` (N,) bool: it has lost all text; `chosen[u]`: rows that shopper u chose."""
+    """`things[i]` is item `ids[i]`; `stripped` (N,) bool: it has lost all text; `chosen[u]`: rows that shopper u chose, in
+    order, a stripped one last wherever there is one."""
 
     ids: tuple[str, ...]
     things: tuple[Thing, ...]
@@ -61,7 +62,7 @@ def make(items: int = 2400, shoppers: int = 800, *, stripped: float = 0.3, seed:
     titles, texts = zip(*(write(thing, chance) for thing in things), strict=True)
     mask = np.zeros(items, bool)
     mask[chance.sample(range(items), round(stripped * items))] = True
-    chosen = tuple(tuple(rows) for rows in _shopping(things, shoppers, np.random.default_rng(seed)))
+    chosen = tuple(_last(rows, mask) for rows in _shopping(things, shoppers, np.random.default_rng(seed)))
     ids = tuple(f"thing-{number:05d}" for number in range(items))
     return Shop(ids=ids, things=things, stripped=mask, chosen=chosen, titles=titles, texts=texts)
 
@@ -130,5 +131,11 @@ def _shopping(things: Sequence[Thing], shoppers: int, rng: np.random.Generator) 
         taste = np.zeros(starts[-1])
         for place, width in enumerate(widths):
             taste[starts[place] + rng.choice(width, liked[place], replace=False)] = strength[place]
-        wish = hot @ taste + rng.gumbel(size=len(things))
+        wish = hot @ taste + rng.gumbel(scale=0.6, size=len(things))
         yield [int(row) for row in rng.permutation(np.argsort(-wish)[:12])]
+
+
+def _last(rows: list[int], stripped: np.ndarray) -> tuple[int, ...]:
+    """The same rows with a stripped one at the end, so that leave-one-out asks for it."""
+    found = [row for row in rows if stripped[row]]
+    return (*(row for row in rows if row not in found[:1]), *found[:1])

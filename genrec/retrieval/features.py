@@ -77,7 +77,7 @@ class FeatureSpace:
             raise ConfigError(f"retriever.modalities: no vectors of {lacking}", hint=f"There are {sorted(known)}.")
         means = {}
         for name in names:
-            matrix, there = known[name], content.vectors.present[name]
+            matrix, there = content.vectors.levelled(name), content.vectors.present[name]
             if matrix.shape[1] and there.any():
                 means[name] = matrix[there].mean(axis=0, dtype=np.float64).astype(np.float32)
         edges = _deciles(content.items)
@@ -103,7 +103,8 @@ class FeatureSpace:
         """Features of any items. Raises DataError when a modality's width is not the one that the space was fitted on."""
         dense, present = {}, {}
         for name, mean in self.means.items():
-            matrix = content.vectors.matrices.get(name, np.zeros((len(content.items), len(mean)), np.float32))
+            has = name in content.vectors.matrices
+            matrix = content.vectors.levelled(name) if has else np.zeros((len(content.items), len(mean)), np.float32)
             there = content.vectors.present.get(name, np.zeros(len(content.items), bool))
             if matrix.shape[1] != len(mean):
                 raise DataError(

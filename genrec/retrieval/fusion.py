@@ -1,9 +1,9 @@
 """One vector an item out of its modalities.
 
 Content modalities (all but `behaviour`) are centred: their mean over the items that have them is taken off, which is the part
-that all texts share. Every modality is multiplied by the root of its share of the weights and laid beside the others, so that
-the product of two fused vectors is the weighted mean of the modalities' cosines. When an item lacks a content modality the
-others carry its share.
+that all texts share. What a model wrote and what people wrote have each their own mean (`ModalityVectors.levelled`). Every
+modality is multiplied by the root of its share of the weights and laid beside the others, so that the product of two fused
+vectors is the weighted mean of the modalities' cosines. When an item lacks a content modality the others carry its share.
 
 Behaviour is trusted by its evidence. With n people behind an item its part is (n · b + trust · p) / (n + trust), where b is its
 behaviour vector and p what its content lets expect: ridge regression from content to behaviour over all items that have both. A
@@ -105,7 +105,7 @@ def _content(vectors: ModalityVectors, weights: Mapping[str, float], names: list
     total = shares.sum(axis=0)
     shares = np.sqrt(np.divide(shares, total, out=np.zeros_like(shares), where=total > 0))
     columns = [
-        share[:, None] * centred(vectors.matrices[name], vectors.present[name]) for name, share in zip(names, shares, strict=True)
+        share[:, None] * centred(vectors.levelled(name), vectors.present[name]) for name, share in zip(names, shares, strict=True)
     ]
     return np.concatenate(columns, axis=1)
 

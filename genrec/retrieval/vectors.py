@@ -19,19 +19,24 @@ from genrec.errors import DataError, UnknownItemError, WorkspaceError
 SCHEMA = 1
 MANIFEST = "vectors.json"
 REBUILD = "Run `genrec build` again."
+TEXT, WRITTEN = "text", "written"
+FEW_WRITTEN = 20
+"""The means of so many rows of texts are trusted by half."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModalityVectors:
     """`matrices[m]` (N, d_m) float32 with unit rows, zero where `present[m]` (N,) is False; row i belongs to `item_ids[i]`.
 
-    `models[m]` says what made the matrix (a model id, a digest). Raises DataError when shapes, ids or lengths do not fit.
+    `models[m]` says what made the matrix (a model id, a digest). `written` (N,): whose title or text a model wrote; None:
+    nobody's. Raises DataError when shapes, ids or lengths do not fit.
     """
 
     item_ids: tuple[str, ...]
     matrices: Mapping[str, NDArray[np.float32]]
     present: Mapping[str, NDArray[np.bool_]]
     models: Mapping[str, str] = field(default_factory=dict)
+    written: NDArray[np.bool_] | None = None
     _rows: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -42,6 +47,8 @@ class ModalityVectors:
             raise DataError(f"vectors: matrices of {sorted(self.matrices)} but presence of {sorted(self.present)}")
         for name, matrix in self.matrices.items():
             _check_matrix(name, matrix, self.present[name], len(self.item_ids))
+        if self.written is not None and (self.written.shape != (len(self.item_ids),) or self.written.dtype != np.bool_):
+            raise DataError(f"vectors: {self.written.dtype} {self.written.shape} says whose text was written")
 
     def __contains__(self, item_id: str) -> bool:
         return item_id in self._rows
@@ -53,12 +60,33 @@ class ModalityVectors:
         except KeyError:
             raise UnknownItemError(f"item {item_id!r} has no vectors", hint="Run `genrec build` after an ingest.") from None
 
+    def levelled(self, name: str) -> NDArray[np.float32]:
+        """The matrix of a modality; of texts, the rows of `written` ones are moved until their mean is that of the others.
+
+        A model words all items alike, so what it wrote lies together, apart from what people wrote, whatever the items are: near
+        one another and far from everybody's history. The move, (mean of others - mean of written), shrinks with few rows of
+        either kind. Rows stay units.
+        """
+        matrix = self.matrices[name]
+        if name != TEXT or self.written is None:
+            return matrix
+        written, others = self.present[name] & self.written, self.present[name] & ~self.written
+        if not written.any() or not others.any():
+            return matrix
+        sure = np.prod([mask.sum() / (mask.sum() + FEW_WRITTEN) for mask in (written, others)])
+        apart = matrix[others].mean(axis=0, dtype=np.float64) - matrix[written].mean(axis=0, dtype=np.float64)
+        moved = matrix.copy()
+        moved[written] = unit_rows(matrix[written] + sure * apart)
+        return moved
+
     def save(self, folder: Path) -> None:
         """Write the set into `folder`, which is created. Raises WorkspaceError when the disk refuses."""
         from safetensors.numpy import save
 
         tensors = {f"matrix/{name}": np.ascontiguousarray(matrix) for name, matrix in self.matrices.items()}
         tensors |= {f"present/{name}": np.ascontiguousarray(mask) for name, mask in self.present.items()}
+        if self.written is not None:
+            tensors[WRITTEN] = np.ascontiguousarray(self.written)
         data = save(tensors)
         manifest = {"schema": SCHEMA, "models": dict(self.models), "item_ids": self.item_ids}
         try:
@@ -86,7 +114,7 @@ class ModalityVectors:
             names = [name.removeprefix("matrix/") for name in tensors if name.startswith("matrix/")]
             matrices = {name: tensors[f"matrix/{name}"] for name in names}
             present = {name: tensors[f"present/{name}"] for name in names}
-            return cls(tuple(manifest["item_ids"]), matrices, present, manifest["models"])
+            return cls(tuple(manifest["item_ids"]), matrices, present, manifest["models"], tensors.get(WRITTEN))
         except FileNotFoundError as error:
             raise WorkspaceError(
                 f"{error.filename}: missing, the catalogue has no vectors yet", hint="Run `genrec build`."

@@ -37,7 +37,7 @@ def fused_rows(
     matrices, present = dict(content.vectors.matrices), dict(content.vectors.present)
     if made.vectors.shape[1]:
         matrices["behaviour"], present["behaviour"] = made.vectors, made.present
-    vectors = ModalityVectors(content.vectors.item_ids, matrices, present)
+    vectors = ModalityVectors(content.vectors.item_ids, matrices, present, written=content.vectors.written)
     fused = fuse(vectors, settings.weights, made.popularity, trust=settings.trust)
     return as_history(fused), fused
 

@@ -16,6 +16,7 @@ from genrec.data.report import Report
 from genrec.loading import load_catalogue
 from genrec.progress import SILENT
 from genrec.retrieval.retriever import Ask, Retriever
+from genrec.retrieval.vectors import ModalityVectors
 from genrec.settings import SETTINGS_FILE
 from genrec.types import StoredCaption
 from genrec.workspace import Workspace
@@ -32,6 +33,7 @@ class Shown:
     after: float
     captions: dict[str, StoredCaption]
     again: int
+    written: np.ndarray | None
 
 
 def found(workspace: Workspace, shop: catalogue.Shop) -> float:
@@ -62,7 +64,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
         again = len(Captioner(workspace, None).plan(Options()).targets)
         build(workspace)
         captions = {one.item_id: one for batch in workspace.store.all_captions() for one in batch}
-        return Shown(shop, before, found(workspace, shop), captions, again)
+        written = ModalityVectors.load(workspace.vectors).written
+        return Shown(shop, before, found(workspace, shop), captions, again, written)
 
 
 def test_tags_are_true_and_most_that_is_true_is_tagged(shown: Shown) -> None:
@@ -81,3 +84,8 @@ def test_what_has_a_caption_is_found(shown: Shown) -> None:
 
 def test_the_same_evidence_is_not_written_about_again(shown: Shown) -> None:
     assert shown.again == 0
+
+
+def test_the_build_knows_whose_texts_are_captions(shown: Shown) -> None:
+    assert shown.written is not None
+    np.testing.assert_array_equal(shown.written, shown.shop.stripped)

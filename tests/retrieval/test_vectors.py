@@ -104,3 +104,47 @@ def test_matrices_that_do_not_fit_are_refused() -> None:
         ModalityVectors(("a", "b"), {"text": unit * np.float32("nan")}, {"text": both})
     with pytest.raises(DataError, match="presence of"):
         ModalityVectors(("a", "b"), {"text": unit}, {})
+
+
+def test_what_a_model_wrote_is_moved_to_what_people_wrote() -> None:
+    """A common part of all written rows goes; what tells them apart stays, and so do other modalities and the rows of people."""
+    rng = np.random.default_rng(0)
+    rows = unit_rows(rng.normal(size=(400, 8)))
+    written = np.arange(400) % 4 == 0
+    style = unit_rows(np.where(written[:, None], rows + 0.3 * rng.normal(size=8), rows))
+    everywhere = np.ones(400, bool)
+    matrices, present = {"text": style, "image": style}, {"text": everywhere, "image": everywhere}
+    ids = tuple(map(str, range(400)))
+    moved = ModalityVectors(ids, matrices, present, {}, written).levelled("text")
+    np.testing.assert_array_equal(moved[~written], style[~written])
+    np.testing.assert_allclose(np.linalg.norm(moved, axis=1), 1.0, atol=1e-5)
+
+    def apart(found: np.ndarray) -> float:
+        return float(np.linalg.norm(found[written].mean(axis=0) - found[~written].mean(axis=0)))
+
+    def kept(found: np.ndarray) -> float:
+        return float((found[written] * rows[written]).sum(axis=1).mean())
+
+    assert apart(moved) < 0.35 * apart(style)
+    assert kept(moved) > kept(style) + 0.02
+    np.testing.assert_array_equal(ModalityVectors(ids, matrices, present, {}, written).levelled("image"), style)
+    np.testing.assert_array_equal(ModalityVectors(ids, matrices, present).levelled("text"), style)
+
+
+def test_a_single_written_row_hardly_moves() -> None:
+    rows = unit_rows(np.random.default_rng(0).normal(size=(40, 8)))
+    written = np.arange(40) == 0
+    moved = ModalityVectors(tuple(map(str, range(40))), {"text": rows}, {"text": np.ones(40, bool)}, {}, written).levelled("text")
+    assert 0.97 < float(rows[0] @ moved[0]) < 1.0
+
+
+def test_who_wrote_is_saved_and_must_fit(tmp_path: Path) -> None:
+    rows = unit_rows(np.random.default_rng(0).normal(size=(3, 4)))
+    written = np.array([True, False, True])
+    made = ModalityVectors(("a", "b", "c"), {"text": rows}, {"text": np.ones(3, bool)}, {"text": "-"}, written)
+    made.save(tmp_path)
+    loaded = ModalityVectors.load(tmp_path).written
+    assert loaded is not None
+    assert loaded.tolist() == [True, False, True]
+    with pytest.raises(DataError, match="says whose text was written"):
+        ModalityVectors(("a", "b", "c"), {"text": rows}, {"text": np.ones(3, bool)}, {}, written[:2])
