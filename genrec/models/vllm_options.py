@@ -36,7 +36,7 @@ def engine_flags(settings: LlmSettings, *, dtype: str, adapters: Mapping[str, Pa
     if settings.quantization:
         flags += ["--quantization", settings.quantization]
     # the library that the engine `transformers` uses: it knows patterns of many words, and compiles them as they are needed
-    flags += ["--structured-outputs-config", '{"backend": "guidance"}']
+    flags += ["--structured-outputs-config", '{"backend": "guidance", "disable_additional_properties": true}']
     if settings.eager:
         flags += ["--enforce-eager"]
     if not cpu:
