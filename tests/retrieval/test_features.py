@@ -54,9 +54,8 @@ def test_vectors_are_centred_and_what_is_missing_is_zero_whatever_lies_there() -
     assert np.array_equal(made.present["image"], there)
 
     rows = {**content.vectors.matrices, "image": np.where(there[:, None], matrix, 7.0).astype(np.float32)}
-    dirty: Any = replace(
-        content, vectors=SimpleNamespace(matrices=rows, present=content.vectors.present)
-    )  # a real set refuses it
+    # a real set refuses it
+    dirty: Any = replace(content, vectors=SimpleNamespace(matrices=rows, present=content.vectors.present, levelled=rows.get))
     assert same(space.encode(dirty), made)
 
 
