@@ -190,7 +190,9 @@ def _window(workspace: Workspace) -> int:
 def prove(
     workspace: Workspace, one: Source, lists: Lists, llm: LLM, name: str, told: RerankSettings, progress: Progress, tell: Tell
 ) -> Proof:
-    """Fit the fusion's weights on the lists of `handed`."""
+    """Fit the fusion's weights on the lists of `handed`; the adapter's is 0 where what was fitted on one half of the people does
+    not help the other.
+    """
     prompter = Prompter(workspace.prompts, history=told.history, title_chars=told.title_chars)
     found = fitted(llm, prompter, told.method, lists, one.content.items, name, progress)
     proof = Proof(
@@ -203,7 +205,7 @@ def prove(
         gain=found.gain(),
         ceiling=float((lists.places >= 0).mean()),
         choice=RankingChoice(
-            weight=found.choice.weight,
+            weight=found.choice.weight if found.fused.mean() > found.alone.mean() else 0.0,
             prior=found.choice.prior,
             per_token=found.choice.per_token,
             history=told.history,

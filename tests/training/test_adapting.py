@@ -255,6 +255,15 @@ class TestFitting:
             assert read_choices(workspace) == {"habit": proof.choice}
             assert proof.choice == before  # the same events, the same answer
 
+    def test_a_weight_must_hold_for_other_people(self, own: Path, llama: Path, tmp_path: Path) -> None:
+        """In noise some weight always helps those that it was fitted on."""
+        for people in (12, 20, 28, 36):
+            other = alphabet.make(tmp_path / str(people), llama, planted=False, people=people)
+            shutil.copytree(own / "adapters/habit", other / "adapters/habit")
+            with Workspace.open(other) as workspace:
+                proof = fit_rerank(workspace, "habit")
+            assert (proof.choice.weight > 0) == (proof.fused > proof.alone)
+
     def test_where_it_does_not_help(self, own: Path, llama: Path, tmp_path: Path) -> None:
         other = alphabet.make(tmp_path / "other", llama, planted=False)
         shutil.copytree(own / "adapters/habit", other / "adapters/habit")
