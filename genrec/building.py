@@ -31,6 +31,7 @@ from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.vectors import ModalityVectors
 from genrec.types import AttributeValue, Item
 from genrec.workspace import Workspace, read_json, write_json
+from genrec.writing.captioned import worded_all
 
 R = TypeVar("R")
 TEXT_CHARS = 2_000
@@ -120,8 +121,10 @@ def build(workspace: Workspace, progress: Progress = SILENT) -> Built:
     items = [item for batch in workspace.store.all_items() for item in batch]
     if not items:
         raise DataError("there are no items to build from", hint="Run `genrec ingest` with --items first.")
-    work = _Build(workspace, items, progress)
-    work.modality("text", lambda item: _text_digest(item_text(item)), work.encode_texts)
+    captions = (caption for batch in workspace.store.all_captions() for caption in batch)
+    texts = {item.item_id: item_text(item) for item in worded_all(items, captions)}
+    work = _Build(workspace, items, texts, progress)
+    work.modality("text", lambda item: _text_digest(texts[item.item_id]), work.encode_texts)
     work.modality("image", lambda item: item.image or "", work.encode_images)
     popularity = work.behaviour()
     if not work.present or not any(mask.any() for mask in work.present.values()):
@@ -138,7 +141,7 @@ def build(workspace: Workspace, progress: Progress = SILENT) -> Built:
         rows = encode_learned(workspace, learned, items, vectors, catalogue.fused)
         catalogue = Catalogue(vectors, popularity, workspace.settings.retrieval, rows)
     workspace.build_file.unlink(missing_ok=True)  # until the end the index is neither the old one nor the new
-    fill(workspace.index, items, catalogue, schema_of(workspace), progress)
+    fill(workspace.index, items, texts, catalogue, schema_of(workspace), progress)
     made = {"items": len(items), "vectors": manifest(workspace), "fusion": fusion(workspace)}
     made |= {"retriever": learned.digest if learned else ""}
     write_json(workspace.build_file, made | {"models": work.models, "missing": work.missing})
@@ -153,18 +156,27 @@ def build(workspace: Workspace, progress: Progress = SILENT) -> Built:
 
 
 def fill(
-    index: VectorIndex, items: Sequence[Item], catalogue: Catalogue, fields: Mapping[str, Field], progress: Progress
+    index: VectorIndex,
+    items: Sequence[Item],
+    texts: Mapping[str, str],
+    catalogue: Catalogue,
+    fields: Mapping[str, Field],
+    progress: Progress,
 ) -> None:
-    """Make the index anew from the catalogue's vectors. Raises IndexFault."""
-    texts = [item_text(item) for item in items]
-    words = sum(len(text.split()) for text in texts) / len(texts)
+    """Make the index anew from the catalogue's vectors; `texts`: by item id, what is searched. Raises IndexFault."""
+    words = sum(len(texts[item.item_id].split()) for item in items) / len(items)
     index.recreate(IndexSpec(vectors=catalogue.dims(), fields=fields, mean_tokens=max(1.0, words)))
     starts = range(0, len(items), POINTS)
     for start in track(progress, "indexing", starts, len(starts)):
         index.upsert(
             [
-                Point(item_id=item.item_id, vectors=catalogue.point(item.item_id), text=text, payload=fields_of(item))
-                for item, text in zip(items[start : start + POINTS], texts[start : start + POINTS], strict=True)
+                Point(
+                    item_id=item.item_id,
+                    vectors=catalogue.point(item.item_id),
+                    text=texts[item.item_id],
+                    payload=fields_of(item),
+                )
+                for item in items[start : start + POINTS]
             ]
         )
     index.finish()
@@ -191,6 +203,7 @@ class _Build:
 
     workspace: Workspace
     items: list[Item]
+    texts: Mapping[str, str]
     progress: Progress
     matrices: dict[str, np.ndarray] = field(default_factory=dict)
     present: dict[str, np.ndarray] = field(default_factory=dict)
@@ -265,7 +278,7 @@ class _Build:
 
     def encode_texts(self, items: list[Item]) -> tuple[str, np.ndarray, np.ndarray]:
         encoder = self.workspace.text_encoder(self.progress)
-        rows = encoder.encode([item_text(item) for item in items], progress=self.progress)
+        rows = encoder.encode([self.texts[item.item_id] for item in items], progress=self.progress)
         return encoder.id, rows, np.ones(len(items), dtype=bool)
 
     def encode_images(self, items: list[Item]) -> tuple[str, np.ndarray, np.ndarray]:
