@@ -39,6 +39,7 @@ class Item:
 
 
 CaptionSource = Literal["llm", "picture", "template", "human"]
+HUMAN: CaptionSource = "human"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,8 @@ from genrec.data.captions import COLUMNS, read_captions
 from genrec.data.cleaning import clean_text
 from genrec.data.report import Fault, Report
 from genrec.errors import ConfigError, DataError
-from genrec.types import StoredCaption
+from genrec.types import HUMAN, StoredCaption
 from genrec.workspace import Workspace
-
-HUMAN = "human"
 
 
 def edit(

@@ -13,7 +13,7 @@ from typing import Literal
 from genrec.captioning.evidence import Evidence, Known
 from genrec.errors import EngineError, GenrecError, UnknownItemError
 from genrec.progress import SILENT, Progress
-from genrec.types import Item, StoredCaption
+from genrec.types import HUMAN, Item, StoredCaption
 from genrec.workspace import Workspace
 from genrec.writing.caption_writer import Request, Spent, Writer, Written
 
@@ -85,7 +85,7 @@ class Captioned:
 
 def lacking(item: Item, captions: Sequence[StoredCaption], only: Part | None) -> tuple[Part, ...]:
     """The parts that nobody gave: `item` with its human's words; a human's empty word is one, too."""
-    settled = {part for one in captions if one.source == "human" for part in PARTS if getattr(one, part) is not None}
+    settled = {part for one in captions if one.source == HUMAN for part in PARTS if getattr(one, part) is not None}
     wanted = PARTS if only is None else (only,)
     return tuple(part for part in wanted if not getattr(item, part) and part not in settled)
 
@@ -103,10 +103,10 @@ def plan(workspace: Workspace, evidence: Evidence, writer: Writer, model: str, o
     for item_id in options.items or evidence.items:
         if parts := lacking(evidence.items[item_id], held.get(item_id, ()), options.only):
             wanted[item_id] = parts
-    models = {item_id: one for item_id in wanted for one in held.get(item_id, ()) if one.source != "human"}
-    settled = [item_id for item_id, one in models.items() if not _may_change(one, options)]
+    models = {item_id: one for item_id in wanted for one in held.get(item_id, ()) if one.source != HUMAN}
+    settled = {item_id for item_id, one in models.items() if not _may_change(one, options)}
     found, unchanged, nothing, changed = [], len(settled), [], 0
-    for known in evidence.look([item_id for item_id in wanted if item_id not in set(settled)]):
+    for known in evidence.look([item_id for item_id in wanted if item_id not in settled]):
         item_id = known.item.item_id
         before = models.get(item_id)
         parts = wanted[item_id]

@@ -12,7 +12,7 @@ from genrec.data.delimited import DelimitedTable
 from genrec.data.report import CellFault, Fault, Report
 from genrec.data.source import CHUNK_ROWS, Source
 from genrec.errors import TableError
-from genrec.types import CaptionSource, StoredCaption
+from genrec.types import HUMAN, CaptionSource, StoredCaption
 
 COLUMNS = "item_id title text tags language source model adapter prompt evidence evidence_digest doubt note made_at".split()
 """Of a file of captions; `item_id` is needed, and one of title, text and tags."""
@@ -95,7 +95,7 @@ def _caption(cells: Mapping[str, Any], now: float) -> StoredCaption:
     given = {name: cells[name] for name in COLUMNS if cells.get(name) is not None}
     item_id = identifier(given.get("item_id"), "item_id")
     texts = {name: _text(name, given[name]) for name in _TEXTS if name in given}
-    source = texts.pop("source", "human")
+    source = texts.pop("source", HUMAN)
     if source not in get_args(CaptionSource):
         raise CellFault(
             "bad value", "source", f"source is {source!r:.40}, it must be one of {', '.join(get_args(CaptionSource))}"

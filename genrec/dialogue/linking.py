@@ -5,7 +5,6 @@ typing errors, and, for long titles of goods, by words that only they have toget
 speech (`Up`, `Her`, `Signs`) name an item is decided by the signs around them: quotes, a year, capitals, `have you seen`.
 """
 
-import re
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,10 +14,9 @@ from genrec.dialogue.overlap import Overlap
 from genrec.dialogue.phrases import Hit, PhraseIndex
 from genrec.dialogue.signs import Signs, weakness
 from genrec.dialogue.titles import Form, Kind, forms_of, with_article, year_near, year_of
-from genrec.dialogue.words import ARTICLES, Word, fold, numeral, words_of
+from genrec.dialogue.words import ARTICLES, LETTERS, Word, fold, numeral, words_of
 from genrec.types import Item
 
-_LETTERS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 MOST_CANDIDATES = 12
 """Items kept for one ambiguous mention."""
 MOST_TEXT_WORDS = 400_000
@@ -89,7 +87,7 @@ class Linker:
                 self._owners.append(row)
                 phrases.append(form.keys)
             if item.text and read < MOST_TEXT_WORDS:
-                said = {fold(word) for word in set(_LETTERS.findall(item.text)) if word.islower()}
+                said = {fold(word) for word in set(LETTERS.findall(item.text)) if word.islower()}
                 lower.update(said)
                 texts, read = texts + 1, read + len(said)
             raw.update(value for value in _texts(item) if 2 < len(value) < 50)

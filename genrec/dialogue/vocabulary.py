@@ -9,7 +9,7 @@ from typing import Literal
 
 from genrec.dialogue.meanings import BOTH, ROLE_NAMES, SCALES, STANDS_FOR, Role
 from genrec.dialogue.phrases import PhraseIndex
-from genrec.dialogue.words import FUNCTION, fold, stem, words_of
+from genrec.dialogue.words import FUNCTION, LETTERS, fold, stem, words_of
 from genrec.filters import Field
 from genrec.types import Item, Scalar
 
@@ -25,7 +25,6 @@ MOST_MEANINGS = 8
 """Values that the same words may stand for, whole values and frequent ones first."""
 
 Form = Literal["value", "part", "surname", "meaning"]
-_LETTERS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _NAME = re.compile(r"[A-Z][a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+")
 _PARTS = re.compile(r"\s*(?:&|/|,|\band\b)\s*")
 
@@ -80,7 +79,7 @@ class Vocabulary:
                     parts = value if isinstance(value, tuple) else (value,)
                     counts[name].update({one for part in parts if (one := _typed(part, field)) is not None})
             if row < MOST_TEXTS:
-                correct.update(map(fold, _LETTERS.findall(f"{item.title} {item.text}")))
+                correct.update(map(fold, LETTERS.findall(f"{item.title} {item.text}")))
         return cls(schema, {name: dict(count.most_common(MOST_VALUES)) for name, count in counts.items()}, correct)
 
     @cached_property

@@ -14,6 +14,8 @@ _MIXED = re.compile(
 )
 """Chinese and Japanese are written without spaces: there a character is a word. `%3F` is a remnant of a URL."""
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+LETTERS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+"""A word without digits, as it stands in an item's text."""
 _APOSTROPHES = str.maketrans("", "", "'’´`")
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "æ": "ae", "œ": "oe", "đ": "d", "ı": "i"})
 ARTICLES = frozenset("the a an le la les der die das el los las il lo gli l un une".split())

@@ -15,9 +15,8 @@ from genrec.store.results import CaptionCounts, Changes
 from genrec.store.rows import Row, check_key, check_text, refuse, to_json, with_digest
 from genrec.store.tables import captions, items
 from genrec.store.writing import write_rows
-from genrec.types import TAGS, AttributeValue, CaptionSource, Item, StoredCaption
+from genrec.types import HUMAN, TAGS, AttributeValue, CaptionSource, Item, StoredCaption
 
-HUMAN = "human"
 KEY = ("item_id", "human")
 _TEXTS = ("language", "model", "adapter", "prompt", "evidence_digest", "note")
 _LAID_OVER = [captions.c[name] for name in ("item_id", "human", "title", "text", "tags")]

@@ -19,7 +19,7 @@ from genrec.store.faults import is_conflict, named
 from genrec.store.results import CaptionCounts, Changes, Counts, Forgotten, Interactions
 from genrec.store.rows import event_row, is_key, item_row, to_json, triple_row, user_row
 from genrec.store.tables import items, meta
-from genrec.types import Event, Item, StoredCaption, Triple, User
+from genrec.types import HUMAN, Event, Item, StoredCaption, Triple, User
 
 ATTEMPTS = 5
 """How often a transaction is run that other writers on PostgreSQL get in the way of."""
@@ -247,7 +247,7 @@ class Store:
         last, human = "", True
         while found := self._read(lambda conn: caption_rows.captions_after(conn, last, human, batch)):  # noqa: B023
             yield found
-            last, human = found[-1].item_id, found[-1].source == caption_rows.HUMAN
+            last, human = found[-1].item_id, found[-1].source == HUMAN
 
     def caption_counts(self) -> CaptionCounts:
         """How many items lack text, and how many were written about."""

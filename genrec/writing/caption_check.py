@@ -113,12 +113,11 @@ def _caption_fault(caption: Caption, facts: CaptionFacts, evidence: Evidence) ->
 
 
 def _tags_fault(tags: tuple[str, ...], facts: CaptionFacts) -> str:
-    known = {tag.lower() for tag in facts.tags} | {value.lower() for _, values in facts.attributes for value in values}
-    known |= {name.lower() for name, values in facts.attributes if values == YES}
+    known = {word.lower() for word in facts.tag_words}
     if len(tags) > MAX_TAGS:
         return f"tags: {len(tags)}, more than {MAX_TAGS}"
     for tag in tags:
-        if tag.lower() not in known or tag.lower() == "yes":
+        if tag.lower() not in known:
             return f"tags: `{tag}` is not in the evidence"
     if len({tag.lower() for tag in tags}) < len(tags):
         return "tags: one stands twice"

@@ -13,7 +13,7 @@ from genrec.writing.caption_check import evidence_of
 from genrec.writing.caption_template import caption as template
 from genrec.writing.caption_words import ENGLISH, Wording
 from genrec.writing.captions import CAPTION_CHARS, MAX_TAGS, CaptionFacts
-from genrec.writing.facts import TITLE_CHARS
+from genrec.writing.facts import TITLE_CHARS, WORD
 from genrec.writing.marks import mark
 
 TITLE_WORDS, CAPTION_WORDS = 9, 24
@@ -21,7 +21,6 @@ TITLE_WORDS, CAPTION_WORDS = 9, 24
 NEAR = "(?:[Cc]lose to|[Nn]ear|[Ss]imilar to|[Mm]uch like|[Rr]elated to|[Aa]kin to)"
 TOGETHER = "(?:[Oo]ften )?(?:[Cc]hosen|[Pp]icked) (?:often |together )?with"
 _SPECIAL = re.compile(r"[.^$*+?()\[\]{}|\\/]")
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 def schema(facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
@@ -63,7 +62,7 @@ def _units(facts: CaptionFacts, wording: Wording) -> tuple[str, str]:
     evidence = evidence_of(facts, wording)
     words = {word for word in wording.plain | evidence.name_words | evidence.words if word not in wording.judgements}
     words |= {f"{word}s" for word in evidence.words if word.isalpha() and len(word) > 2 and not word.endswith(("s", "x", "y"))}
-    own = {word for phrase in evidence.phrases for word in _WORD.findall(phrase) if word.lower() in words}
+    own = {word for phrase in evidence.phrases for word in WORD.findall(phrase) if word.lower() in words}
     units = {_either_case(word) for word in words} | {_literal(text) for text in (*evidence.phrases, *own)}
     unit = _any_of(units)
     near = [_literal(f"[{number}]") for number in range(1, len(facts.near) + 1)]

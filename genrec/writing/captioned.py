@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
-from genrec.types import TAGS, AttributeValue, Item, StoredCaption
+from genrec.types import HUMAN, TAGS, AttributeValue, Item, StoredCaption
 
 _CITED = re.compile('"[^"]*"')
 _CLAUSE = re.compile(r"(?<=[,.;:!?])\s+")
@@ -28,7 +28,7 @@ def worded(item: Item, caption: StoredCaption) -> Item:
 
 def worded_all(items: Iterable[Item], captions: Iterable[StoredCaption]) -> list[Item]:
     """The items in order, those that models wrote about as `worded` has them."""
-    by_id = {caption.item_id: caption for caption in captions if caption.source != "human"}
+    by_id = {caption.item_id: caption for caption in captions if caption.source != HUMAN}
     return [worded(item, by_id[item.item_id]) if item.generated and item.item_id in by_id else item for item in items]
 
 

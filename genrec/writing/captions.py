@@ -46,7 +46,7 @@ class CaptionFacts:
     def tag_words(self) -> tuple[str, ...]:
         """What may be a tag of the caption: tags, values, and the names of flags."""
         values = (one for name, own in self.attributes for one in ((name,) if own == YES else own))
-        return tuple({word.lower(): word for word in (*values, *self.tags)}.values())
+        return tuple({word.lower(): word for word in (*values, *self.tags) if word.lower() not in YES}.values())
 
     @property
     def empty(self) -> bool:
