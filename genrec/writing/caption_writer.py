@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -161,20 +161,15 @@ class TextWriter:
         if self._shows and (found := await self._from_picture(request, seed, refused)):
             return found
         prefix, rest = self._parts(request.facts)
-        for number, temperature in enumerate(TRIES):
-            asked = WriteRequest(
-                prefix=prefix,
-                prompt=rest,
-                max_tokens=self.settings.max_tokens,
-                stop=("\n",),
-                temperature=temperature,
-                seed=seed + number,
-                schema=caption_grammar.schema(request.facts, self.wording),
-                adapter=self.adapter,
-            )
-            written = await self._asked(asked, request.facts, refused)
-            if written is None:
-                continue
+        asked = WriteRequest(
+            prefix=prefix,
+            prompt=rest,
+            max_tokens=self.settings.max_tokens,
+            stop=("\n",),
+            schema=caption_grammar.schema(request.facts, self.wording),
+            adapter=self.adapter,
+        )
+        async for written in self._tries(asked, request.facts, seed, refused):
             if not (wrong := fault(written, request.facts, self.wording)):
                 return Written(caption=written, source="llm", refused=tuple(refused))
             refused.append(wrong)
@@ -186,24 +181,26 @@ class TextWriter:
             return None
         prefix, rest = picture_caption.prompt(self.prompts, request.facts)
         bears_out = partial(self.bears_out, request.row) if self.bears_out is not None and request.row >= 0 else None
-        for number, temperature in enumerate(TRIES):
-            asked = WriteRequest(
-                prefix=prefix,
-                prompt=rest,
-                max_tokens=self.settings.max_tokens,
-                temperature=temperature,
-                seed=seed + number,
-                schema=picture_caption.schema(request.facts),
-                images=(request.image,),
-            )
-            written = await self._asked(asked, request.facts, refused)
-            if written is None:
-                continue
+        asked = WriteRequest(
+            prefix=prefix,
+            prompt=rest,
+            max_tokens=self.settings.max_tokens,
+            schema=picture_caption.schema(request.facts),
+            images=(request.image,),
+        )
+        async for written in self._tries(asked, request.facts, seed, refused):
             judged = await asyncio.to_thread(picture_caption.judge, written, request.facts, bears_out)
             if not judged.fault:
                 return Written(caption=judged.caption, source="picture", refused=tuple(refused), seen=judged.seen)
             refused.append(judged.fault)
         return None
+
+    async def _tries(self, request: WriteRequest, facts: CaptionFacts, seed: int, refused: list[str]) -> AsyncIterator[Caption]:
+        """What the engine writes, try by try; what is no caption goes to `refused`."""
+        for number, temperature in enumerate(TRIES):
+            asked = replace(request, temperature=temperature, seed=seed + number)
+            if written := await self._asked(asked, facts, refused):
+                yield written
 
     async def _asked(self, request: WriteRequest, facts: CaptionFacts, refused: list[str]) -> Caption | None:
         """What the engine writes, within the limits; None, with the reason in `refused`, where that is no caption."""
