@@ -66,8 +66,9 @@ class Written:
 
 
 def shipped_examples() -> list[Path]:
-    """The examples that come with genrec."""
-    return sorted((shipped_folder() / "examples").glob("*.jsonl"))
+    """The examples of reasons and captions that come with genrec."""
+    folder = shipped_folder() / "examples"
+    return sorted(path for name in ("reasons*.jsonl", "captions*.jsonl") for path in folder.glob(name))
 
 
 def read_examples(paths: Sequence[Path]) -> list[Written]:
