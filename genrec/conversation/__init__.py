@@ -1,0 +1,1 @@
+"""Turns of a dialogue over one workspace: understood, found, answered, kept."""

@@ -1,0 +1,146 @@
+"""What a turn does to the constraints that stand: adds, replaces, frees, takes back."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from genrec.dialogue.filter_text import attributes_of, parts_of
+from genrec.dialogue.parsing import Steer
+from genrec.dialogue.quantities import lowered
+from genrec.dialogue.vocabulary import Vocabulary, name_words
+from genrec.dialogue.words import stem
+from genrec.filters import And, Compare, Filter, Has, In, Not, Or
+from genrec.types import Item, Scalar
+
+_UNDO = re.compile(
+    r"^\W*(?:please\s+|oh\s+|no[,.]?\s+|sorry[,.]?\s+|wait[,.]?\s+|actually[,.]?\s+)*(?:undo(?:\s+(?:that|it|this|the\s+last\s+one))?|(?:forget|ignore|scratch|cancel|drop|"
+    r"take\s+back)\s+(?:that|it|this|what\s+i\s+(?:just\s+)?said|my\s+last\s+\w+)|never\s*mind(?:\s+that)?|go\s+back(?:\s+one(?:\s+step)?)?|i\s+take\s+(?:that|it)\s+back)"
+    r"(?:[,\s]+(?:please|then|again|sorry|thanks?))*\W*$"
+)
+_RESET = re.compile(
+    r"\b(?:start\s+(?:over|again|anew|afresh|from\s+scratch)|begin\s+again|reset(?:\s+(?:everything|all|it))?\s*[.!]*$|new\s+search|forget\s+(?:everything|all(?:\s+of)?\s+(?:that|it|this))|"
+    r"something\s+(?:completely|totally|entirely)\s+(?:different|else)|clean\s+slate)\b"
+)
+_INSTEAD = re.compile(
+    r"\b(?:instead|rather|actually|change\s+(?:it|that)\s+to|switch|what\s+about|how\s+about|make\s+(?:it|that))\b"
+)
+_ALSO = re.compile(r"\b(?:also|too|as\s+well|and|plus|additionally|with)\b")
+_ANY = re.compile(
+    r"\bany\s+(?P<any>\w+(?:\s\w+)?)(?:\s+(?:is|will\s+be|would\s+be)\s+(?:fine|ok|okay|good))?|\b(?:the\s+)?(?P<matter>\w+)\s+(?:does\s*n['’]?t|do\s+not|does\s+not|don['’]?t)\s+matter"
+    r"|\b(?:don['’]?t|do\s+not)\s+(?:care|mind)\s+(?:about\s+)?(?:the\s+|which\s+|what\s+)?(?P<care>\w+)|\b(?:forget|drop|ignore|never\s*mind)\s+(?:about\s+)?the\s+(?P<drop>\w+)"
+    r"|\b(?P<whatever>whatever|regardless\s+of)\s+(?:the\s+)?(?P<of>\w+)"
+)
+_NO_MATTER = re.compile(
+    r"^\W*(?:i\s+)?(?:(?:really\s+)?(?:don['’]?t|do\s+not)\s+(?:care|mind|know)|no\s+(?:preference|idea|matter)|(?:it\s+)?(?:does\s*n['’]?t|does\s+not)\s+matter|either(?:\s+(?:one|is\s+fine|way))?|any(?:thing|\s+of\s+(?:them|those))?"
+    r"|whatever|you\s+(?:choose|decide|pick)|surprise\s+me|not\s+sure|both|all\s+of\s+them|none)(?:[\s,]+(?:really|thanks?|please|is\s+fine|to\s+me))*\W*$"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """`undo`: take the last turn back; `reset`: begin anew; `free`: attributes that no longer matter; `indifferent`: no answer to
+    a question back.
+    """
+
+    undo: bool = False
+    reset: bool = False
+    free: frozenset[str] = frozenset()
+    indifferent: bool = False
+
+
+def command_of(text: str, vocabulary: Vocabulary, *, asked: str = "") -> Command:
+    """What the words of `text` do to what was said before. `asked`: the attribute that the last answer asked for."""
+    low = lowered(text).strip()
+    free = frozenset(name for found in _ANY.finditer(low) for name in _attributes(found, vocabulary))
+    indifferent = bool(_NO_MATTER.match(low)) or (bool(asked) and asked in free)
+    return Command(undo=bool(_UNDO.match(low)) and not free, reset=bool(_RESET.search(low)), free=free, indifferent=indifferent)
+
+
+def _attributes(found: re.Match[str], vocabulary: Vocabulary) -> Iterable[str]:
+    said = {stem(word) for name in ("any", "matter", "care", "drop", "of") if found[name] for word in found[name].split()}
+    for name in vocabulary.schema:
+        own = {stem(word) for word in name_words(name)}
+        role = {stem(vocabulary.numbers[name].role)} if name in vocabulary.numbers else set()
+        if (own & said) or (role & said):
+            yield name
+
+
+def merged(standing: Sequence[Filter], made: Filter | None, text: str, *, fresh: bool = False) -> tuple[Filter, ...]:
+    """The constraints after a turn that asks for `made`, in words `text`. `fresh`: the turn is a request of its own.
+
+    A bound takes the place of the bound on the same side; one that leaves no room takes the place of both. A value of a text
+    takes the place of the value before; a value of a list is added, unless the words say `instead`, or the request is fresh.
+    What contradicts goes: `no horror` after `horror`, and the other way round.
+    """
+    new = parts_of(made)
+    low = lowered(text)
+    instead = bool(_INSTEAD.search(low)) or (fresh and not _ALSO.match(low.strip()))
+    parts = [part for part in standing if not any(_replaces(one, part, instead) for one in new)]
+    parts += [one for one in new if one not in parts]
+    return tuple(part for part in parts if not _without_room(part, new, parts))
+
+
+def _replaces(new: Filter, old: Filter, instead: bool) -> bool:
+    if new == old:
+        return False
+    shared = attributes_of(new) & attributes_of(old)
+    if not shared:
+        return False
+    if isinstance(new, Not) or isinstance(old, Not):
+        if isinstance(new, Not) and isinstance(old, Not):
+            return False
+        inner, other = (new.part, old) if isinstance(new, Not) else (new, old.part if isinstance(old, Not) else old)
+        return bool(_values(inner) & _values(other)) and attributes_of(inner) == attributes_of(other)
+    if isinstance(new, Compare) and isinstance(old, Compare) and new.op not in ("==", "!=") and old.op not in ("==", "!="):
+        return new.op[0] == old.op[0]
+    if isinstance(new, Has) and isinstance(old, Has):
+        return instead
+    if attributes_of(old) == shared:
+        return instead or not isinstance(new, Has)
+    return False
+
+
+def _values(made: Filter) -> set[tuple[str, Scalar]]:
+    match made:
+        case Has(field, value) | Compare(field, "==", value):
+            return {(field, value)}
+        case In(field, values):
+            return {(field, value) for value in values}
+        case And(parts) | Or(parts):
+            return {one for part in parts for one in _values(part)}
+        case _:
+            return set()
+
+
+def _without_room(part: Filter, new: Sequence[Filter], parts: Sequence[Filter]) -> bool:
+    """An older bound that with a newer one on the other side leaves nothing between."""
+    if not isinstance(part, Compare) or part in new or part.op in ("==", "!="):
+        return False
+    for one in parts:
+        if isinstance(one, Compare) and one in new and one.field == part.field and one.op[0] != part.op[0]:
+            low, high = (part, one) if part.op[0] == ">" else (one, part)
+            if one.op not in ("==", "!=") and float(low.value) > float(high.value):
+                return True
+    return False
+
+
+def freed(standing: Sequence[Filter], attributes: Iterable[str]) -> tuple[Filter, ...]:
+    """The constraints that name none of the attributes."""
+    gone = frozenset(attributes)
+    return tuple(part for part in standing if not attributes_of(part) & gone)
+
+
+def steered(steers: Sequence[Steer], shown: Sequence[Item]) -> list[Filter]:
+    """`something shorter` as a bound: below the middle of what was shown; nothing where nothing was shown that has a number."""
+    bounds: list[Filter] = []
+    for steer in steers:
+        values = [value for item in shown if (value := number_of(item, steer.attribute)) is not None]
+        if values:
+            bounds.append(Compare(steer.attribute, "<" if steer.direction == "<" else ">", median(values)))
+    return bounds
+
+
+def number_of(item: Item, attribute: str) -> float | None:
+    value = item.attributes.get(attribute)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,179 @@
+"""From what a turn says to what is to be done: `drafted(understood, state, …)` settles whom and what the turn speaks of."""
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from genrec.dialogue.critiques import Command, freed, merged, steered
+from genrec.dialogue.filter_text import all_of, attributes_of, parts_of
+from genrec.dialogue.intents import Intent
+from genrec.dialogue.linking import Mention
+from genrec.dialogue.parsing import Understood
+from genrec.dialogue.quantities import lowered
+from genrec.dialogue.state import NEEDS, State, Turn
+from genrec.dialogue.titles import year_of
+from genrec.types import Item
+
+FINDING: frozenset[Intent] = frozenset(("recommend", "refine", "more_like", "something_else", "reject"))
+"""Intents that are answered with a list."""
+BELIEVED = 0.5
+"""A mention believed less is passed over."""
+NAMESAKES = 3
+"""Most items of one name that are asked back about."""
+FORGOTTEN = 0.1
+"""A namesake chosen by fewer people, against the first, is not what is meant."""
+
+_SEEN = re.compile(r"\b(?:seen|saw|watched|read|own|have|know|played|bought|tried)\b")
+_DISLIKED = re.compile(r"(?:n['’]?t|\bnot|\bnever)\s+(?:\w+\s+)?(?:like|enjoy|care|love)\b|\b(?:hate|hated|dislike|disliked)\b")
+_LATER = re.compile(
+    r"\b(?:not\s+(?:right\s+)?now|not\s+(?:today|tonight|this\s+time)|(?:maybe\s+)?(?:later|another\s+time|some\s+other\s+time))\b"
+)
+_LOVED = re.compile(r"\b(?:lik(?:e|ed)|lov(?:e|ed)|enjoy(?:ed)?)\s+(?:it|that|this|them|those|these|all|both)\b")
+_YEAR = re.compile(r"\b(1[89]\d\d|20\d\d)\b")
+_OLDER = re.compile(r"\b(?:original|old(?:er|est)?|earlier|first)\b")
+_NEWER = re.compile(r"\b(?:remake|new(?:er|est)?|later|latest|recent)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A turn before it is answered. `alone`: only the items that it names say what is wanted (`more like this`)."""
+
+    turn: Turn
+    alone: bool = False
+
+
+def drafted(
+    understood: Understood, state: State, command: Command, items: Mapping[str, Item], popularity: Callable[[str], float]
+) -> Draft:
+    """`items` holds what is mentioned, shown last, and to choose from; `popularity`: how many people chose an item."""
+    low = lowered(understood.text)
+    named, choices = _resolved(understood.mentions, understood, state, items, popularity)
+    chosen = _choice(low, understood, state, items)
+    intent = _intent(understood, state, command, bool(chosen))
+    turn = Turn(
+        text=understood.text,
+        intent=intent,
+        constraints=state.constraints,
+        needs=state.needs,
+        liked=_of(understood.liked, named),
+        disliked=_of(understood.disliked, named),
+        seen=_of(understood.seen, named),
+        mentioned=tuple(dict.fromkeys(named.values())),
+    )
+    if chosen:
+        turn = replace(turn, mentioned=(chosen,), liked=(chosen,) if intent in FINDING else ())
+    elif choices and intent in ("ask", "compare", "more_like", "recommend", "refine"):
+        return Draft(replace(turn, choices=choices, mentioned=()))
+    turn = _spoken_of_shown(turn, low, state)
+    if intent in FINDING:
+        turn = _wished(turn, understood, state, command, items)
+    alone = intent == "more_like" and bool(turn.focus)
+    return Draft(turn, alone)
+
+
+def _intent(understood: Understood, state: State, command: Command, chosen: bool) -> Intent:
+    if chosen:
+        return state.choosing
+    if command.indifferent or (command.free and understood.intent in ("accept", "reject", "small_talk", "ask")):
+        return "something_else"
+    if state.just_asked and understood.intent == "accept" and not understood.mentions:
+        return "something_else"  # `yes` says nothing about a choice
+    if understood.intent in ("why", "accept", "reject", "something_else") and not state.shown and not understood.mentions:
+        return "recommend" if understood.need or understood.filter else "small_talk"
+    return understood.intent
+
+
+def _resolved(
+    mentions: Sequence[Mention],
+    understood: Understood,
+    state: State,
+    items: Mapping[str, Item],
+    popularity: Callable[[str], float],
+) -> tuple[dict[Mention, str], tuple[str, ...]]:
+    """Which item each mention means, and the namesakes of the first that is to be asked back about."""
+    known = {**dict.fromkeys(state.these), **state.mentioned, **state.shown}
+    named: dict[Mention, str] = {}
+    choices: tuple[str, ...] = ()
+    for mention in mentions:
+        if mention.score < BELIEVED:
+            continue
+        spoken = [item_id for item_id in mention.item_ids if item_id in known]
+        named[mention] = spoken[0] if spoken else mention.item_ids[0]
+        if not spoken and not choices and mention.kind == "exact" and mention not in understood.seen:
+            choices = _namesakes(mention, items, popularity)
+    return named, choices
+
+
+def _namesakes(mention: Mention, items: Mapping[str, Item], popularity: Callable[[str], float]) -> tuple[str, ...]:
+    """Items of one name that may be meant as well; none where one stands out, or where there are too many to list."""
+    ids = [item_id for item_id in mention.item_ids if item_id in items]
+    most = max(map(popularity, ids), default=0.0)
+    ids = [item_id for item_id in ids if popularity(item_id) >= FORGOTTEN * most]
+    distinct = len({(items[item_id].title, year_of(items[item_id])) for item_id in ids}) == len(ids)
+    return tuple(ids) if 2 <= len(ids) <= NAMESAKES and distinct else ()
+
+
+def _choice(low: str, understood: Understood, state: State, items: Mapping[str, Item]) -> str:
+    """Which of the items that were asked back about is meant."""
+    open_ = [item_id for item_id in state.choices if item_id in items]
+    if not open_:
+        return ""
+    for mention in understood.mentions:
+        if len(found := [item_id for item_id in mention.item_ids if item_id in open_]) == 1:
+            return found[0]
+    years = {year_of(items[item_id]): item_id for item_id in open_}
+    for year in map(int, _YEAR.findall(low)):
+        if year in years:
+            return years[year]
+    if len(years) == len(open_) and (_OLDER.search(low) or _NEWER.search(low)):
+        return years[max(years) if _NEWER.search(low) else min(years)]
+    return ""
+
+
+def _spoken_of_shown(turn: Turn, low: str, state: State) -> Turn:
+    """What a turn without a title says of the items that were shown last, or of the one that was last spoken of."""
+    if turn.intent in ("ask", "why", "more_like", "compare", "accept"):
+        focus = turn.mentioned or _it(turn.intent, low, state)
+        turn = replace(turn, focus=focus)
+        if turn.intent == "accept":
+            liked = focus if _LOVED.search(low) else ()
+            return replace(turn, accepted=() if liked else focus, liked=tuple(dict.fromkeys((*turn.liked, *liked))))
+        if turn.intent == "more_like":
+            return replace(turn, liked=tuple(dict.fromkeys((*turn.liked, *focus))))
+    if _LATER.search(low):
+        return replace(turn, put_off=turn.mentioned or state.these, seen=(), disliked=())
+    if turn.intent == "reject" and not turn.mentioned:
+        these = state.focus if state.focus and re.search(r"\b(?:it|that|this)\b", low) else state.these
+        if _DISLIKED.search(low):
+            return replace(turn, disliked=these)
+        if _SEEN.search(low):
+            return replace(turn, seen=these)
+    return turn
+
+
+def _it(intent: Intent, low: str, state: State) -> tuple[str, ...]:
+    if intent == "compare" or re.search(r"\b(?:these|those|them|they|all|both)\b", low):
+        return state.these
+    if state.focus and set(state.focus) & set(state.these):
+        return state.focus[-1:]
+    if intent == "why":
+        return state.these
+    return state.these if len(state.these) == 1 else state.focus[-1:]
+
+
+def _wished(turn: Turn, understood: Understood, state: State, command: Command, items: Mapping[str, Item]) -> Turn:
+    """Constraints and needs after the turn."""
+    fresh = turn.intent == "recommend" and state.turns > 0 and bool(understood.filter or understood.need)
+    standing = freed(() if command.reset else state.constraints, command.free)
+    shown = [items[item_id] for item_id in state.these if item_id in items]
+    made = [part for part in parts_of(understood.filter) if not command.free & attributes_of(part)]
+    made += steered(understood.steers, shown)
+    constraints = merged(standing, all_of(made), understood.text, fresh=fresh)
+    said = () if command.indifferent or command.free else (understood.need,) if understood.need else ()
+    before = () if fresh or command.reset or turn.intent == "more_like" else state.needs
+    needs = tuple(dict.fromkeys((*before, *said)))[-NEEDS:]
+    return replace(turn, constraints=constraints, needs=needs)
+
+
+def _of(mentions: Collection[Mention], named: Mapping[Mention, str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(named[mention] for mention in mentions if mention in named))

@@ -1,0 +1,65 @@
+"""The plain sentences of an answer. Titles and values in them come from the catalogue alone."""
+
+from collections.abc import Sequence
+
+from genrec.dialogue.filter_text import in_words
+from genrec.dialogue.telling import named
+from genrec.dialogue.vocabulary import Vocabulary
+from genrec.filters import Filter
+from genrec.types import Item
+from genrec.writing.facts import listed
+
+HELLO = "Hello! Tell me what you are looking for, or name something that you liked."
+THANKS = "You are welcome. Tell me if you want to see something else."
+BYE = "Goodbye!"
+EMPTY = "Tell me what you are looking for, or name something that you liked."
+UNDONE = "I have taken that back."
+NOTHING_TO_UNDO = "There is nothing to take back."
+RESET = "Let us start again. What are you looking for?"
+WHICH = "Which item do you mean? Name it, or say its place in the list."
+NOTHING_LEFT = "I have nothing more to offer: everything was shown, seen or put aside."
+NO_LIST = "I have not recommended anything yet. Tell me what you are looking for."
+NOTED = "I will keep that in mind."
+
+
+def opening(parts: Sequence[Filter], like: Sequence[Item], words: str, vocabulary: Vocabulary, count: int | None) -> str:
+    """What the list goes by: constraints, items to be like, words to match; `count`: how many items fit the constraints."""
+    said = []
+    if parts:
+        fit = "" if count is None else f" ({count} {'fits' if count == 1 else 'fit'})"
+        said.append(f"{in_words(parts, vocabulary)}{fit}")
+    if like:
+        said.append(f"like {listed([named(item) for item in like])}")
+    if words:
+        said.append("close to what you describe")
+    return f"What I found, {', '.join(said)}:" if said else "What I would suggest:"
+
+
+def loosened(dropped: Sequence[Filter], left: Sequence[Filter], vocabulary: Vocabulary) -> str:
+    """A word about constraints that were dropped because nothing fits all of them."""
+    kept = f" with {in_words(left, vocabulary)}" if left else ""
+    return f"Nothing fits {in_words(dropped, vocabulary)}{kept}, so I left that out."
+
+
+def nothing_fits(parts: Sequence[Filter], vocabulary: Vocabulary) -> str:
+    return f"Nothing fits {in_words(parts, vocabulary)}."
+
+
+def ambiguous(choices: Sequence[Item], text: str) -> str:
+    """Which of several items of the same name is meant."""
+    shown = [named(item) for item in choices]
+    return f"Which one do you mean: {', '.join(shown[:-1])} or {shown[-1]}?"
+
+
+def accepted(items: Sequence[Item]) -> str:
+    return f"Good choice: {listed([named(item) for item in items])}." if items else "Good!"
+
+
+def talk(low: str, *, ongoing: bool) -> str:
+    """An answer to small talk."""
+    words = set(low.replace(",", " ").replace("!", " ").replace(".", " ").split())
+    if words & {"bye", "goodbye", "night"} or "see you" in low:
+        return BYE
+    if words & {"thanks", "thank", "thx", "cheers"}:
+        return THANKS
+    return HELLO if words or not ongoing else EMPTY
