@@ -4,7 +4,8 @@ import datetime
 import hashlib
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,7 @@ from genrec.errors import AdapterError, ConfigError, WeightsError, WorkspaceErro
 from genrec.models.adapters import Adapter, Card, new_folder, read, write_card
 from genrec.models.encoders import pick_device
 from genrec.models.loading import quiet
-from genrec.models.local import longest_prompt
+from genrec.models.local import TransformersLLM, longest_prompt
 from genrec.models.sources import Weights, digest, resolve
 from genrec.progress import Progress
 from genrec.settings import ModelSettings, RerankSettings, WriteSettings
@@ -138,6 +139,30 @@ def save(tuned: Tuned, base: Base, adapters: Path, name: str) -> Path:
     except OSError as error:
         raise WorkspaceError(f"{folder}: {error}", hint="Free some space or mend the rights.") from error
     return folder
+
+
+@contextmanager
+def served(folder: Path, base: Base, models: ModelSettings) -> Iterator[TransformersLLM]:
+    """The engine with a saved adapter, under its folder's name. Raises AdapterError, WeightsError."""
+    llm = TransformersLLM(base.weights, {folder.name: folder}, device=models.device, dtype=models.dtype)
+    try:
+        yield llm
+    finally:
+        llm.close()
+
+
+@contextmanager
+def tried(tuned: Tuned, base: Base, workspace: Workspace) -> Iterator[tuple[TransformersLLM, str]]:
+    """The engine with the adapter as it is by now, and the adapter's name; its files are gone afterwards.
+
+    Raises as `save` and `served` do.
+    """
+    folder = save(tuned, base, workspace.adapters, "judged")
+    try:
+        with served(folder, base, workspace.settings.models) as llm:
+            yield llm, folder.name
+    finally:
+        shutil.rmtree(folder)
 
 
 def finish(folder: Path, base: Base, tuned: Tuned, card: dict[str, Any], tasks: Sequence[str]) -> Adapter:

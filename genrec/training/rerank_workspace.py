@@ -1,6 +1,5 @@
 """`genrec train rerank` in a workspace: learn, prove on held-out events, write the card, put into use what helps."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +10,13 @@ from genrec.errors import AdapterError, TrainingError
 from genrec.loading import load_content, served_retriever
 from genrec.models.adapters import Adapter, RankingChoice, new_folder
 from genrec.models.llm import LLM
-from genrec.models.local import TransformersLLM
 from genrec.progress import SILENT, Progress
 from genrec.ranking.prompting import Prompter
 from genrec.retrieval.systems import System
 from genrec.retrieval.zero_shot import ZeroShot
 from genrec.served import read_choices, write_choice
 from genrec.settings import RerankSettings, Settings
-from genrec.training.adapting import CHECKPOINTS, Base, Sample, begun, finish, fresh_name, open_base, sample, save
+from genrec.training.adapting import CHECKPOINTS, Base, Sample, begun, finish, fresh_name, open_base, sample, save, served, tried
 from genrec.training.lists import Lists, candidates
 from genrec.training.lora import Tuned
 from genrec.training.rerank import TASKS, Course, Source, fitted, source
@@ -106,14 +104,11 @@ def train_rerank(
     if not PartialState().is_main_process:
         return None
     folder = save(tuned, base, first.adapters, name)
-    llm = TransformersLLM(base.weights, {name: folder}, device=first.settings.models.device, dtype=first.settings.models.dtype)
-    try:
+    with served(folder, base, first.settings.models) as llm:
         proofs = [
             prove(workspace, one, known, llm, name, told, progress, tell)
             for workspace, one, known in zip(workspaces, course.sources, lists, strict=True)
         ]
-    finally:
-        llm.close()
     adapter = finish(folder, base, tuned, _card(course, proofs, figures, start, command), TASKS)
     for workspace, proof in zip(workspaces, proofs, strict=True):
         write_choice(workspace, adapter, proof.choice)
@@ -124,7 +119,7 @@ def train_rerank(
 
 def _judge(course: Course, lists: Sequence[Lists], tuned: Tuned, first: Workspace, tell: Tell) -> Callable[[], float] | None:
     """By what an adapter, served as it will be, adds to NDCG@10 on some of the held-out lists."""
-    told, models = course.settings, first.settings.models
+    told = course.settings
     if not told.judged:
         return None
     shown = [one.take(np.arange(min(told.judged, len(one)))) for one in lists]
@@ -133,16 +128,11 @@ def _judge(course: Course, lists: Sequence[Lists], tuned: Tuned, first: Workspac
     def judge() -> float:
         digest = tuned.digest()
         if digest not in known:
-            folder = save(tuned, course.base, first.adapters, "judged")
-            llm = TransformersLLM(course.base.weights, {folder.name: folder}, device=models.device, dtype=models.dtype)
-            try:
+            with tried(tuned, course.base, first) as (llm, name):
                 found = [
-                    fitted(llm, course.prompter, told.method, some, one.content.items, folder.name, SILENT)
+                    fitted(llm, course.prompter, told.method, some, one.content.items, name, SILENT)
                     for some, one in zip(shown, course.sources, strict=True)
                 ]
-            finally:
-                llm.close()
-                shutil.rmtree(folder)
             known[digest] = float(np.mean([one.gain()[0] for one in found]))
             tell(f"judged on {sum(map(len, shown))} lists: {known[digest]:+.4f} NDCG@10 beside the retriever alone")
         return known[digest]

@@ -1,7 +1,6 @@
 """`genrec train write`: learn from hand-written examples, count what the checkers accept, put into use what helps."""
 
 import asyncio
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,20 @@ import numpy as np
 
 from genrec.models.adapters import Adapter, new_folder
 from genrec.models.llm import LLM
-from genrec.models.local import TransformersLLM
 from genrec.progress import SILENT, Progress, track
-from genrec.training.adapting import CHECKPOINTS, Base, Sample, begun, checkpoint, finish, fresh_name, open_base, sample, save
+from genrec.training.adapting import (
+    CHECKPOINTS,
+    Base,
+    Sample,
+    begun,
+    checkpoint,
+    finish,
+    fresh_name,
+    open_base,
+    sample,
+    save,
+    tried,
+)
 from genrec.training.lora import Example, Plan, Tuned, run
 from genrec.training.writing import Written, halves, read_examples, rows, shipped_examples, steps, summary, varied
 from genrec.workspace import Workspace
@@ -23,6 +33,7 @@ CAPTION_TOKENS = 200
 TASK = "texts"
 AT_ONCE = 16
 Z = 1.96
+Proof = Callable[[Progress], tuple["Accepted", ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +94,12 @@ def train_write(
     learned, held = halves(read_examples(files or shipped_examples()), told.seed)
     passes = _passes(learned, workspace, base)
     tuned = begun(base, workspace, told, start)
-    legs = _learn(tuned, passes, workspace, progress, tell, _judge(tuned, base, held, workspace, tell))
+    proof = _proof(tuned, base, held, workspace)
+    legs = _learn(tuned, passes, workspace, progress, tell, _judge(proof, tell) if held else None)
     if not PartialState().is_main_process:
         return None
     folder = save(tuned, base, workspace.adapters, name)
-    accepted = _proof(folder, base, held, workspace, progress)
+    accepted = proof(progress)
     for one in accepted:
         tell(f"{one.task}s: {one.accepted} of {one.n} held-out ones accepted at the first try")
     adapter = finish(folder, base, tuned, _card(workspace, learned, held, accepted, legs, start, command), [TASK])
@@ -98,19 +110,25 @@ def train_write(
     return TrainedWriter(adapter=adapter, accepted=accepted, active=active)
 
 
-def _judge(
-    tuned: Tuned, base: Base, held: Sequence[Written], workspace: Workspace, tell: Callable[[str], None]
-) -> Callable[[], float] | None:
-    """By how much of what an adapter writes for the held-out examples is accepted, of both tasks alike."""
-    if not held:
-        return None
+def _proof(tuned: Tuned, base: Base, held: Sequence[Written], workspace: Workspace) -> Proof:
+    """What is accepted of what an adapter writes for the held-out examples; of the same weights it is counted once."""
+    known: dict[str, tuple[Accepted, ...]] = {}
+
+    def proof(progress: Progress) -> tuple[Accepted, ...]:
+        digest = tuned.digest()
+        if digest not in known:
+            with tried(tuned, base, workspace) as (llm, name):
+                known[digest] = tuple(_accepted(llm, task, held, workspace, name, progress) for task in ("reason", "caption"))
+        return known[digest]
+
+    return proof
+
+
+def _judge(proof: Proof, tell: Callable[[str], None]) -> Callable[[], float]:
+    """By how much is accepted, of both tasks alike."""
 
     def judge() -> float:
-        folder = save(tuned, base, workspace.adapters, "judged")
-        try:
-            accepted = _proof(folder, base, held, workspace, SILENT)
-        finally:
-            shutil.rmtree(folder)
+        accepted = proof(SILENT)
         tell("judged: " + ", ".join(f"{one.accepted} of {one.n} {one.task}s accepted" for one in accepted))
         return float(np.mean([one.share for one in accepted if one.n]))
 
@@ -148,15 +166,6 @@ def _learn(
         tell=tell,
     )
     return run(tuned, plan)
-
-
-def _proof(folder: Path, base: Base, held: Sequence[Written], workspace: Workspace, progress: Progress) -> tuple[Accepted, ...]:
-    models, name = workspace.settings.models, folder.name
-    llm = TransformersLLM(base.weights, {name: folder}, device=models.device, dtype=models.dtype)
-    try:
-        return tuple(_accepted(llm, task, held, workspace, name, progress) for task in ("reason", "caption"))
-    finally:
-        llm.close()
 
 
 def _card(

@@ -13,7 +13,7 @@ from genrec.models.adapters import CARD, read
 from genrec.progress import SILENT
 from genrec.served import CHOICES, read_choices
 from genrec.settings import ModelSettings, WriteSettings
-from genrec.training import rerank_workspace, write_workspace
+from genrec.training import adapting, rerank_workspace, write_workspace
 from genrec.training.adapting import CHECKPOINTS, MAKING, fresh_name, open_base
 from genrec.training.rerank_workspace import dry_run, fit_rerank, train_rerank
 from genrec.training.write_workspace import Accepted, train_write
@@ -329,6 +329,18 @@ class TestWriting:
             assert (card.command, card.method) == ("c", "")
         assert any(line.startswith("reasons: 0 of 1") for line in told)
         assert not list((own / "adapters" / CHECKPOINTS).rglob("checkpoint*"))
+
+    def test_weights_that_were_judged_are_not_proved_again(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        served: list[str] = []
+        serve = adapting.served
+        monkeypatch.setattr(adapting, "served", lambda at, base, models: served.append(at.name) or serve(at, base, models))
+        told: list[str] = []
+        with Workspace.open(folder, write={"epochs": 2}) as workspace:
+            assert train_write(workspace, [examples(tmp_path / "some.jsonl", REASONS)], "writer", tell=told.append)
+        assert served == ["judged"] * 3  # before the first pass and after each
+        assert sum(line.startswith("judged: ") for line in told) == 3
 
     def test_without_held_out_examples_nothing_is_put_into_use(self, folder: Path, tmp_path: Path) -> None:
         with Workspace.open(folder) as workspace:
