@@ -29,7 +29,7 @@ from genrec.progress import SILENT, Progress, track
 from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.vectors import ModalityVectors
-from genrec.types import AttributeValue, Item
+from genrec.types import AttributeValue, Item, scalars
 from genrec.workspace import Workspace, read_json, write_json
 from genrec.writing.captioned import worded_all
 
@@ -189,8 +189,7 @@ def item_text(item: Item) -> str:
 
 
 def _in_words(value: AttributeValue) -> str:
-    values = value if isinstance(value, tuple) else (value,)
-    return ", ".join(str(part) for part in values if not isinstance(part, bool))
+    return ", ".join(str(part) for part in scalars(value) if not isinstance(part, bool))
 
 
 def _text_digest(text: str) -> str:

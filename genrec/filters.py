@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast
 
 from genrec.errors import FilterError
-from genrec.types import AttributeValue, Item, Scalar
+from genrec.types import AttributeValue, Item, Scalar, scalars
 
 AttributeType = Literal["text", "number", "boolean"]
 Operator = Literal["==", "!=", "<", "<=", ">", ">="]
@@ -104,7 +104,7 @@ def coerce(value: AttributeValue, to: AttributeType) -> tuple[Scalar, ...]:
     A text field takes anything (`true`, `1990`, `0.5`); number and boolean fields take their own type. Numbers become
     float; what is not finite is left out, since no comparison with it means anything.
     """
-    values = value if isinstance(value, tuple) else (value,)
+    values = scalars(value)
     if to == "text":
         return tuple(str(one).lower() if isinstance(one, bool) else str(one) for one in values)
     same = [one for one in values if type_of(one) == to]

@@ -12,6 +12,15 @@ Scalar = str | int | float | bool
 AttributeValue = Scalar | tuple[Scalar, ...]
 """A typed attribute: one scalar, or a tuple of scalars for a list column."""
 
+
+
+def scalars(value: AttributeValue | None) -> tuple[Scalar, ...]:
+    """The values of an attribute: the one it has, those of its list, none for None."""
+    if value is None:
+        return ()
+    return value if isinstance(value, tuple) else (value,)
+
+
 NO_ATTRIBUTES: Mapping[str, AttributeValue] = MappingProxyType({})
 NO_SOURCES: Mapping[str, float] = MappingProxyType({})
 NOTHING: Mapping[str, Any] = MappingProxyType({})

@@ -18,7 +18,7 @@ from genrec.errors import ModelError, WorkspaceError
 from genrec.loading import BEHAVIOUR, POPULARITY, REBUILD, same_weights
 from genrec.progress import SILENT, Progress
 from genrec.retrieval.vectors import ModalityVectors
-from genrec.types import TAGS, AttributeValue, Item
+from genrec.types import TAGS, AttributeValue, Item, scalars
 from genrec.workspace import Workspace, read_json
 from genrec.writing.captions import EVIDENCE_TAGS, TITLES, CaptionFacts, state
 from genrec.writing.tag_evidence import LEAST_KNOWN, neighbours
@@ -152,11 +152,11 @@ class Evidence:
             if name not in self._codes and name != TAGS and (told := self._telling(name, value)) != ()
         }
         own_tags = item.attributes.get(TAGS, ())
-        shown = list(own_tags) if isinstance(own_tags, tuple) else [own_tags]
+        shown = list(scalars(own_tags))
         for tag in tags:
             if tag.kind == "attribute" and tag.group != TAGS:
                 before = attributes.get(tag.group, ())
-                attributes[tag.group] = (*(before if isinstance(before, tuple) else (before,)), tag.text)
+                attributes[tag.group] = (*scalars(before), tag.text)
             elif len(shown) < EVIDENCE_TAGS:
                 shown.append(tag.text)
         titles = [self._items[place].title for place, _ in near]
@@ -172,7 +172,7 @@ class Evidence:
 
     def _telling(self, name: str, value: AttributeValue) -> AttributeValue:
         """Without the texts that most of the catalogue has."""
-        values = value if isinstance(value, tuple) else (value,)
+        values = scalars(value)
         left = tuple(one for one in values if not (isinstance(one, str) and (name, one.lower()) in self._common))
         return value if len(left) == len(values) else left
 

@@ -24,7 +24,7 @@ from genrec.data.tables import open_table
 from genrec.errors import ConfigError, MediaError
 from genrec.progress import SILENT, Progress
 from genrec.settings import IngestSettings
-from genrec.types import AttributeValue, Event, Item, Triple, User
+from genrec.types import AttributeValue, Event, Item, Triple, User, scalars
 
 _IMAGE_ROWS = 256
 _IMAGE_THREADS = 8
@@ -145,8 +145,7 @@ class _Records:
     def _interests(self, value: Any, column: str) -> tuple[str, ...]:
         separator = self._reading.layout.separators.get(column, "")
         found = attribute(value, "text", column, untyped=self._untyped, separator=separator, limit=self._limit)
-        values = found if isinstance(found, tuple) else () if found is None else (found,)
-        return tuple(str(value) for value in values)
+        return tuple(map(str, scalars(found)))
 
 
 def _image_of(value: Any) -> str | bytes:

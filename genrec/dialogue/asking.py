@@ -14,7 +14,7 @@ from genrec.dialogue.filter_text import number, spoken
 from genrec.dialogue.meanings import Role
 from genrec.dialogue.vocabulary import Vocabulary
 from genrec.filters import Field
-from genrec.types import AttributeValue, Item
+from genrec.types import AttributeValue, Item, scalars
 
 CHOICES = 3
 """Values that a question offers."""
@@ -139,8 +139,7 @@ def _entropy(parts: Mapping[str, float], total: float) -> float:
 
 
 def _texts(value: AttributeValue) -> tuple[str, ...]:
-    values = value if isinstance(value, tuple) else (value,)
-    return tuple(one for one in values if isinstance(one, str) and 0 < len(one) <= 40)
+    return tuple(one for one in scalars(value) if isinstance(one, str) and 0 < len(one) <= 40)
 
 
 def _singular(name: str) -> str:

@@ -9,13 +9,14 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from genrec.dialogue.overlap import Overlap
 from genrec.dialogue.phrases import Hit, PhraseIndex
 from genrec.dialogue.signs import Signs, weakness
 from genrec.dialogue.titles import Form, Kind, forms_of, with_article, year_near, year_of
 from genrec.dialogue.words import ARTICLES, LETTERS, Word, fold, numeral, words_of
-from genrec.types import Item
+from genrec.types import Item, scalars
 
 MOST_CANDIDATES = 12
 """Items kept for one ambiguous mention."""
@@ -60,6 +61,12 @@ class _Found:
         return (self.last - self.first) * (1.0 if self.kind == "exact" else 0.9) * self.score + (
             0.5 if self.year else 0.0
         ), self.score
+
+
+class FindsItems(Protocol):
+    def link(self, text: str) -> list[Mention]:
+        """The items that `text` names, in order of place; no two overlap."""
+        ...
 
 
 class Linker:
@@ -243,7 +250,7 @@ class Linker:
 def _texts(item: Item) -> Iterator[str]:
     """Values of attributes in text: they mean themselves before they are titles."""
     for value in item.attributes.values():
-        for one in value if isinstance(value, tuple) else (value,):
+        for one in scalars(value):
             if isinstance(one, str):
                 yield one
 

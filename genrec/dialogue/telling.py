@@ -6,7 +6,7 @@ from genrec.dialogue.filter_text import number, spoken
 from genrec.dialogue.meanings import Role
 from genrec.dialogue.vocabulary import Vocabulary
 from genrec.prompts import data
-from genrec.types import AttributeValue, Item
+from genrec.types import AttributeValue, Item, scalars
 from genrec.writing.facts import listed
 
 TITLE_CHARS = 80
@@ -28,11 +28,10 @@ def plain_title(item: Item) -> str:
 
 def valued(attribute: str, value: AttributeValue, vocabulary: Vocabulary) -> str:
     """The values of an attribute in words, empty where there is none to say."""
-    values = value if isinstance(value, tuple) else (value,)
     numbers = vocabulary.numbers.get(attribute)
     unit = _UNITS.get(numbers.role, "") if numbers is not None and numbers.minutes == 1.0 else ""
     said = []
-    for one in values:
+    for one in scalars(value):
         if isinstance(one, bool):
             said.append("yes" if one else "no")
         elif isinstance(one, str):

@@ -11,7 +11,7 @@ from genrec.dialogue.meanings import BOTH, ROLE_NAMES, SCALES, STANDS_FOR, Role
 from genrec.dialogue.phrases import PhraseIndex
 from genrec.dialogue.words import FUNCTION, LETTERS, fold, stem, words_of
 from genrec.filters import Field
-from genrec.types import Item, Scalar
+from genrec.types import Item, Scalar, scalars
 
 LONGEST_VALUE = 60
 """Characters; longer text is no value that people say."""
@@ -76,8 +76,7 @@ class Vocabulary:
             for name, value in item.attributes.items():
                 field = schema.get(name)
                 if field is not None:
-                    parts = value if isinstance(value, tuple) else (value,)
-                    counts[name].update({one for part in parts if (one := _typed(part, field)) is not None})
+                    counts[name].update({one for part in scalars(value) if (one := _typed(part, field)) is not None})
             if row < MOST_TEXTS:
                 correct.update(map(fold, LETTERS.findall(f"{item.title} {item.text}")))
         return cls(schema, {name: dict(count.most_common(MOST_VALUES)) for name, count in counts.items()}, correct)

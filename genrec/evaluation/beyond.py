@@ -26,7 +26,7 @@ from genrec.errors import EvaluationError
 from genrec.evaluation.splits import Split
 from genrec.retrieval.systems import Content
 from genrec.retrieval.vectors import unit_rows
-from genrec.types import Item
+from genrec.types import Item, scalars
 
 MIX = 0.01
 ITEMS_A_VALUE = 10
@@ -147,7 +147,7 @@ def value_shares(items: Sequence[Item], attribute: str) -> sparse.csr_array:
     rows, columns, shares, numbers = [], [], [], dict[str, int]()
     for row, item in enumerate(items):
         value = item.attributes.get(attribute, ())
-        parts = sorted(set(map(str, value if isinstance(value, tuple) else (value,))))
+        parts = sorted(set(map(str, scalars(value))))
         for part in parts:
             rows.append(row)
             columns.append(numbers.setdefault(part, len(numbers)))

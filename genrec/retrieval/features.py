@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from genrec.errors import ConfigError, DataError
 from genrec.retrieval.systems import Content
 from genrec.retrieval.vectors import unit_rows
-from genrec.types import Item
+from genrec.types import Item, scalars
 
 BUCKETS = 10
 """A numeric attribute becomes the number of its decile."""
@@ -80,9 +80,9 @@ class FeatureSpace:
             matrix, there = content.vectors.levelled(name), content.vectors.present[name]
             if matrix.shape[1] and there.any():
                 means[name] = matrix[there].mean(axis=0, dtype=np.float64).astype(np.float32)
-        edges = _deciles(content.items)
+        edges = deciles(content.items)
         shared: Counter[str] = Counter()  # items of each entity
-        attributes = {name for item in content.items for name, _ in _attribute_links(item, edges)}
+        attributes = {name for item in content.items for name, _ in attribute_links(item, edges)}
         pairs: set[tuple[str, str]] = set()
         for links in _links(content, edges):
             pairs.update(links)
@@ -151,7 +151,8 @@ class FeatureSpace:
         )
 
 
-def _deciles(items: Sequence[Item]) -> dict[str, tuple[float, ...]]:
+def deciles(items: Sequence[Item]) -> dict[str, tuple[float, ...]]:
+    """By numeric attribute, the inner borders of its deciles, ascending."""
     values: dict[str, list[float]] = {}
     for item in items:
         for name, value in item.attributes.items():
@@ -161,9 +162,10 @@ def _deciles(items: Sequence[Item]) -> dict[str, tuple[float, ...]]:
     return {name: tuple(np.unique(np.quantile(found, inner)).tolist()) for name, found in values.items() if len(found) > 1}
 
 
-def _attribute_links(item: Item, edges: Mapping[str, tuple[float, ...]]) -> Iterator[tuple[str, str]]:
+def attribute_links(item: Item, edges: Mapping[str, tuple[float, ...]]) -> Iterator[tuple[str, str]]:
+    """(attribute, value) of an item; a number as its decile by `edges`, left out where there are none."""
     for name, value in item.attributes.items():
-        for part in value if isinstance(value, tuple) else (value,):
+        for part in scalars(value):
             if isinstance(part, bool):
                 yield name, f"{name}#{part}"  # a yes to one question is no yes to another
             elif isinstance(part, int | float):
@@ -185,4 +187,4 @@ def _links(content: Content, edges: Mapping[str, tuple[float, ...]]) -> Iterable
             named[head].append((ITSELF, head))
             named[tail].append((ITSELF, tail))
     for item in content.items:
-        yield [*_attribute_links(item, edges), *named[item.item_id]]
+        yield [*attribute_links(item, edges), *named[item.item_id]]

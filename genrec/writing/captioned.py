@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
-from genrec.types import HUMAN, TAGS, AttributeValue, Item, StoredCaption
+from genrec.types import HUMAN, TAGS, AttributeValue, Item, StoredCaption, scalars
 
 _CITED = re.compile('"[^"]*"')
 _CLAUSE = re.compile(r"(?<=[,.;:!?])\s+")
@@ -34,8 +34,7 @@ def worded_all(items: Iterable[Item], captions: Iterable[StoredCaption]) -> list
 
 def _attributes(item: Item, caption: StoredCaption) -> dict[str, AttributeValue]:
     """Tags under the attributes that they are values of, where the item lacks those; the others stay tags."""
-    shown = item.attributes[TAGS]
-    tags = [str(tag) for tag in (shown if isinstance(shown, tuple) else (shown,))]
+    tags = [str(tag) for tag in scalars(item.attributes[TAGS])]
     groups: dict[str, tuple[str, ...]] = {}
     for tag in caption.evidence.get("tags", ()):
         name, text = tag["group"], tag["text"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genrec.prompts import Prompts
-from genrec.types import AttributeValue
+from genrec.types import AttributeValue, scalars
 from genrec.writing.facts import NAME_CHARS, TITLE_CHARS, VALUE_CHARS, plain
 from genrec.writing.marks import fill, mark
 
@@ -138,8 +138,7 @@ def _tags(value: object) -> tuple[str, ...]:
 
 
 def _values(value: AttributeValue) -> tuple[str, ...]:
-    values = value if isinstance(value, tuple) else (value,)
-    found = _distinct((_said(one) for one in values), VALUE_CHARS)
+    found = _distinct(map(_said, scalars(value)), VALUE_CHARS)
     return tuple(one for one in found if one.lower() not in UNKNOWN)[:VALUES]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genrec.types import AttributeValue, Evidence, Item
+from genrec.types import AttributeValue, Evidence, Item, scalars
 
 LIKED, CHOSEN = "liked", "chosen"
 SHARED_VALUES = 3
@@ -43,8 +43,7 @@ class CatalogueFacts:
 
 def text_values(value: AttributeValue) -> tuple[str, ...]:
     """The words of an attribute that can be shared: texts, not numbers or flags."""
-    values = value if isinstance(value, tuple) else (value,)
-    return tuple(v for v in values if isinstance(v, str) and v)
+    return tuple(v for v in scalars(value) if isinstance(v, str) and v)
 
 
 def gather(

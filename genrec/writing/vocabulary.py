@@ -14,7 +14,7 @@ from typing import Literal
 
 from genrec.errors import PromptError
 from genrec.prompts import shipped_folder
-from genrec.types import AttributeValue, Item
+from genrec.types import AttributeValue, Item, scalars
 from genrec.writing.captions import UNKNOWN
 from genrec.writing.facts import VALUE_CHARS, plain
 
@@ -119,8 +119,7 @@ def mine(items: Sequence[Item], groups: Mapping[str, GeneralGroup]) -> Vocabular
 
 def values_of(value: AttributeValue) -> tuple[str, ...]:
     """The values of an attribute that can be terms, as they are shown: words, not numbers, flags or addresses."""
-    parts = value if isinstance(value, tuple) else (value,)
-    said = [plain(part, VALUE_CHARS) for part in parts if isinstance(part, str) and len(part) <= VALUE_CHARS]
+    said = [plain(part, VALUE_CHARS) for part in scalars(value) if isinstance(part, str) and len(part) <= VALUE_CHARS]
     return tuple(dict.fromkeys(word for word in said if word.lower() not in UNKNOWN and "://" not in word and _WORD.search(word)))
 
 

@@ -10,7 +10,7 @@ from genrec.evaluation.baselines.matrices import decayed
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
 from genrec.retrieval.vectors import unit_rows
-from genrec.types import Item
+from genrec.types import Item, scalars
 
 RECENT_SHARE = 0.1
 """Of the train events, the latest: what is popular now."""
@@ -100,7 +100,7 @@ def attributes(items: Sequence[Item]) -> tuple[Words, Numbers]:
             present = np.array([value is not None for value in values])
             numbers[name] = np.array([float(value) if isinstance(value, int | float) else 0.0 for value in values]), present
         else:
-            words[name] = _one_hot([value if isinstance(value, tuple) else () if value is None else (value,) for value in values])
+            words[name] = _one_hot([scalars(value) for value in values])
     return words, numbers
 
 
