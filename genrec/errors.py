@@ -14,7 +14,8 @@ Each carries a `hint`: what the caller can do about it. `retryable` says whether
     ├── FilterError            a filter expression cannot be parsed or does not fit the catalogue
     ├── UnknownError           an id that is not there
     │   ├── UnknownUserError
-    │   └── UnknownItemError
+    │   ├── UnknownItemError
+    │   └── UnknownSessionError  a dialogue that is not there, or is somebody else's
     ├── ModelError             weights cannot be had or an engine failed
     │   ├── WeightsError       weights were found nowhere
     │   ├── LabelError         a label is not a single token, or a label's score is missing
@@ -88,6 +89,10 @@ class UnknownUserError(UnknownError):
 
 
 class UnknownItemError(UnknownError):
+    pass
+
+
+class UnknownSessionError(UnknownError):
     pass
 
 

@@ -7,20 +7,25 @@ Each answer carries a trace of the stages it went through. A stage that fails is
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from genrec.answering import Answer, Answering, Request
+from genrec.answering import Answer, Answering
 from genrec.building import Built, build
 from genrec.captioning.captioner import Captioner
 from genrec.captioning.running import Captioned, Options
+from genrec.conversation.chat import Conversation
+from genrec.conversation.messages import messages_of
+from genrec.conversation.records import ChatAnswer, ChatChunk
+from genrec.conversation.sessions import begun
 from genrec.data.cleaning import clean_text
 from genrec.errors import ConfigError, WorkspaceError
 from genrec.filters import Filter, parse
 from genrec.loading import load_catalogue
 from genrec.progress import SILENT, Progress
+from genrec.requests import Request
 from genrec.store.results import Forgotten
 from genrec.types import Event, Recommendation
 from genrec.workspace import Workspace
@@ -41,6 +46,7 @@ class Recommender:
     def __init__(self, workspace: Workspace, progress: Progress = SILENT) -> None:
         self.workspace = workspace
         self._answering = Answering(workspace, load_catalogue(workspace), progress)
+        self._conversation = Conversation(workspace, self._answering)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="genrec", daemon=True)
         self._thread.start()
@@ -97,10 +103,76 @@ class Recommender:
         async for number, reason in answer.reasons():
             yield replace(answer.rows[number], reason=reason, trace=answer.trace())
 
+    def chat(self, messages: str | Sequence[Mapping[str, Any]], **options: Any) -> ChatAnswer:
+        """The answer to the last message of a dialogue: text, items with reasons, what was understood.
+
+        messages    a text, the next turn of a dialogue that is kept; or all of it, `[{"role": "user", "content": "…"}, …]`
+        session_id  of a dialogue that was begun before: the last message is its next turn. Without, a text begins one (the
+                    answer has its id) and a list of messages is answered for itself; nothing is kept of it
+        user_id     whose history counts, and of whom likes, dislikes and choices are recorded; it need not be known before
+        k           how many items; by default `dialogue.items`
+
+        Raises ConfigError, UnknownSessionError, StoreError, IndexFault: the dialogue is then as it was.
+        """
+        return self._wait(self.achat(messages, **options))
+
+    async def achat(self, messages: str | Sequence[Mapping[str, Any]], **options: Any) -> ChatAnswer:
+        """`chat` for async callers."""
+        async for chunk in self.astream_chat(messages, **options):
+            if chunk.answer is not None:
+                return chunk.answer
+        raise WorkspaceError("the answer has no end", hint="This is a fault of genrec: report it.")
+
+    def chat_stream(self, messages: str | Sequence[Mapping[str, Any]], **options: Any) -> Iterator[ChatChunk]:
+        """The answer as it is made: pieces of text, items once their reasons are written, the whole answer last."""
+        chunks = self.astream_chat(messages, **options)
+
+        async def following() -> ChatChunk | None:
+            return await anext(chunks, None)
+
+        async def end() -> None:
+            await chunks.aclose()
+
+        try:
+            while (chunk := self._wait(following())) is not None:
+                yield chunk
+        finally:
+            self._wait(end())
+
+    async def astream_chat(
+        self,
+        messages: str | Sequence[Mapping[str, Any]],
+        *,
+        user_id: str = "",
+        session_id: str = "",
+        k: int | None = None,
+    ) -> AsyncGenerator[ChatChunk, None]:
+        """`chat_stream` for async callers; options as in `chat`."""
+        if self._loop.is_closed():
+            raise WorkspaceError("the recommender is closed", hint="Open it again with Recommender.open.")
+        said = messages_of(messages)
+        places = self.workspace.settings.dialogue.items if k is None else _positive("k", k)
+        if session_id or isinstance(messages, str):
+            schema = await asyncio.to_thread(self._answering.schema)
+            dialogue = await asyncio.to_thread(begun, self.workspace.store, session_id, user_id, schema)
+        else:
+            dialogue = await self._conversation.replayed(said[:-1], user_id=user_id)
+        async for chunk in self._conversation.respond(dialogue, said[-1].text, k=places):
+            yield chunk
+
+    def warm_up(self) -> None:
+        """Load what answers need now, so that the first one need not wait. What cannot be had is told by the answers."""
+        self._wait(self._warm_up())
+
+    async def _warm_up(self) -> None:
+        await self._conversation.lexicon()
+        await self._answering.load()
+
     def build(self, progress: Progress = SILENT) -> Built:
         """Encode new items and make the index again; the next call sees it."""
         built = build(self.workspace, progress)
         self._answering.catalogue_changed(load_catalogue(self.workspace))
+        self._conversation.catalogue_changed()
         return built
 
     def caption(self, **options: Any) -> Captioned:
@@ -183,8 +255,7 @@ class Recommender:
     ) -> Answer:
         if self._loop.is_closed():
             raise WorkspaceError("the recommender is closed", hint="Open it again with Recommender.open.")
-        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-            raise ConfigError(f"k is {k!r:.80}", hint="Ask for at least 1 item.")
+        _positive("k", k)
         if not isinstance(query, str):
             raise ConfigError(f"query is {query!r:.80}", hint="It is text.")
         settings = self.workspace.settings
@@ -219,6 +290,12 @@ def _ids(name: str, given: Iterable[str]) -> tuple[str, ...]:
     if isinstance(given, str) or not all(isinstance(one, str) for one in ids):
         raise ConfigError(f"{name} is {given!r:.80}", hint="It is a list of ids, each of them text.")
     return ids
+
+
+def _positive(name: str, given: int) -> int:
+    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+        raise ConfigError(f"{name} is {given!r:.80}", hint="Ask for at least 1 item.")
+    return given
 
 
 def _choice(name: str, given: str | None, default: str, allowed: tuple[str, ...]) -> Any:

@@ -43,6 +43,12 @@ class Stages:
         if note and all(one.name != stage for one in self.stages):
             self.degraded(stage, note)
 
+    def join(self, other: "Stages") -> None:
+        """Go on after what `other` went through."""
+        self.stages += other.stages
+        self.models |= other.models
+        self.prompts |= other.prompts
+
     def _add(self, name: str, start: float, status: Literal["ok", "degraded"], note: str) -> None:
         self.stages.append(
             Stage(name=name, milliseconds=round(1000 * (time.perf_counter() - start), 2), status=status, note=note)

@@ -9,6 +9,7 @@ import typer
 
 from genrec.cli.adapters import app as adapters_app
 from genrec.cli.captions import caption
+from genrec.cli.chat import chat
 from genrec.cli.evaluating import evaluate
 from genrec.cli.serving import app as serving_app
 from genrec.cli.training import app as training_app
@@ -118,6 +119,7 @@ def build(workspace: WorkspaceOption) -> None:
 
 
 app.command("caption")(caption)
+app.command("chat")(chat)
 app.command("eval")(evaluate)
 app.add_typer(training_app, name="train")
 app.add_typer(adapters_app, name="adapters")
@@ -160,10 +162,12 @@ def forget(workspace: WorkspaceOption, user: Annotated[str, typer.Option("-u", "
     from genrec.workspace import Workspace
 
     with Workspace.open(workspace) as opened:
-        opened.store.user(user)
+        if not opened.store.sessions_of(user):
+            opened.store.user(user)
         gone, trained = opened.store.forget(user), opened.retriever.exists()
         tuned = opened.adapters.is_dir() and any(path.is_dir() for path in opened.adapters.iterdir())
-    say(f"deleted {gone.events} events{' and the profile' if gone.profile else ''} of {user!r}")
+    dialogues = f", {gone.sessions} dialogues" if gone.sessions else ""
+    say(f"deleted {gone.events} events{dialogues}{' and the profile' if gone.profile else ''} of {user!r}")
     say("the vectors of items keep what they learned from these events until the next `genrec build`")
     if trained:
         say("the trained retriever keeps it until the next `genrec train retriever`")

@@ -13,6 +13,7 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from genrec.building import Built
+from genrec.conversation.records import ChatAnswer
 from genrec.types import Evidence, Recommendation, Trace
 
 if TYPE_CHECKING:
@@ -101,6 +102,22 @@ def as_dict(row: Recommendation) -> dict[str, Any]:
             "generated": list(row.item.generated),
         },
         "trace": dataclasses.asdict(row.trace) | {"degraded": row.trace.degraded},
+    }
+
+
+def answer_as_dict(answer: ChatAnswer) -> dict[str, Any]:
+    """The answer to a turn of a dialogue as plain JSON values."""
+    understood = answer.understood
+    said = {name: [list(one.item_ids) for one in getattr(understood, name)] for name in ("mentions", "liked", "disliked", "seen")}
+    return {
+        "session_id": answer.session_id,
+        "text": answer.text,
+        "items": [as_dict(row) for row in answer.items],
+        "understood": {"intent": understood.intent, "need": understood.need, **said},
+        "filter": answer.filter,
+        "question": answer.question,
+        "relaxed": list(answer.relaxed),
+        "trace": dataclasses.asdict(answer.trace) | {"degraded": answer.trace.degraded},
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from genrec.dialogue.attitudes import attitudes
 from genrec.dialogue.combining import Combiner
 from genrec.dialogue.intents import Found, Intent, asked_attribute, intent_of
-from genrec.dialogue.linking import Linker, Mention
+from genrec.dialogue.linking import FindsItems, Mention
 from genrec.dialogue.meanings import STEERS
 from genrec.dialogue.polarity import NAMED, NOT_REFUSING, REFUSING, describes, refused
 from genrec.dialogue.quantities import bounds_of, lowered
@@ -73,7 +73,7 @@ class Understood:
 class Parser:
     """Reads turns over one catalogue; without a linker no items are found. Safe to share among threads."""
 
-    def __init__(self, vocabulary: Vocabulary, linker: Linker | None = None) -> None:
+    def __init__(self, vocabulary: Vocabulary, linker: FindsItems | None = None) -> None:
         self._vocabulary = vocabulary
         self._linker = linker
 

@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from typing import Protocol
 
-from genrec.dialogue.linking import Mention
+from genrec.dialogue.linking import FindsItems, Mention
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 _PLACES = {word: place for place, word in enumerate(_ORDINALS)} | {f"{n + 1}": n for n in range(10)}
@@ -19,10 +18,6 @@ _NUMBER = re.compile(
     r"(?:#\s?|\b(?:number|no\.|option|item)\s+)(?P<word>10|[1-9])\b(?!\s*(?:%|stars?|minutes|hours))", re.IGNORECASE
 )
 _ALONE = re.compile(r"\s*(?P<word>10|[1-9])[.)!]?\s*")
-
-
-class FindsItems(Protocol):
-    def link(self, text: str) -> list[Mention]: ...
 
 
 class Referring:

@@ -19,7 +19,8 @@ RESET = "Let us start again. What are you looking for?"
 WHICH = "Which item do you mean? Name it, or say its place in the list."
 NOTHING_LEFT = "I have nothing more to offer: everything was shown, seen or put aside."
 NO_LIST = "I have not recommended anything yet. Tell me what you are looking for."
-NOTED = "I will keep that in mind."
+NOT_RECOMMENDED = "I have not recommended it."
+AGAIN = "Nothing new fits; of what I have shown already:"
 
 
 def opening(parts: Sequence[Filter], like: Sequence[Item], words: str, vocabulary: Vocabulary, count: int | None) -> str:
@@ -45,7 +46,7 @@ def nothing_fits(parts: Sequence[Filter], vocabulary: Vocabulary) -> str:
     return f"Nothing fits {in_words(parts, vocabulary)}."
 
 
-def ambiguous(choices: Sequence[Item], text: str) -> str:
+def ambiguous(choices: Sequence[Item]) -> str:
     """Which of several items of the same name is meant."""
     shown = [named(item) for item in choices]
     return f"Which one do you mean: {', '.join(shown[:-1])} or {shown[-1]}?"

@@ -30,6 +30,7 @@ class Turn:
     focus        items that the answer speaks of; `it` is the last of them
     asked        the attribute that the answer asks for
     choices      items of which one was meant, for the answer to ask back
+    noted        (item, kind of event, seconds since 1970 UTC): what was recorded of the person in this turn
     """
 
     text: str = ""
@@ -48,6 +49,7 @@ class Turn:
     focus: tuple[str, ...] = ()
     asked: str = ""
     choices: tuple[str, ...] = ()
+    noted: tuple[tuple[str, str, float], ...] = ()
 
 
 @dataclass(slots=True)

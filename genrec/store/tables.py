@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration: what this version of genrec reads and writes."""
 VERSION_TABLE = "genrec_version"
 
@@ -99,6 +99,18 @@ captions = Table(
     Column("made_at", Double, nullable=False),
     Column("digest", Text, nullable=False),
     sqlite_with_rowid=False,
+)
+
+# A dialogue, its turns as JSON. `version` counts its turns, so that two writers cannot both go on from the same one.
+sessions = Table(
+    "genrec_sessions",
+    metadata,
+    Column("session_id", ID, primary_key=True),
+    Column("user_id", ID, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("turns", JSON, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Index("genrec_sessions_by_user", "user_id", "updated_at"),
 )
 
 attributes = Table(

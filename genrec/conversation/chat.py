@@ -1,0 +1,328 @@
+"""One turn of a dialogue: understood, answered piece by piece, kept.
+
+    text ─► parser (titles, constraints, attitudes) ─► draft over the state ─► candidates, ranking, evidence, reasons ─► text
+
+Items come from the engine alone, titles and values in the text from the catalogue, reasons through their checker: what the LLM
+writes freely never reaches a person.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from genrec.answering import Answer, Answering
+from genrec.conversation.finding import Fitting, fitting, request_of
+from genrec.conversation.lexicon import Lexicon
+from genrec.conversation.messages import Message, listed_lines
+from genrec.conversation.records import ChatAnswer, ChatChunk
+from genrec.conversation.sessions import Dialogue, save
+from genrec.data.cleaning import clean_text
+from genrec.dialogue import replies, telling
+from genrec.dialogue.asking import Question, question
+from genrec.dialogue.critiques import Command, command_of
+from genrec.dialogue.filter_text import all_of, attributes_of, expression, in_words
+from genrec.dialogue.parsing import Parser, Understood, tidied
+from genrec.dialogue.policy import FINDING, Draft, drafted
+from genrec.dialogue.quantities import lowered
+from genrec.dialogue.referring import Referring
+from genrec.dialogue.state import State, Turn, state_of
+from genrec.filters import matches
+from genrec.stages import Stages
+from genrec.types import DISLIKE, LIKE, NOT_NOW, SEEN, Event, Item, Recommendation
+from genrec.workspace import Workspace
+
+ACCEPTED = "accept"
+"""Kind of the event when a person takes what was recommended."""
+ASK_ABOVE = 5
+"""A question back is asked while more than this many lists of items fit."""
+STEP = 0.001
+"""Seconds between the events of one turn: their order is that of their times."""
+
+
+@dataclass(slots=True)
+class _Reply:
+    """An answer as it grows."""
+
+    understood: Understood
+    draft: Draft
+    turn: Turn
+    state: State  # before the turn
+    stages: Stages
+    k: int
+    text: list[str] = field(default_factory=list)
+    rows: list[Recommendation] = field(default_factory=list)
+    relaxed: tuple[str, ...] = ()
+
+
+class Conversation:
+    """Answers turns over one workspace. What turns are understood by is read from the store when first needed."""
+
+    def __init__(self, workspace: Workspace, answering: Answering) -> None:
+        self._workspace, self._answering = workspace, answering
+        self._lexicon: Lexicon | None = None
+        self._reading = threading.Lock()  # of threads: callers may come from several event loops
+
+    def catalogue_changed(self) -> None:
+        """Read the catalogue anew before the next turn."""
+        self._lexicon = None
+
+    async def lexicon(self) -> Lexicon:
+        """Raises StoreError."""
+        return await asyncio.to_thread(self._read_lexicon)
+
+    def _read_lexicon(self) -> Lexicon:
+        with self._reading:
+            if self._lexicon is None:
+                self._lexicon = Lexicon.read(self._workspace.store, self._answering.schema())
+            return self._lexicon
+
+    async def respond(self, dialogue: Dialogue, text: str, *, k: int) -> AsyncIterator[ChatChunk]:
+        """The answer to `text`, piece by piece, the whole as the last chunk; `dialogue` has then gone on by the turn, and is
+        stored if it has an id. Raises StoreError, IndexFault, ConfigError: the dialogue is then as it was.
+        """
+        stages = Stages()
+        lexicon = await self.lexicon()
+        state = state_of(dialogue.turns)
+        text = tidied(clean_text(text))
+        command = command_of(text, lexicon.vocabulary, asked=state.just_asked)
+        if command.undo or (command.reset and _only_reset(text, lexicon)):
+            said = await self._taken_back(dialogue, command, text, lexicon)
+            yield ChatChunk(text=said.text)
+            yield ChatChunk(answer=replace(said, trace=stages.trace()))
+            return
+        with stages.timed("understanding"):
+            understood = self.understood(text, state, lexicon)
+            draft = await self._drafted(understood, State() if command.reset else state, command, lexicon)
+        reply = _Reply(understood, draft, draft.turn, state, stages, k)
+        async for chunk in self._pieces(reply, dialogue, lexicon):
+            reply.text.append(chunk.text)
+            yield chunk
+        turn = replace(reply.turn, reply="".join(reply.text).strip())
+        await self._keep(dialogue, turn)
+        yield ChatChunk(answer=_answer_of(dialogue.session_id, reply, turn))
+
+    def understood(self, text: str, state: State, lexicon: Lexicon) -> Understood:
+        """What a turn says, given the dialogue before it."""
+        linker = Referring(lexicon.linker, state.choices or state.these)
+        return Parser(lexicon.vocabulary, linker).parse(text, ongoing=bool(state.shown))
+
+    async def replayed(self, messages: Sequence[Message], *, user_id: str) -> Dialogue:
+        """The dialogue that these messages are; it has no place in the store. What users said is understood anew."""
+        lexicon = await self.lexicon()
+        dialogue = Dialogue(user_id=user_id)
+        for message in messages:
+            state = state_of(dialogue.turns)
+            if message.role == "user":
+                command = command_of(tidied(clean_text(message.text)), lexicon.vocabulary, asked=state.just_asked)
+                if command.undo:
+                    dialogue.turns[-1:] = []
+                    continue
+                understood = self.understood(tidied(clean_text(message.text)), state, lexicon)
+                draft = await self._drafted(understood, State() if command.reset else state, command, lexicon)
+                dialogue.turns.append(draft.turn)
+            elif message.role == "assistant" and dialogue.turns:
+                dialogue.turns[-1] = replace(dialogue.turns[-1], shown=shown_in(message.text, lexicon), reply=message.text)
+        return dialogue
+
+    async def _drafted(self, understood: Understood, state: State, command: Command, lexicon: Lexicon) -> Draft:
+        wanted = {item_id for mention in understood.mentions for item_id in mention.item_ids}
+        wanted |= {*state.these, *state.choices}
+        items = await asyncio.to_thread(self._workspace.store.items, sorted(wanted))
+        return drafted(understood, state, command, items, lambda item_id: lexicon.popularity.get(item_id, 0))
+
+    async def _pieces(self, reply: _Reply, dialogue: Dialogue, lexicon: Lexicon) -> AsyncIterator[ChatChunk]:
+        turn = reply.turn
+        if turn.choices:
+            choices = await self._items(turn.choices)
+            yield ChatChunk(text=replies.ambiguous(choices))
+        elif turn.intent in FINDING:
+            async for chunk in self._found(reply, dialogue, lexicon):
+                yield chunk
+        elif turn.intent == "small_talk":
+            yield ChatChunk(text=replies.talk(lowered(turn.text), ongoing=reply.state.turns > 0))
+        else:
+            focus = await self._items(turn.focus)
+            yield ChatChunk(text=_about(reply, focus, lexicon))
+
+    async def _found(self, reply: _Reply, dialogue: Dialogue, lexicon: Lexicon) -> AsyncIterator[ChatChunk]:
+        """A list: first what it goes by, then the items as their reasons are there, then a question back."""
+        after = _after(reply)
+        history = await asyncio.to_thread(self._workspace.store.history, dialogue.user_id)
+        refused = frozenset((*after.disliked, *after.seen, *after.put_off, *after.accepted, *(one.item_id for one in history)))
+        found = await asyncio.to_thread(
+            fitting, self._workspace.index, after.constraints, gone=after.gone | refused, refused=refused
+        )
+        reply.turn = replace(reply.turn, constraints=found.parts)
+        reply.relaxed = tuple(map(expression, found.dropped))
+        yield ChatChunk(text=await self._opening(reply, found, after, lexicon))
+        if not found.count:
+            return
+        request = request_of(reply.draft, after, found, self._workspace.settings, user_id=dialogue.user_id, k=reply.k)
+        answer = await self._answering.answer(request)
+        async for row in _in_order(answer):
+            reply.rows.append(row)
+            yield ChatChunk(text=f"\n{row.rank}. {telling.plain_title(row.item)}: {row.reason.text}", item=row)
+        reply.stages.join(answer.stages)
+        asked = self._question(reply, answer, found, after, lexicon)
+        shown = tuple(row.item.item_id for row in reply.rows)
+        reasons = tuple((row.item.item_id, row.reason.text) for row in reply.rows)
+        reply.turn = replace(reply.turn, shown=shown, reasons=reasons, focus=shown[:1] if len(shown) == 1 else ())
+        if asked is not None:
+            reply.turn = replace(reply.turn, asked=asked.attribute)
+            yield ChatChunk(text=f"\n{asked.text}")
+
+    async def _opening(self, reply: _Reply, found: Fitting, after: State, lexicon: Lexicon) -> str:
+        vocabulary = lexicon.vocabulary
+        lines = [replies.loosened(found.dropped, found.parts, vocabulary)] if found.dropped else []
+        if not found.count:
+            left = replies.nothing_fits(found.parts, vocabulary) if found.parts else replies.NOTHING_LEFT
+            return "\n".join([*lines, left])
+        like = await self._items(reply.turn.focus if reply.draft.alone else reply.turn.liked)
+        count = found.count if found.parts else None
+        words = reply.understood.need if reply.turn.needs else ""
+        head = replies.opening(found.parts, like, words, vocabulary, count)
+        return "\n".join([*lines, *([replies.AGAIN] if found.again else []), head])
+
+    def _question(self, reply: _Reply, answer: Answer, found: Fitting, after: State, lexicon: Lexicon) -> Question | None:
+        """At most every other answer asks, and only while much fits."""
+        if not self._workspace.settings.dialogue.ask or reply.state.just_asked or reply.draft.alone:
+            return None
+        if found.count <= ASK_ABOVE * reply.k:
+            return None
+        shown = {row.item.item_id for row in reply.rows}
+        left = [item for item in answer.ranked[0] if item.item_id not in shown]
+        settled = frozenset(after.asked).union(*(attributes_of(part) for part in found.parts))
+        return question(left, lexicon.vocabulary, settled)
+
+    async def _taken_back(self, dialogue: Dialogue, command: Command, text: str, lexicon: Lexicon) -> ChatAnswer:
+        """The last turn, or with a reset what all turns asked for; what the turn recorded of the person goes with it."""
+        state = state_of(dialogue.turns)
+        if command.reset:
+            said = replies.RESET
+            dialogue.turns.append(Turn(text=text, reply=said, intent="small_talk"))
+        elif not dialogue.turns:
+            said = replies.NOTHING_TO_UNDO
+        else:
+            gone = dialogue.turns.pop()
+            events = [Event(user_id=dialogue.user_id, item_id=one, kind=kind, timestamp=at) for one, kind, at in gone.noted]
+            await asyncio.to_thread(self._workspace.store.delete_events, events)
+            state = state_of(dialogue.turns)
+            holds = in_words(state.constraints, lexicon.vocabulary)
+            said = f"{replies.UNDONE} {f'What holds: {holds}.' if holds else ''}".strip()
+        if dialogue.session_id:
+            await asyncio.to_thread(save, self._workspace.store, dialogue)
+        standing = None if command.reset else all_of(state.constraints)
+        return ChatAnswer(
+            session_id=dialogue.session_id,
+            text=said,
+            items=(),
+            understood=Understood(text=text, intent="small_talk"),
+            filter=expression(standing) if standing else "",
+            trace=Stages().trace(),
+        )
+
+    async def _keep(self, dialogue: Dialogue, turn: Turn) -> None:
+        """Store the turn, and for a person that is known by id what it says of items, as events."""
+        told = (
+            (turn.liked, LIKE),
+            (turn.disliked, DISLIKE),
+            (turn.seen, SEEN),
+            (turn.put_off, NOT_NOW),
+            (turn.accepted, ACCEPTED),
+        )
+        noted = [(item_id, kind) for ids, kind in told for item_id in ids] if dialogue.user_id and dialogue.session_id else []
+        now = time.time()
+        events = [
+            Event(user_id=dialogue.user_id, item_id=item_id, kind=kind, timestamp=now + STEP * place)
+            for place, (item_id, kind) in enumerate(noted)
+        ]
+        turn = replace(turn, noted=tuple((event.item_id, event.kind, event.timestamp) for event in events))
+        dialogue.turns.append(turn)
+        if dialogue.session_id:
+            try:
+                await asyncio.to_thread(save, self._workspace.store, dialogue)
+            except BaseException:
+                dialogue.turns.remove(turn)
+                raise
+        if events:
+            await asyncio.to_thread(self._workspace.store.add_events, events)
+
+    async def _items(self, ids: Sequence[str]) -> list[Item]:
+        found = await asyncio.to_thread(self._workspace.store.items, ids) if ids else {}
+        return [found[item_id] for item_id in ids if item_id in found]
+
+
+def shown_in(text: str, lexicon: Lexicon) -> tuple[str, ...]:
+    """The items that an answer recommended: those of its numbered lines, else all that it names."""
+    lines = listed_lines(text) or [text]
+    return tuple(dict.fromkeys(one.item_ids[0] for line in lines for one in lexicon.linker.link(tidied(clean_text(line)))))
+
+
+def _only_reset(text: str, lexicon: Lexicon) -> bool:
+    """Whether the turn asks for nothing beside a new beginning."""
+    read = Parser(lexicon.vocabulary, lexicon.linker).parse(text)
+    return read.filter is None and not read.mentions
+
+
+def _after(reply: _Reply) -> State:
+    """The state with what the turn says, but not yet its answer."""
+    state = replace(reply.state)
+    for name in ("liked", "disliked", "seen", "put_off", "accepted", "mentioned", "shown", "reasons", "asked"):
+        setattr(state, name, dict(getattr(reply.state, name)))
+    state.take(reply.turn)
+    return state
+
+
+def _about(reply: _Reply, focus: Sequence[Item], lexicon: Lexicon) -> str:
+    """Answers that are no list: facts, comparisons, reasons once more, a choice taken."""
+    turn, vocabulary = reply.turn, lexicon.vocabulary
+    if turn.intent == "accept":
+        return replies.accepted(focus)
+    if not focus:
+        return replies.WHICH if reply.state.shown else replies.NO_LIST
+    if turn.intent == "why":
+        known = {**reply.state.reasons}
+        return "\n".join(f"{telling.named(item)}: {known.get(item.item_id, replies.NOT_RECOMMENDED)}" for item in focus)
+    if turn.intent == "compare" and len(focus) > 1:
+        return telling.compared(focus, vocabulary)
+    asked, attribute = reply.understood.filter, reply.understood.question_about
+    if asked is not None and not attribute:
+        names = sorted(attributes_of(asked))
+        return "\n".join(
+            f"{'Yes' if matches(asked, item) else 'No'}. {' '.join(telling.told(item, name, vocabulary) for name in names)}"
+            for item in focus
+        )
+    return "\n".join(
+        telling.told(item, attribute, vocabulary) if attribute else telling.described(item, vocabulary) for item in focus
+    )
+
+
+async def _in_order(answer: Answer) -> AsyncIterator[Recommendation]:
+    """The rows by rank, each as soon as its reason and those before it are there."""
+    done: dict[int, Recommendation] = {} if answer.explains else dict(enumerate(answer.rows))
+    place = 0
+    async for number, reason in answer.reasons():
+        done[number] = replace(answer.rows[number], reason=reason)
+        while place in done:
+            yield done[place]
+            place += 1
+    while place in done:
+        yield done[place]
+        place += 1
+
+
+def _answer_of(session_id: str, reply: _Reply, turn: Turn) -> ChatAnswer:
+    standing = all_of(turn.constraints)
+    trace = reply.stages.trace()
+    return ChatAnswer(
+        session_id=session_id,
+        text="".join(reply.text).strip(),
+        items=tuple(replace(row, trace=trace) for row in reply.rows),
+        understood=reply.understood,
+        trace=trace,
+        filter=expression(standing) if standing else "",
+        question=turn.asked,
+        relaxed=reply.relaxed,
+    )

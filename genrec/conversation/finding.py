@@ -1,0 +1,86 @@
+"""From what holds in a dialogue to the request that the engine, the ranker and the writer answer."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from genrec.dialogue.filter_text import all_of, parts_of
+from genrec.dialogue.policy import Draft
+from genrec.dialogue.relaxing import relaxed
+from genrec.dialogue.state import State
+from genrec.filters import And, Compare, Filter, Has, In, Not, Or
+from genrec.index.protocol import VectorIndex
+from genrec.requests import Moment, Request
+from genrec.settings import Settings
+from genrec.types import DISLIKE, LIKE, Event
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """`parts` hold for `count` items that may be offered; `dropped` were given up for that. `again`: shown ones come back."""
+
+    parts: tuple[Filter, ...]
+    dropped: tuple[Filter, ...]
+    count: int
+    exclude: frozenset[str]
+    again: bool = False
+
+
+def fitting(index: VectorIndex, parts: Sequence[Filter], *, gone: frozenset[str], refused: frozenset[str]) -> Fitting:
+    """What can be offered under these constraints; as few of them are dropped as can be.
+
+    `gone`: items that are not offered again; where nothing else fits, those of them that were only shown are (`refused` are not).
+    Raises IndexFault.
+    """
+
+    def counted(exclude: frozenset[str]) -> Callable[[Sequence[Filter]], int]:
+        without = [Not(In("item_id", tuple(sorted(exclude))))] if exclude else []
+        return lambda wished: index.count(all_of([*_flat(wished), *without]))
+
+    fits = counted(gone)
+    if count := fits(parts):
+        return Fitting(tuple(parts), (), count, gone)
+    again = counted(refused)
+    if parts and (count := again(parts)):
+        return Fitting(tuple(parts), (), count, refused, again=True)
+    left, dropped = relaxed(parts, fits)
+    return Fitting(left, dropped, fits(left), gone)
+
+
+def _flat(parts: Sequence[Filter]) -> list[Filter]:
+    return [one for part in parts for one in parts_of(part)]
+
+
+def request_of(draft: Draft, state: State, found: Fitting, settings: Settings, *, user_id: str, k: int) -> Request:
+    """`state`: what holds after the turn of `draft`."""
+    now = time.time()
+    liked = draft.turn.focus if draft.alone else (*state.liked, *state.accepted)
+    events = [Event(user_id=user_id, item_id=item_id, timestamp=now, kind=DISLIKE) for item_id in state.disliked]
+    events += [Event(user_id=user_id, item_id=item_id, timestamp=now, kind=LIKE) for item_id in liked]
+    query = " ".join(state.needs)
+    words = " ".join([query, *(value for part in found.parts for value in _wanted(part))]).strip()
+    return Request(
+        user_ids=(user_id,),
+        k=k,
+        query=query,
+        filter=all_of(found.parts),
+        exclude=found.exclude,
+        rank=settings.ranking.mode,
+        explain=settings.reasons.explain,
+        evidence=settings.reasons.evidence,
+        method=None,
+        moment=Moment(events=tuple(events), alone=draft.alone, new=True, words=words),
+    )
+
+
+def _wanted(made: Filter) -> list[str]:
+    """The texts that a constraint asks for, for the ranker and for reasons."""
+    match made:
+        case Has(_, str(value)) | Compare(_, "==", str(value)):
+            return [value]
+        case In(_, values):
+            return [value for value in values if isinstance(value, str)]
+        case And(parts) | Or(parts):
+            return [one for part in parts for one in _wanted(part)]
+        case _:
+            return []
