@@ -1,18 +1,18 @@
 """`genrec train write`: a LoRA adapter that writes reasons and captions, from examples that the checkers accept."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from genrec.errors import DataError, RowError, TableError
+from genrec.errors import DataError
 from genrec.models.llm import Likelihood, WriteRequest
 from genrec.models.packing import pack
 from genrec.prompts import Prompts, shipped_folder
+from genrec.training.example_files import an_object, get, read_lines, texts
 from genrec.training.examples import Encode
 from genrec.training.lora import Example
 from genrec.writing import caption_check, caption_grammar, captions, check
@@ -21,7 +21,6 @@ from genrec.writing.facts import Facts
 from genrec.writing.marks import fill, mark
 from genrec.writing.reasons import prompt_of
 
-T = TypeVar("T")
 HELD_OUT = 10
 """One example of this many is not learned from."""
 
@@ -75,80 +74,49 @@ def read_examples(paths: Sequence[Path]) -> list[Written]:
     """Read JSON lines of reasons and captions (docs/training.md). Raises TableError or RowError with file and line, also for an
     example that its checker refuses: an adapter learns what it is shown.
     """
-    found: list[Written] = []
-    for path in paths:
-        try:
-            lines = path.read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise TableError(f"{path}: {error}", hint="The file must be readable UTF-8 text.") from error
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                one = _written(json.loads(line))
-            except (ValueError, RecursionError) as error:
-                raise RowError(f"{path}, line {number}: {error}", hint="See docs/training.md.") from error
-            if fault := one.fault(one.text):
-                raise RowError(f"{path}, line {number}: {fault}", hint="Mend the text or its evidence.")
-            found.append(one)
+    found = read_lines(paths, _accepted)
     if not found:
         raise DataError("there are no examples", hint="Give --examples files of JSON lines.")
     return found
 
 
+def _accepted(row: Any) -> Written:
+    one = _written(row)
+    if fault := one.fault(one.text):
+        raise ValueError(fault)
+    return one
+
+
 def _written(row: Any) -> Written:
-    if "out" in _object(row, "the line"):
-        out = _object(row["out"], "out")
-        caption = Caption(title=_get(out, "title", str), caption=_get(out, "caption", str), tags=_texts(out, "tags"))
+    if "out" in an_object(row, "the line"):
+        out = an_object(row["out"], "out")
+        caption = Caption(title=get(out, "title", str), caption=get(out, "caption", str), tags=texts(out, "tags"))
         facts = _caption_facts(row)
         if facts.title and caption.title != facts.title:
             raise ValueError(f"out: title is {caption.title!r:.60}, the item has one of its own")
         return Written(facts=facts, text=captions.line(caption, facts), domain=_domain(row))
     facts = Facts(
-        past=_texts(row, "past"),
-        liked=_get(row, "liked", bool),
-        shared=_pairs(_get(row, "shared", list), "shared"),
-        words=_texts(row, "words"),
-        interests=_texts(row, "interests"),
+        past=texts(row, "past"),
+        liked=get(row, "liked", bool),
+        shared=_pairs(get(row, "shared", list), "shared"),
+        words=texts(row, "words"),
+        interests=texts(row, "interests"),
     )
-    return Written(facts=facts, text=_get(row, "text", str), domain=_domain(row))
+    return Written(facts=facts, text=get(row, "text", str), domain=_domain(row))
 
 
 def _caption_facts(row: dict[str, Any]) -> CaptionFacts:
     return CaptionFacts(
-        attributes=_pairs([[name, values] for name, values in _get(row, "attributes", dict).items()], "attributes"),
-        tags=_texts(row, "tags"),
-        near=_texts(row, "near"),
-        together=_texts(row, "together"),
-        title=_get(row, "title", str),
+        attributes=_pairs([[name, values] for name, values in get(row, "attributes", dict).items()], "attributes"),
+        tags=texts(row, "tags"),
+        near=texts(row, "near"),
+        together=texts(row, "together"),
+        title=get(row, "title", str),
     )
 
 
 def _domain(row: dict[str, Any]) -> str:
-    return _get(row, "domain", str) if "domain" in row else ""
-
-
-def _object(value: Any, name: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} is {value!r:.60}, it must be an object")
-    return value
-
-
-def _get(row: dict[str, Any], name: str, kind: type[T]) -> T:
-    """Raises ValueError, as all of these do, for a key that is missing, of another type, or a text that is not Unicode."""
-    if name not in row:
-        raise ValueError(f"{name} is missing")
-    value = row[name]
-    if not isinstance(value, kind):
-        raise ValueError(f"{name} is {value!r:.60}, it must be of type {kind.__name__}")
-    if isinstance(value, str):
-        value.encode()
-    return value
-
-
-def _texts(row: dict[str, Any], name: str) -> tuple[str, ...]:
-    values = _get(row, name, list)
-    return tuple(_get({name: value}, name, str) for value in values)
+    return get(row, "domain", str) if "domain" in row else ""
 
 
 def _pairs(pairs: list[Any], name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -156,7 +124,7 @@ def _pairs(pairs: list[Any], name: str) -> tuple[tuple[str, tuple[str, ...]], ..
     for pair in pairs:
         if not isinstance(pair, list) or len(pair) != 2:
             raise ValueError(f"{name} has {pair!r:.60}, it must be a name and its values")
-        made.append((_get({name: pair[0]}, name, str), _texts({name: pair[1]}, name)))
+        made.append((get({name: pair[0]}, name, str), texts({name: pair[1]}, name)))
     return tuple(made)
 
 
