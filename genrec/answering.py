@@ -2,27 +2,30 @@
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from genrec.errors import ConfigError, ModelError, WeightsError, WorkspaceError
-from genrec.filters import Field, Filter
+from genrec.errors import ConfigError, ModelError, UnknownUserError, WeightsError, WorkspaceError
+from genrec.filters import Field
 from genrec.loading import REBUILD, load_people, retriever_name, same_weights, schema_of
 from genrec.models.llm import LLM
 from genrec.models.registry import InUse
 from genrec.progress import Progress
 from genrec.ranking.prompting import Profile
 from genrec.ranking.ranker import Ranker, RankRequest
+from genrec.requests import Request
 from genrec.retrieval.catalogue import Catalogue
+from genrec.retrieval.feedback import in_force, opinions
 from genrec.retrieval.retriever import Ask, Retriever
 from genrec.served import ServedRanking, served_ranking
 from genrec.stages import Stages
-from genrec.types import Candidate, Event, Item, Reason, Recommendation, Trace, User
+from genrec.types import LIKE, Candidate, Event, Item, Reason, Recommendation, Trace, User
 from genrec.workspace import Workspace
 from genrec.writing.evidence import CatalogueFacts, Past, gather, text_values
 from genrec.writing.facts import Facts, state
@@ -32,28 +35,14 @@ NO_REASON = Reason(text="", source="off")
 MAX_K = 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What is asked, every option settled."""
-
-    user_ids: tuple[str, ...]
-    k: int
-    query: str
-    filter: Filter | None
-    exclude: frozenset[str]
-    rank: Literal["llm", "off"]
-    explain: Literal["llm", "template", "off"]
-    evidence: Literal["retriever", "ranker"]
-    method: Literal["likelihood", "labels", "markers"] | None
-    """None: the way that the adapter in use was trained for, or that the settings name."""
-
-
 @dataclass(slots=True)
 class Person:
     """One person on the way through the stages."""
 
     user: User
     events: list[Event]
+    taste: tuple[Event, ...] = ()  # of `events`, those that speak for the person
+    hidden: frozenset[str] = frozenset()  # further items that may not come back
     candidates: list[Candidate] = field(default_factory=list)
     past: list[Past] = field(default_factory=list)  # oldest first
     stated: str = ""  # the interests, where there is no history to go by
@@ -66,9 +55,12 @@ class Person:
 
 @dataclass(slots=True)
 class Answer:
-    """A ranked list whose reasons are still to come. `rows` are in the order of people and ranks."""
+    """A ranked list whose reasons are still to come. `rows` are in the order of people and ranks; `ranked` are all candidates of
+    each person, best first.
+    """
 
     rows: list[Recommendation]
+    ranked: list[list[Item]]
     facts: list[Facts]
     writer: ReasonWriter
     stages: Stages
@@ -124,6 +116,15 @@ class Answering:
         """The engine, loaded when first needed. Raises ModelError."""
         return await asyncio.to_thread(self._part, "llm")
 
+    async def load(self) -> None:
+        """Load every model that answers may need; one that cannot be had is left out, as answers will tell."""
+        wanted = [name for name in ("text", "image") if name in self._catalogue.dims()]
+        settings = self._workspace.settings
+        wanted += ["llm"] if settings.ranking.mode == "llm" or settings.reasons.explain == "llm" else []
+        for name in wanted:
+            with suppress(ModelError):
+                await asyncio.to_thread(self._part, name)
+
     def close(self) -> None:
         llm = self._parts.get("llm")
         if llm is not None and not isinstance(llm, ModelError):
@@ -144,7 +145,7 @@ class Answering:
         for person, candidates in zip(people, found, strict=True):
             person.candidates = candidates
             person.order, person.scores = list(range(len(candidates))), [c.score for c in candidates]
-            person.past = _past(person.events, items)
+            person.past = _past(person.taste, items)
         await self._rank(request, people, items, stages)
         facts = await self._evidence(request, people, items, stages)
         rows = [
@@ -164,19 +165,34 @@ class Answering:
         writer = await self._writer(stages) if request.explain == "llm" and rows else self._template()
         if request.explain == "off":
             stages.off("reasons", "asked for")
-        return Answer(rows, facts, writer, stages, explains=request.explain != "off")
+        ranked = [[items[candidate.item_id] for candidate in person.shown(len(person.order))] for person in people]
+        return Answer(rows, ranked, facts, writer, stages, explains=request.explain != "off")
 
     def _people(self, request: Request) -> list[Person]:
-        store = self._workspace.store
-        users, histories = store.users(request.user_ids), store.histories(request.user_ids)
-        return [Person(users[user_id], histories[user_id]) for user_id in request.user_ids]
+        store, moment = self._workspace.store, request.moment
+        histories = store.histories(request.user_ids)
+        try:
+            users = store.users(request.user_ids)
+        except UnknownUserError:
+            if not moment.new:
+                raise
+            users = {one: User(user_id=one) for one in request.user_ids}
+        now, days = time.time(), self._workspace.settings.feedback.not_now_days
+        people = []
+        for user_id in request.user_ids:
+            history = in_force(histories[user_id], now=now, not_now_days=days)
+            person = Person(users[user_id], [*(() if moment.alone else history), *moment.events])
+            person.taste = opinions(person.events).taste
+            person.hidden = frozenset(event.item_id for event in history) if moment.alone else frozenset()
+            people.append(person)
+        return people
 
     def _items(self, request: Request, people: Sequence[Person], found: Sequence[Sequence[Candidate]]) -> dict[str, Item]:
         shown = self._workspace.settings.retrieval.history
         if request.rank != "off" or request.evidence == "ranker":
             with suppress(ModelError):  # told by the stage that ranks
                 shown = max(shown, self._who_ranks(request).settings.history)
-        wanted = {event.item_id for person in people for event in person.events[-shown:]}
+        wanted = {event.item_id for person in people for event in person.taste[-shown:]}
         candidates = {candidate.item_id for found_for in found for candidate in found_for}
         items = self._workspace.store.items(sorted(wanted | candidates))
         if lost := sorted(candidates - items.keys()):
@@ -208,7 +224,7 @@ class Answering:
                 legs=legs,
                 interests=person.stated,
                 interest_legs=interests.get(person.stated, {}),
-                exclude=request.exclude,
+                exclude=request.exclude | person.hidden,
                 filter=request.filter,
             )
             for person in people
@@ -235,7 +251,7 @@ class Answering:
     async def _rank(self, request: Request, people: Sequence[Person], items: Mapping[str, Item], stages: Stages) -> None:
         if request.rank == "off":
             return stages.off("ranking", "asked for")
-        ranked = [p for p in people if p.candidates and (p.events or p.user.interests or request.query)]
+        ranked = [p for p in people if p.candidates and (p.taste or p.user.interests or request.words)]
         if not ranked:
             return stages.off("ranking", "nothing is known of the person" if people else "nobody was asked for")
         await self._load("llm", stages)
@@ -250,7 +266,7 @@ class Answering:
     def _rank_request(
         self, request: Request, person: Person, candidates: Sequence[Candidate], items: Mapping[str, Item]
     ) -> RankRequest:
-        profile = Profile(history=tuple(past.item for past in person.past), interests=person.user.interests, query=request.query)
+        profile = Profile(history=tuple(past.item for past in person.past), interests=person.user.interests, query=request.words)
         return RankRequest(
             profile=profile,
             candidates=tuple(items[c.item_id] for c in candidates),
@@ -284,7 +300,7 @@ class Answering:
                         shares[place],
                         catalogue=catalogue,
                         cited=self._workspace.settings.reasons.cited,
-                        query=request.query,
+                        query=request.words,
                         interests=person.user.interests if person.stated else (),
                         describe=self._workspace.settings.reasons.describe,
                     )
@@ -368,13 +384,14 @@ class Answering:
 
 
 def _past(events: Sequence[Event], items: Mapping[str, Item]) -> list[Past]:
-    """Past items, oldest first, each once at its last event; `liked`: at or above the person's own mean value."""
+    """Past items, oldest first, each once at its last event; `liked`: so said, or valued at or above the person's own mean."""
     values = [event.value for event in events if event.value is not None]
     mean = sum(values) / len(values) if values else 0.0
     last = {event.item_id: event for event in events}
     ordered = sorted(last.values(), key=lambda event: event.timestamp)
+    liked = {event.item_id for event in events if event.kind == LIKE}
     return [
-        Past(item=items[event.item_id], liked=None if event.value is None else event.value >= mean)
+        Past(item=items[event.item_id], liked=event.item_id in liked or (None if event.value is None else event.value >= mean))
         for event in ordered
         if event.item_id in items
     ]

@@ -60,8 +60,9 @@ def load_catalogue(workspace: Workspace) -> Catalogue:
 def load_people(workspace: Workspace, catalogue: Catalogue) -> People:
     """What turns histories into vectors of this catalogue. Raises WorkspaceError when the trained retriever cannot be read."""
     if catalogue.learned is None:
-        return MeanPeople(catalogue, workspace.settings.retrieval)
-    return LearnedPeople(catalogue, LearnedRetriever.load(workspace.retriever), catalogue.learned)
+        return MeanPeople(catalogue, workspace.settings.retrieval, workspace.settings.feedback)
+    learned = LearnedRetriever.load(workspace.retriever)
+    return LearnedPeople(catalogue, learned, catalogue.learned, workspace.settings.feedback)
 
 
 def load_content(workspace: Workspace) -> tuple[Sequences, Content]:
@@ -82,7 +83,7 @@ def content_of(workspace: Workspace, items: Sequence[Item], vectors: ModalityVec
     """Items with their content vectors: behaviour is not content."""
     matrices = {name: matrix for name, matrix in vectors.matrices.items() if name != BEHAVIOUR}
     present = {name: mask for name, mask in vectors.present.items() if name != BEHAVIOUR}
-    own = ModalityVectors(vectors.item_ids, matrices, present, vectors.models, vectors.written)
+    own = ModalityVectors(vectors.item_ids, matrices, present, vectors.models, vectors.written, vectors.likely)
     return Content(items=items, vectors=own, triples=workspace.store.triples())
 
 

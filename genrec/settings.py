@@ -141,6 +141,17 @@ class RetrievalSettings(_Section):
     """MMR weight of diversity in the list for a user without history: 0 none, 1 only diversity."""
 
 
+class FeedbackSettings(_Section):
+    """What likes, dislikes and "not now" do."""
+
+    like: float = Field(default=2.0, ge=1.0)
+    """A liked item counts like so many other past items."""
+    dislike: float = Field(default=0.2, ge=0.0)
+    """How strongly disliked items push away what is like them, against 1 for the pull of the past items together."""
+    not_now_days: float = Field(default=30.0, ge=0.0)
+    """For so many days an item stays away of which somebody said "not now"."""
+
+
 class RetrieverSettings(_Section):
     """How `genrec train retriever` learns."""
 
@@ -299,6 +310,15 @@ class ReasonSettings(_Section):
     """Longest reason the LLM may write, in tokens; two long titles alone are 50."""
 
 
+class DialogueSettings(_Section):
+    """How `genrec chat` answers."""
+
+    items: int = Field(default=3, ge=1, le=50)
+    """How many items an answer recommends."""
+    ask: bool = True
+    """Whether an answer may ask back what would help most, at most every other time."""
+
+
 class CaptionSettings(_Section):
     """How `genrec caption` writes about items that lack text."""
 
@@ -333,6 +353,7 @@ class Settings(BaseSettings):
     llm: LlmSettings = LlmSettings()
     ingest: IngestSettings = IngestSettings()
     retrieval: RetrievalSettings = RetrievalSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
     retriever: RetrieverSettings = RetrieverSettings()
     rerank: RerankSettings = RerankSettings()
     write: WriteSettings = WriteSettings()
@@ -340,6 +361,7 @@ class Settings(BaseSettings):
     adapters: AdapterSettings = AdapterSettings()
     reasons: ReasonSettings = ReasonSettings()
     caption: CaptionSettings = CaptionSettings()
+    dialogue: DialogueSettings = DialogueSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -13,7 +13,6 @@ AttributeValue = Scalar | tuple[Scalar, ...]
 """A typed attribute: one scalar, or a tuple of scalars for a list column."""
 
 
-
 def scalars(value: AttributeValue | None) -> tuple[Scalar, ...]:
     """The values of an attribute: the one it has, those of its list, none for None."""
     if value is None:
@@ -26,6 +25,16 @@ NO_SOURCES: Mapping[str, float] = MappingProxyType({})
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 TAGS = "tags"
 """The list attribute that a caption's tags become."""
+
+Feedback = Literal["like", "dislike", "seen", "not-now"]
+LIKE: Feedback = "like"
+DISLIKE: Feedback = "dislike"
+SEEN: Feedback = "seen"
+NOT_NOW: Feedback = "not-now"
+FEEDBACK: tuple[Feedback, ...] = (LIKE, DISLIKE, SEEN, NOT_NOW)
+"""Kinds of events that are a person's own word about an item."""
+NOT_TASTE: frozenset[str] = frozenset({DISLIKE, SEEN, NOT_NOW})
+"""Kinds of events that do not speak for their item: nobody learns from them what goes together or what is popular."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

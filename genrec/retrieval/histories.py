@@ -1,20 +1,22 @@
 """Histories as the numbers that the sequence encoder reads. Training and serving go through the same function."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genrec.retrieval.sequences import Sequences
-from genrec.types import Event
+from genrec.types import LIKE, Event
 
 GAPS = 16
 """Buckets of the gap: 0 for none or the first event, then one for each factor of 4 in seconds (or places)."""
 GAP_BASE = 4.0
 VALUES = 12
 """Buckets of the value: 0 for none, then its difference from the person's mean so far, from -2 to 2 spreads."""
+LIKED = 9
+"""The bucket of one spread above the mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +24,13 @@ class EventSpace:
     """What a model knows of events: names of kinds and platforms (number 0 is any other), and the spread of values.
 
     `spread` is the standard deviation of all values around their person's mean; 0 when there are none or they never differ.
+    `liked` is the bucket of a `like`, which has no value of its own: nine of ten values are not above it.
     """
 
     kinds: tuple[str, ...]
     platforms: tuple[str, ...]
     spread: float
+    liked: int = LIKED
 
     @classmethod
     def fit(cls, train: Sequences) -> "EventSpace":
@@ -37,11 +41,13 @@ class EventSpace:
         spread = float(np.std(values - mean[users])) if len(values) else 0.0
         kinds = [train.kind_names[n] for n in np.unique(train.kinds)]
         platforms = [train.platform_names[n] for n in np.unique(train.platforms)]
-        return cls(kinds=tuple(kinds), platforms=tuple(platforms), spread=spread if spread > 1e-6 else 0.0)
+        space = cls(kinds=tuple(kinds), platforms=tuple(platforms), spread=spread if spread > 1e-6 else 0.0)
+        buckets = space._values(train)
+        return replace(space, liked=int(np.quantile(buckets[buckets > 0], 0.9))) if buckets.any() else space
 
     def columns(self, sequences: Sequences) -> dict[str, NDArray[np.int64]]:
         """`items`, `gaps`, `kinds`, `values`, `platforms`, each (n,) int64, of all events."""
-        kinds = _numbers(sequences.kind_names, self.kinds)
+        kinds = _numbers([self._known_kind(name) for name in sequences.kind_names], self.kinds)
         platforms = _numbers(sequences.platform_names, self.platforms)
         return {
             "items": sequences.items.astype(np.int64),
@@ -51,22 +57,29 @@ class EventSpace:
             "platforms": platforms[sequences.platforms],
         }
 
+    def _known_kind(self, name: str) -> str:
+        """A like, where training saw none, is an event as all were in training, if these were all of one kind."""
+        return self.kinds[0] if name == LIKE and name not in self.kinds and len(self.kinds) == 1 else name
+
     def _values(self, sequences: Sequences) -> NDArray[np.int64]:
-        """0 without a value, else the bucket of its difference from the person's mean up to that event."""
+        """0 without a value, else the bucket of its difference from the person's mean up to that event; `liked` for a like."""
         known = np.isfinite(sequences.values)
-        if not self.spread or not known.any():
+        if not self.spread:
             return np.zeros(len(sequences), np.int64)
         filled = np.where(known, sequences.values, 0.0).astype(np.float64)
         mean = _running(filled, sequences) / np.maximum(_running(known.astype(np.float64), sequences), 1.0)
         place = np.clip((filled - mean) / self.spread, -2.0, 2.0) / 4.0 + 0.5  # [0, 1]
-        return np.where(known, 1 + np.minimum((place * (VALUES - 1)).astype(np.int64), VALUES - 2), 0)
+        said = np.array([name == LIKE for name in sequences.kind_names] or [False])[sequences.kinds]
+        buckets = 1 + np.minimum((place * (VALUES - 1)).astype(np.int64), VALUES - 2)
+        return np.where(known, buckets, np.where(said, self.liked, 0))
 
     def to_json(self) -> dict[str, Any]:
-        return {"kinds": list(self.kinds), "platforms": list(self.platforms), "spread": self.spread}
+        return {"kinds": list(self.kinds), "platforms": list(self.platforms), "spread": self.spread, "liked": self.liked}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "EventSpace":
-        return cls(kinds=tuple(data["kinds"]), platforms=tuple(data["platforms"]), spread=float(data["spread"]))
+        liked = int(data.get("liked", LIKED))  # retrievers trained before there were likes
+        return cls(kinds=tuple(data["kinds"]), platforms=tuple(data["platforms"]), spread=float(data["spread"]), liked=liked)
 
 
 def sequences_of(histories: Sequence[Sequence[Event]], item_ids: Sequence[str], row_of: dict[str, int]) -> Sequences:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from genrec.errors import DataError
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.vectors import unit_rows
-from genrec.types import Event
+from genrec.types import LIKE, Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,31 +17,40 @@ class UserVector:
     """`vector` (D,) float32, length 1 (zero when the items cancel out) = normalised sum of `weights[i]` * `rows[i]`.
 
     `item_ids` are the distinct past items with a positive weight, the most recent last; `weights` (H,) sum to 1; `rows` (H, D).
+    `away` (D,) is added to that sum before it is normalised: what disliked items push away from.
     """
 
     vector: NDArray[np.float32]
     item_ids: tuple[str, ...]
     weights: NDArray[np.float32]
     rows: NDArray[np.float32]
+    away: NDArray[np.float32]
 
 
-def event_weights(events: Sequence[Event], *, half_life: float, negative_value: float) -> NDArray[np.float64]:
+def event_weights(events: Sequence[Event], *, half_life: float, negative_value: float, like: float = 1.0) -> NDArray[np.float64]:
     """(n,) weights of events that are ordered oldest first: 0.5^(places from the end / half_life).
 
     An event valued below the mean of the user's valued events is multiplied by `negative_value`; events without a value are
-    kept whole.
+    kept whole. A `like` is multiplied by `like`: it needs no value, so that no two scales are mixed.
     """
     weights = 0.5 ** (np.arange(len(events))[::-1] / half_life)
     values = np.array([np.nan if event.value is None else event.value for event in events], float)
     valued = np.isfinite(values)
     if valued.any():
         weights[valued & (values < values[valued].mean() - 1e-9)] *= negative_value
+    weights[np.array([event.kind == LIKE for event in events], bool)] *= like
     return weights
 
 
-def user_vector(item_ids: Sequence[str], rows: NDArray[np.float32], weights: NDArray[np.floating]) -> UserVector | None:
+def user_vector(
+    item_ids: Sequence[str],
+    rows: NDArray[np.float32],
+    weights: NDArray[np.floating],
+    push: NDArray[np.floating] | None = None,
+) -> UserVector | None:
     """`rows` (n, D) and `weights` (n,) belong to events oldest first; a repeated item is one entry with its weights added.
 
+    `push` (D,): added to the mean in units of the mean's length (Rocchio's negative feedback, 1971, has its sign reversed).
     None when no weight is positive. Raises DataError when the lengths differ.
     """
     if not len(item_ids) == len(rows) == len(weights):
@@ -57,25 +66,30 @@ def user_vector(item_ids: Sequence[str], rows: NDArray[np.float32], weights: NDA
     share = np.array(list(summed.values()))
     share = (share / share.sum()).astype(np.float32)
     kept = np.ascontiguousarray(rows[[row_of[item_id] for item_id in summed]], dtype=np.float32)
-    return UserVector(_unit(share @ kept), tuple(summed), share, kept)
+    mean = share @ kept
+    away = np.zeros_like(mean) if push is None else (float(np.linalg.norm(mean)) * push).astype(np.float32)
+    return UserVector(_unit(mean + away), tuple(summed), share, kept, away)
 
 
 def leave_one_out(user: UserVector, shown: NDArray[np.float32]) -> NDArray[np.float32]:
     """(n_shown, H) float32: the share of each shown item's score that falls when a history item is left out.
 
     The score is the product of the user vector with the item's vector `shown` (n_shown, D). The vector without history item h
-    is computed anew and exactly, its length included: (s - s₋ₕ) / s, limited to [-1, 1]; a negative share means that the score
-    rises. The only item of a history has share 1; an item whose score is not positive has nothing to fall, share 0.
+    is computed anew and exactly, its length included and with `away` as it is: (s - s₋ₕ) / s, limited to [-1, 1]; a negative
+    share means that the score rises. The only item of a history has share 1; an item whose score is not positive has nothing to
+    fall, share 0.
     """
     rows = user.rows.astype(np.float64)  # (H, D)
     weights = user.weights.astype(np.float64)
     parts = weights[:, None] * rows  # what each item adds
-    total = parts.sum(axis=0)
+    total = parts.sum(axis=0) + user.away
     products = shown.astype(np.float64) @ parts.T  # (n_shown, H)
-    score = products.sum(axis=1) / max(float(np.linalg.norm(total)), 1e-12)
-    lengths = np.linalg.norm(total - parts, axis=1)  # (H,) of the mean without h
+    whole = shown.astype(np.float64) @ total  # (n_shown,)
+    score = whole / max(float(np.linalg.norm(total)), 1e-12)
+    rest = total - parts if len(parts) > 1 else np.zeros_like(parts)  # without any past item there is no score
+    lengths = np.linalg.norm(rest, axis=1)  # (H,) of the mean without h
     without = np.divide(
-        products.sum(axis=1)[:, None] - products,
+        whole[:, None] - products,
         lengths,
         out=np.zeros_like(products),
         where=np.broadcast_to(lengths > 1e-9, products.shape),

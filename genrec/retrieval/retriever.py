@@ -11,10 +11,11 @@ from genrec.filters import Filter
 from genrec.index.protocol import Dense, Hit, Leg, Lexical, Query, VectorIndex
 from genrec.retrieval.catalogue import FUSED, MOST_POPULAR, POPULAR, Catalogue
 from genrec.retrieval.diversity import mmr
+from genrec.retrieval.feedback import opinions
 from genrec.retrieval.people import MeanPeople, People
 from genrec.retrieval.vectors import unit_rows
 from genrec.settings import RetrievalSettings
-from genrec.types import Candidate, Event
+from genrec.types import NOT_NOW, SEEN, Candidate, Event
 
 BATCH = 64
 """So many histories asked for at once are scored exactly, all together."""
@@ -26,7 +27,8 @@ COLD_POOL = 4
 class Ask:
     """What one person asks for.
 
-    `history`    all events of the person, oldest first; these items are not found again unless `repeats`
+    `history`    all events of the person, oldest first, their likes and dislikes among them; these items are not found again
+                 unless `repeats`, and then those not that are disliked, seen or not wanted now
     `query`      words to look for (BM25), may be empty
     `legs`       the query as vectors: modality → (d,) float32, say {"text": …, "image": …}
     `interests`  stated interests as text and vector, used when the history says nothing
@@ -124,7 +126,7 @@ class Retriever:
         }
 
     def _plan(self, ask: Ask, user: NDArray[np.float32] | None, k: int) -> _Plan:
-        exclude = ask.exclude if ask.repeats else ask.exclude | {event.item_id for event in ask.history}
+        exclude = ask.exclude | _kept_away(ask)
         legs: list[Leg] = [] if user is None else [Dense(FUSED, user)]
         legs += [Dense(name, vector) for name, vector in ask.legs.items()]
         legs += [Lexical(ask.query)] if ask.query.strip() else []
@@ -176,6 +178,13 @@ class Retriever:
             Candidate(item_id=hits[place].item_id, score=float(scores[place]), sources={POPULAR: hits[place].score})
             for place in order
         ]
+
+
+def _kept_away(ask: Ask) -> set[str]:
+    if not ask.repeats:
+        return {event.item_id for event in ask.history}
+    passed = {event.item_id for event in ask.history if event.kind in (SEEN, NOT_NOW)}
+    return passed | set(opinions(ask.history).disliked)
 
 
 def _history_alone(query: Query) -> bool:

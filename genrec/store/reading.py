@@ -15,7 +15,7 @@ from genrec.store.captions import lay_over
 from genrec.store.results import Counts, Interactions
 from genrec.store.rows import EVENT_FIELDS, to_event, to_item, to_user
 from genrec.store.tables import captions, events, items, triples, users
-from genrec.types import Event, Item, User
+from genrec.types import NOT_TASTE, Event, Item, User
 
 IDS_A_QUERY = 5_000
 """Below SQLite's 32,766 and PostgreSQL's 65,535 parameters."""
@@ -24,6 +24,7 @@ NEAR_IDS = 500
 MANY_KINDS = 32_768
 """Numbers that an int16 holds."""
 
+_CHOSEN = events.c.kind.not_in(sorted(NOT_TASTE))
 _EVENT_COLUMNS = [events.c[name] for name in EVENT_FIELDS]
 
 
@@ -106,7 +107,13 @@ def read_histories(conn: Connection, user_ids: Sequence[str], limit: int | None)
 
 def read_popularity(conn: Connection, limit: int | None) -> list[tuple[str, int]]:
     people = func.count(events.c.user_id.distinct()).label("people")
-    query = select(events.c.item_id, people).group_by(events.c.item_id).order_by(people.desc(), events.c.item_id).limit(limit)
+    query = (
+        select(events.c.item_id, people)
+        .where(_CHOSEN)
+        .group_by(events.c.item_id)
+        .order_by(people.desc(), events.c.item_id)
+        .limit(limit)
+    )
     return [(item_id, count) for item_id, count in conn.execute(query)]
 
 
@@ -159,7 +166,7 @@ class _Column:
 def read_interactions(conn: Connection) -> Interactions:
     """Events go from the cursor into arrays batch by batch: 28 bytes each, never all of them as Python objects."""
     wanted = (events.c.user_id, events.c.item_id, events.c.kind, events.c.platform, events.c.value, events.c.timestamp)
-    query = select(*wanted).order_by(events.c.event_id)
+    query = select(*wanted).where(_CHOSEN).order_by(events.c.event_id)
     texts = (_Column("i"), _Column("i"), _Column("h"), _Column("h"))
     values, timestamps = array("f"), array("d")
     for rows in conn.execution_options(yield_per=ROWS_A_FETCH).execute(query).partitions():

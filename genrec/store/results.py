@@ -1,6 +1,7 @@
 """What the store answers with, besides the records of `genrec.types`."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,15 +48,30 @@ class CaptionCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgotten:
-    """What was deleted: the number of `events`, and whether there was a `profile` (a row of the user table)."""
+    """What was deleted: `events`, whether there was a `profile` (a row of the user table), and dialogues."""
 
     events: int
     profile: bool
+    sessions: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A dialogue as it is stored. `user_id` is empty for somebody unknown; `version` counts the writes, from 1; `turns` is JSON;
+    `updated_at` is seconds since 1970 UTC.
+    """
+
+    session_id: str
+    user_id: str
+    version: int
+    turns: list[Any]
+    updated_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Interactions:
-    """All n events as arrays, ordered by user, then timestamp, then insertion.
+    """The n events that say what people chose (see `genrec.types.NOT_TASTE`) as arrays, ordered by user, then timestamp, then
+    insertion.
 
     user_ids, item_ids   sorted; every one has an event
     users, items         (n,) int32, positions in `user_ids` and `item_ids`

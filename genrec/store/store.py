@@ -13,10 +13,11 @@ from sqlalchemy.exc import DBAPIError
 from genrec.errors import DataError, StoreError, UnknownItemError, UnknownUserError
 from genrec.store import captions as caption_rows
 from genrec.store import reading, writing
+from genrec.store import sessions as dialogues
 from genrec.store.attributes import AttributeType, read_schema, remember
 from genrec.store.engine import is_sqlite, lock_writers, make_engine, migrate, parse_url
 from genrec.store.faults import is_conflict, named
-from genrec.store.results import CaptionCounts, Changes, Counts, Forgotten, Interactions
+from genrec.store.results import CaptionCounts, Changes, Counts, Forgotten, Interactions, Session
 from genrec.store.rows import event_row, is_key, item_row, to_json, triple_row, user_row
 from genrec.store.tables import items, meta
 from genrec.types import HUMAN, Event, Item, StoredCaption, Triple, User
@@ -156,6 +157,11 @@ class Store:
         rows = [event_row(event) for event in records]
         return self._write(lambda conn: writing.write_events(conn, rows))
 
+    def delete_events(self, records: Sequence[Event]) -> int:
+        """Delete the events of the same user, item, timestamp, kind and platform; returns how many there were."""
+        rows = [event_row(event) for event in records]
+        return self._write(lambda conn: writing.delete_events(conn, rows))
+
     def put_triples(self, records: Sequence[Triple]) -> Changes:
         """Add facts of the knowledge graph; one that is there, or comes twice, is left as it is (`unchanged`).
 
@@ -265,7 +271,10 @@ class Store:
         return self._read(read_schema)
 
     def popularity(self, limit: int | None = None) -> list[tuple[str, int]]:
-        """(item id, distinct people with an event on it), most popular first, equals by id; also of items not in the store."""
+        """(item id, distinct people who chose it), most popular first, equals by id; also of items not in the store.
+
+        Whoever only disliked an item, had seen it or said "not now" did not choose it.
+        """
         return self._read(lambda conn: reading.read_popularity(conn, _checked(limit)))
 
     # Users and events
@@ -302,8 +311,30 @@ class Store:
         return {user_id: found.get(user_id, []) for user_id in user_ids}
 
     def interactions(self) -> Interactions:
-        """All events as arrays, from one consistent state of the store."""
+        """All events but `genrec.types.NOT_TASTE` as arrays, from one consistent state of the store."""
         return self._read(reading.read_interactions)
+
+    # Dialogues
+
+    def session(self, session_id: str) -> Session | None:
+        """A dialogue as it was last saved, None where there is none."""
+        return self._read(lambda conn: dialogues.read_session(conn, session_id)) if is_key(session_id) else None
+
+    def sessions_of(self, user_id: str) -> Sequence[str]:
+        """Ids of a person's dialogues, the latest first."""
+        return self._read(lambda conn: dialogues.list_sessions(conn, user_id)) if is_key(user_id) else []
+
+    def save_session(self, session: Session) -> None:
+        """Keep a dialogue; a `version` above 1 takes the place of the one before.
+
+        Raises DataError, and StoreError (retryable) when another writer was quicker.
+        """
+        dialogues.check_session(session)
+        self._write(lambda conn: dialogues.write_session(conn, session))
+
+    def delete_session(self, session_id: str) -> bool:
+        """Whether there was one."""
+        return self._write(lambda conn: dialogues.delete_session(conn, session_id)) if is_key(session_id) else False
 
     # The rest
 

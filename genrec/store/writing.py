@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from genrec.store.results import Changes, Forgotten
 from genrec.store.rows import Row
+from genrec.store.sessions import delete_sessions_of
 from genrec.store.tables import events, items, triples, users
 
 CHUNK = 5_000
@@ -34,6 +35,11 @@ def write_events(conn: Connection, rows: Sequence[Row]) -> Changes:
     return write_rows(conn, events, in_order, key=EVENT_KEY, compared="value")
 
 
+def delete_events(conn: Connection, rows: Sequence[Row]) -> int:
+    same = [and_(*(events.c[name] == row[name] for name in EVENT_KEY)) for row in rows]
+    return sum(conn.execute(delete(events).where(one)).rowcount for one in same)
+
+
 def write_triples(conn: Connection, rows: Sequence[Row]) -> Changes:
     """A triple is its own key: it is there or it is not. Sorted, so that writers that meet wait instead of deadlocking."""
     unique = sorted({(row["head"], row["relation"], row["tail"]) for row in rows})
@@ -47,7 +53,7 @@ def write_triples(conn: Connection, rows: Sequence[Row]) -> Changes:
 def delete_user(conn: Connection, user_id: str) -> Forgotten:
     gone = conn.execute(delete(events).where(events.c.user_id == user_id)).rowcount
     profile = conn.execute(delete(users).where(users.c.user_id == user_id)).rowcount
-    return Forgotten(events=gone, profile=profile > 0)
+    return Forgotten(events=gone, profile=profile > 0, sessions=delete_sessions_of(conn, user_id))
 
 
 def write_rows(conn: Connection, table: Table, rows: Sequence[Row], *, key: tuple[str, ...], compared: str) -> Changes:
