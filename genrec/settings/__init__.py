@@ -7,24 +7,22 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from genrec.errors import ConfigError
+from genrec.settings.learning import RerankSettings, RetrieverSettings, WriteSettings
+from genrec.settings.section import Section
 
 SETTINGS_FILE = "genrec.toml"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class StoreSettings(_Section):
+class StoreSettings(Section):
     url: str = ""
     """SQLAlchemy URL; empty: `store.sqlite` in the workspace. `postgresql+psycopg://…` for PostgreSQL."""
 
 
-class IndexSettings(_Section):
+class IndexSettings(Section):
     url: str = ""
     """URL of a Qdrant cluster; empty: in process, below the workspace."""
     api_key: str = ""
@@ -37,7 +35,7 @@ class IndexSettings(_Section):
     """Seconds before a call to the cluster counts as failed."""
 
 
-class ModelSettings(_Section):
+class ModelSettings(Section):
     text: str = "sentence-transformers/all-MiniLM-L6-v2"
     """Text encoder: hub id, local folder, or empty for none."""
     image: str = "ViT-B-32/laion2b_s34b_b79k"
@@ -54,7 +52,7 @@ class ModelSettings(_Section):
     """Most tokens in one forward pass of the LLM; 0: 1024 on a CPU, whose caches a larger batch leaves, 16384 on a GPU."""
 
 
-class LlmSettings(_Section):
+class LlmSettings(Section):
     """Which engine runs the LLM; how a server is reached (`openai`) and how one is started (`vllm`, `genrec llm serve`)."""
 
     engine: Literal["transformers", "vllm", "openai"] = "transformers"
@@ -102,7 +100,7 @@ class LlmSettings(_Section):
     """Further arguments of `vllm serve`, say `["--tensor-parallel-size", "2"]`."""
 
 
-class IngestSettings(_Section):
+class IngestSettings(Section):
     max_image_bytes: PositiveInt = 10_000_000
     """Largest picture file taken, in bytes."""
     max_image_pixels: int = Field(default=25_000_000, gt=0, le=89_000_000)
@@ -115,7 +113,7 @@ class IngestSettings(_Section):
     """A longer text field is a fault of its row."""
 
 
-class RetrievalSettings(_Section):
+class RetrievalSettings(Section):
     weights: dict[str, float] = Field(default={"text": 0.2, "image": 0.1, "behaviour": 1.0})
     """Weight of each modality in the fused vector (≥ 0)."""
     candidates: PositiveInt = 50
@@ -141,7 +139,7 @@ class RetrievalSettings(_Section):
     """MMR weight of diversity in the list for a user without history: 0 none, 1 only diversity."""
 
 
-class FeedbackSettings(_Section):
+class FeedbackSettings(Section):
     """What likes, dislikes and "not now" do."""
 
     like: float = Field(default=2.0, ge=1.0)
@@ -152,124 +150,7 @@ class FeedbackSettings(_Section):
     """For so many days an item stays away of which somebody said "not now"."""
 
 
-class RetrieverSettings(_Section):
-    """How `genrec train retriever` learns."""
-
-    modalities: list[str] = Field(default=[])
-    """Vectors the item encoder reads, say `["text"]`; empty: all that the build made."""
-    fusion: Literal["attention", "concat", "graph"] = "attention"
-    """How modalities become one vector: a gate, one hidden layer, or a gate with the graph of attributes and triples."""
-    ids: bool = True
-    """Whether every item has a learned vector of its own besides its content."""
-    width: PositiveInt = 128
-    """Width of item and user vectors; a multiple of `heads`."""
-    layers: int = Field(default=2, ge=0)
-    """Layers of the sequence encoder; 0: the recency-weighted mean alone, with a learned half-life."""
-    heads: PositiveInt = 2
-    """Attention heads a layer."""
-    length: int = Field(default=100, ge=2)
-    """How many of the latest events the sequence encoder reads."""
-    dropout: float = Field(default=0.3, ge=0.0, lt=1.0)
-    """Dropout of the sequence encoder."""
-    modality_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
-    """Share of the modalities hidden in training."""
-    id_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
-    """Share of the items that look new in training, so that really new ones find their place."""
-    teacher: float = Field(default=0.7, ge=0.0, le=1.0)
-    """Weight of the closed-form teacher's distribution in the loss; 0: the next event alone, 1: the teacher alone."""
-    anchor: bool = True
-    """Whether the untrained retriever's score is added to the network's, with a weight that validation chooses."""
-    folds: int = Field(default=5, ge=2)
-    """The teacher that people learn from was fitted without their own fold of all people."""
-    full_softmax: PositiveInt = 20_000
-    """Up to this many items the softmax goes over all of them; over a sample above."""
-    negatives: PositiveInt = 4096
-    """Items in that sample."""
-    epochs: PositiveInt = 8
-    """Most passes over the events."""
-    patience: PositiveInt = 5
-    """Passes without a better validation figure before training stops."""
-    batch: PositiveInt = 32
-    """Stretches of history in a step."""
-    learning_rate: float = Field(default=2e-3, gt=0)
-    """Highest learning rate of the one-cycle schedule."""
-    weight_decay: float = Field(default=0.01, ge=0.0)
-    """AdamW's."""
-    precision: Literal["auto", "no", "bf16"] = "auto"
-    """Mixed precision; auto: bf16 on a GPU and on a processor that multiplies in it."""
-    refit: bool = True
-    """Learn again from all events, validation's included, for as many passes as validation chose."""
-    new_item_bonus: float = Field(default=0.0, ge=0.0)
-    """Nats added to the score of items that no event of the training named, so that they are shown sooner."""
-    seed: int = Field(default=0, ge=0)
-    """Of all random numbers in training."""
-
-
-class RerankSettings(_Section):
-    """How `genrec train rerank` learns."""
-
-    method: Literal["likelihood", "labels", "markers"] = "likelihood"
-    """Which way of scoring the adapter is trained for, and then serves by."""
-    r: PositiveInt = 16
-    """Rank of the LoRA matrices."""
-    alpha: PositiveInt = 32
-    """LoRA's scale is alpha / r."""
-    epochs: NonNegativeInt = 1
-    """Passes of next-item language modelling over all histories; for likelihood only."""
-    learning_rate: float = Field(default=1e-3, gt=0)
-    """Highest learning rate of these passes."""
-    length: int = Field(default=384, ge=64)
-    """Tokens of a row of histories."""
-    batch: PositiveInt = 4
-    """Rows or lists in a step."""
-    lists: NonNegativeInt = 1000
-    """Candidate lists of the listwise training that follows, one pass."""
-    list_learning_rate: float = Field(default=3e-4, gt=0)
-    """Highest learning rate of the listwise training."""
-    candidates: int = Field(default=16, ge=2, le=50)
-    """Candidates in a training list."""
-    without_target: Literal["skip", "add"] = "skip"
-    """What becomes of training lists that lack what was chosen: left out, or it takes the last candidate's place."""
-    prior_weight: float = Field(default=1.0, ge=0.0)
-    """How much the retriever's log-probabilities count in the listwise loss: the adapter learns what they do not know."""
-    source: Literal["fused", "learned"] = "fused"
-    """Which retriever finds training candidates, fitted once a fold: the untrained one takes seconds, the trained one minutes."""
-    folds: int = Field(default=5, ge=2)
-    """The retriever that finds a person's training candidates was fitted without their own fold of all people."""
-    history: PositiveInt = 32
-    """Most past items in a profile, in training and then in serving."""
-    title_chars: PositiveInt = 48
-    """A longer title is cut, in training and then in serving."""
-    validated: PositiveInt = 1000
-    """Most people that the weights of the fusion are fitted on."""
-    judged: NonNegativeInt = 100
-    """Most people of each catalogue by whose lists the best pass is kept; 0: the last pass is, without a look."""
-    held_out: int = Field(default=1, ge=1)
-    """Which event of each person validation takes, from the last; 2 leaves the last one untouched for a test."""
-    seed: int = Field(default=0, ge=0)
-    """Of all random numbers in training."""
-
-
-class WriteSettings(_Section):
-    """How `genrec train write` learns."""
-
-    r: PositiveInt = 16
-    """Rank of the LoRA matrices."""
-    alpha: PositiveInt = 32
-    """LoRA's scale is alpha / r."""
-    epochs: PositiveInt = 3
-    """Passes over the examples."""
-    learning_rate: float = Field(default=1e-3, gt=0)
-    """Highest learning rate."""
-    batch: PositiveInt = 12
-    """Examples in a step."""
-    swapped: float = Field(default=0.5, ge=0.0, le=1.0)
-    """Share of the reasons whose shared values are swapped for others of the same attribute, anew in each pass."""
-    seed: int = Field(default=0, ge=0)
-    """Of all random numbers in training."""
-
-
-class RankingSettings(_Section):
+class RankingSettings(Section):
     mode: Literal["llm", "off"] = "llm"
     """`off`: the retriever's order."""
     method: Literal["likelihood", "labels", "markers"] = "likelihood"
@@ -288,7 +169,7 @@ class RankingSettings(_Section):
     """A longer title is cut in the prompt."""
 
 
-class AdapterSettings(_Section):
+class AdapterSettings(Section):
     """Which LoRA adapters the LLM works with."""
 
     rerank: str = "auto"
@@ -297,7 +178,7 @@ class AdapterSettings(_Section):
     """Adapter that writes; `auto` and empty as in `rerank`."""
 
 
-class ReasonSettings(_Section):
+class ReasonSettings(Section):
     explain: Literal["llm", "template", "off"] = "llm"
     """Who writes the reason."""
     evidence: Literal["retriever", "ranker"] = "retriever"
@@ -310,7 +191,7 @@ class ReasonSettings(_Section):
     """Longest reason the LLM may write, in tokens; two long titles alone are 50."""
 
 
-class DialogueSettings(_Section):
+class DialogueSettings(Section):
     """How `genrec chat` answers."""
 
     items: int = Field(default=3, ge=1, le=50)
@@ -319,7 +200,7 @@ class DialogueSettings(_Section):
     """Whether an answer may ask back what would help most, at most every other time."""
 
 
-class CaptionSettings(_Section):
+class CaptionSettings(Section):
     """How `genrec caption` writes about items that lack text."""
 
     precision: float = Field(default=0.9, gt=0, lt=1)
