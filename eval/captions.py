@@ -164,7 +164,7 @@ def recommending(
     matrices = {**{name: vectors.matrices[name] for name in names}, "behaviour": made.vectors}
     present = {**{name: vectors.present[name] for name in names}, "behaviour": made.present}
     fused = fuse(
-        ModalityVectors(vectors.item_ids, matrices, present, written=vectors.written),
+        ModalityVectors(vectors.item_ids, matrices, present, written=vectors.written, likely=vectors.likely),
         settings.weights,
         made.popularity,
         trust=settings.trust,

@@ -28,6 +28,7 @@ from genrec.loading import (
 from genrec.progress import SILENT, Progress, track
 from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.catalogue import Catalogue
+from genrec.retrieval.likely import likely_text
 from genrec.retrieval.vectors import ModalityVectors
 from genrec.types import AttributeValue, Item, scalars
 from genrec.workspace import Workspace, read_json, write_json
@@ -122,7 +123,8 @@ def build(workspace: Workspace, progress: Progress = SILENT) -> Built:
     if not items:
         raise DataError("there are no items to build from", hint="Run `genrec ingest` with --items first.")
     captions = (caption for batch in workspace.store.all_captions() for caption in batch)
-    texts = {item.item_id: item_text(item) for item in worded_all(items, captions)}
+    worded = worded_all(items, captions)
+    texts = {item.item_id: item_text(item) for item in worded}
     work = _Build(workspace, items, texts, progress)
     work.modality("text", lambda item: _text_digest(texts[item.item_id]), work.encode_texts)
     work.modality("image", lambda item: item.image or "", work.encode_images)
@@ -131,7 +133,8 @@ def build(workspace: Workspace, progress: Progress = SILENT) -> Built:
         reasons = "; ".join(f"{name}: {why}" for name, why in work.missing.items())
         raise DataError(f"no item got a vector ({reasons or 'no text and no events'})", hint="Run `genrec doctor`.")
     written = np.array([bool({"title", "text"} & set(item.generated)) for item in items])
-    vectors = ModalityVectors(tuple(item.item_id for item in items), work.matrices, work.present, work.models, written)
+    ids, likely = tuple(item.item_id for item in items), work.likely(worded, written)
+    vectors = ModalityVectors(ids, work.matrices, work.present, work.models, written, likely)
     vectors.save(workspace.vectors)
     write_json(workspace.vectors / DIGESTS, work.digests)
     write_json(workspace.vectors / POPULARITY, popularity.tolist())
@@ -246,6 +249,13 @@ class _Build:
             if item.item_id in found:
                 matrix[row], mask[row] = found[item.item_id], True
         self.matrices[name], self.present[name] = matrix, mask
+
+    def likely(self, worded: Sequence[Item], written: np.ndarray) -> np.ndarray | None:
+        """Where people's texts about the `written` (N,) items would lie; None without a text of either kind."""
+        present = self.present.get("text")
+        if present is None or not (present & written).any() or not (present & ~written).any():
+            return None
+        return likely_text(worded, self.matrices["text"], present & ~written, written)
 
     def _last(self, name: Literal["text", "image"], wanted: Mapping[str, str]) -> dict[str, np.ndarray]:
         """Rows of the last build that still hold; none when the model changed or the files are damaged."""

@@ -148,3 +148,17 @@ def test_who_wrote_is_saved_and_must_fit(tmp_path: Path) -> None:
     assert loaded.tolist() == [True, False, True]
     with pytest.raises(DataError, match="says whose text was written"):
         ModalityVectors(("a", "b", "c"), {"text": rows}, {"text": np.ones(3, bool)}, {}, written[:2])
+
+
+def test_likely_texts_are_kept_and_checked(tmp_path: Path) -> None:
+    rows = unit_rows(np.random.default_rng(0).normal(size=(4, 3)))
+    present, written = {"text": np.ones(4, bool)}, np.array([True, False, True, False])
+    likely = (0.5 * rows[[1, 3]]).astype(np.float32)
+    made = ModalityVectors(("a", "b", "c", "d"), {"text": rows}, present, {}, written, likely)
+    made.save(tmp_path)
+    again = ModalityVectors.load(tmp_path)
+    np.testing.assert_array_equal(again.likely, likely)
+    np.testing.assert_array_equal(again.levelled("text"), made.levelled("text"))
+    for wrong in (likely[:1], 3 * likely, np.full_like(likely, np.nan)):
+        with pytest.raises(DataError, match="likely"):
+            ModalityVectors(("a", "b", "c", "d"), {"text": rows}, present, {}, written, wrong)
