@@ -7,6 +7,7 @@ writes freely never reaches a person.
 """
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -21,7 +22,7 @@ from genrec.conversation.sessions import Dialogue, save
 from genrec.data.cleaning import clean_text
 from genrec.dialogue import replies, telling
 from genrec.dialogue.asking import Question, question
-from genrec.dialogue.critiques import Command, command_of
+from genrec.dialogue.critiques import Command, command_of, without_reset
 from genrec.dialogue.filter_text import all_of, attributes_of, expression, in_words
 from genrec.dialogue.parsing import Parser, Understood, tidied
 from genrec.dialogue.policy import FINDING, Draft, drafted
@@ -37,6 +38,7 @@ ACCEPTED = "accept"
 """Kind of the event when a person takes what was recommended."""
 ASK_ABOVE = 5
 """A question back is asked while more than this many lists of items fit."""
+_QUOTED = re.compile(r'"[^"\n]{2,80}"|“[^”\n]{2,80}”')
 STEP = 0.001
 """Seconds between the events of one turn: their order is that of their times."""
 
@@ -93,7 +95,7 @@ class Conversation:
             yield ChatChunk(answer=replace(said, trace=stages.trace()))
             return
         with stages.timed("understanding"):
-            understood = self.understood(text, state, lexicon)
+            understood = self.understood(without_reset(text) if command.reset else text, state, lexicon)
             draft = await self._drafted(understood, State() if command.reset else state, command, lexicon)
         reply = _Reply(understood, draft, draft.turn, state, stages, k)
         async for chunk in self._pieces(reply, dialogue, lexicon):
@@ -134,6 +136,8 @@ class Conversation:
 
     async def _pieces(self, reply: _Reply, dialogue: Dialogue, lexicon: Lexicon) -> AsyncIterator[ChatChunk]:
         turn = reply.turn
+        if _names_nothing(reply):
+            yield ChatChunk(text=f"{replies.UNKNOWN}\n")
         if turn.choices:
             choices = await self._items(turn.choices)
             yield ChatChunk(text=replies.ambiguous(choices))
@@ -152,7 +156,13 @@ class Conversation:
         history = await asyncio.to_thread(self._workspace.store.history, dialogue.user_id)
         refused = frozenset((*after.disliked, *after.seen, *after.put_off, *after.accepted, *(one.item_id for one in history)))
         found = await asyncio.to_thread(
-            fitting, self._workspace.index, after.constraints, gone=after.gone | refused, refused=refused
+            fitting,
+            self._workspace.index,
+            after.constraints,
+            reply.state.constraints,
+            k=reply.k,
+            gone=after.gone | refused,
+            again=refused if reply.turn.intent == "refine" else None,
         )
         reply.turn = replace(reply.turn, constraints=found.parts)
         reply.relaxed = tuple(map(expression, found.dropped))
@@ -180,10 +190,9 @@ class Conversation:
             left = replies.nothing_fits(found.parts, vocabulary) if found.parts else replies.NOTHING_LEFT
             return "\n".join([*lines, left])
         like = await self._items(reply.turn.focus if reply.draft.alone else reply.turn.liked)
-        count = found.count if found.parts else None
-        words = reply.understood.need if reply.turn.needs else ""
-        head = replies.opening(found.parts, like, words, vocabulary, count)
-        return "\n".join([*lines, *([replies.AGAIN] if found.again else []), head])
+        words = bool(reply.understood.need and reply.turn.needs)
+        head = replies.opening(found.parts, like, words, vocabulary, found.count, again=found.again)
+        return "\n".join([*lines, head])
 
     def _question(self, reply: _Reply, answer: Answer, found: Fitting, after: State, lexicon: Lexicon) -> Question | None:
         """At most every other answer asks, and only while much fits."""
@@ -262,8 +271,8 @@ def shown_in(text: str, lexicon: Lexicon) -> tuple[str, ...]:
 
 def _only_reset(text: str, lexicon: Lexicon) -> bool:
     """Whether the turn asks for nothing beside a new beginning."""
-    read = Parser(lexicon.vocabulary, lexicon.linker).parse(text)
-    return read.filter is None and not read.mentions
+    read = Parser(lexicon.vocabulary, lexicon.linker).parse(without_reset(text))
+    return read.filter is None and not read.mentions and not read.need
 
 
 def _after(reply: _Reply) -> State:
@@ -286,7 +295,8 @@ def _about(reply: _Reply, focus: Sequence[Item], lexicon: Lexicon) -> str:
         known = {**reply.state.reasons}
         return "\n".join(f"{telling.named(item)}: {known.get(item.item_id, replies.NOT_RECOMMENDED)}" for item in focus)
     if turn.intent == "compare" and len(focus) > 1:
-        return telling.compared(focus, vocabulary)
+        best = [telling.foremost(focus, one.attribute, one.direction, vocabulary) for one in reply.understood.steers]
+        return "\n".join(line for line in best if line) or telling.compared(focus, vocabulary)
     asked, attribute = reply.understood.filter, reply.understood.question_about
     if asked is not None and not attribute:
         names = sorted(attributes_of(asked))
@@ -297,6 +307,15 @@ def _about(reply: _Reply, focus: Sequence[Item], lexicon: Lexicon) -> str:
     return "\n".join(
         telling.told(item, attribute, vocabulary) if attribute else telling.described(item, vocabulary) for item in focus
     )
+
+
+def _names_nothing(reply: _Reply) -> bool:
+    """Whether the turn has words in quotation marks that name no item and no value."""
+    spans = [found.span() for found in _QUOTED.finditer(reply.understood.text)]
+    known = [(mention.start, mention.end) for mention in reply.understood.mentions]
+    unknown = [span for span in spans if not any(start < span[1] and span[0] < end for start, end in known)]
+    need = lowered(reply.understood.need)
+    return any(lowered(reply.understood.text[start + 1 : end - 1]).strip(" .,!?") in need for start, end in unknown)
 
 
 async def _in_order(answer: Answer) -> AsyncIterator[Recommendation]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from genrec.dialogue.filter_text import all_of, parts_of
+from genrec.dialogue.filter_text import all_of, attributes_of, parts_of
 from genrec.dialogue.policy import Draft
 from genrec.dialogue.relaxing import relaxed
 from genrec.dialogue.state import State
@@ -26,10 +26,20 @@ class Fitting:
     again: bool = False
 
 
-def fitting(index: VectorIndex, parts: Sequence[Filter], *, gone: frozenset[str], refused: frozenset[str]) -> Fitting:
+def fitting(
+    index: VectorIndex,
+    parts: Sequence[Filter],
+    standing: Sequence[Filter],
+    *,
+    k: int,
+    gone: frozenset[str],
+    refused: frozenset[str],
+) -> Fitting:
     """What can be offered under these constraints; as few of them are dropped as can be.
 
-    `gone`: items that are not offered again; where nothing else fits, those of them that were only shown are (`refused` are not).
+    `standing`: those that held before the turn. Where fewer than `k` items have both what the turn asks of a list attribute and
+    what was asked of it before (`a comedy` after `horror`), the turn's word takes the place of the older.
+    `gone`: items that are not offered again; where nothing else fits, those of them that are not in `again` are, if that is given.
     Raises IndexFault.
     """
 
@@ -38,13 +48,20 @@ def fitting(index: VectorIndex, parts: Sequence[Filter], *, gone: frozenset[str]
         return lambda wished: index.count(all_of([*_flat(wished), *without]))
 
     fits = counted(gone)
+    if (older := _overtaken(parts, standing)) and fits(parts) < k:
+        parts = [part for part in parts if part not in older]
     if count := fits(parts):
         return Fitting(tuple(parts), (), count, gone)
-    again = counted(refused)
-    if parts and (count := again(parts)):
-        return Fitting(tuple(parts), (), count, refused, again=True)
+    if parts and again is not None and (count := counted(again)(parts)):
+        return Fitting(tuple(parts), (), count, again, again=True)
     left, dropped = relaxed(parts, fits)
     return Fitting(left, dropped, fits(left), gone)
+
+
+def _overtaken(parts: Sequence[Filter], standing: Sequence[Filter]) -> list[Filter]:
+    """Older wishes for an attribute of which the turn wishes for something, too."""
+    new = {name for part in parts if part not in standing and not isinstance(part, Not) for name in attributes_of(part)}
+    return [part for part in parts if part in standing and isinstance(part, Has | In) and attributes_of(part) & new]
 
 
 def _flat(parts: Sequence[Filter]) -> list[Filter]:

@@ -14,7 +14,7 @@ from genrec.dialogue.filter_text import number, spoken
 from genrec.dialogue.meanings import Role
 from genrec.dialogue.vocabulary import Vocabulary
 from genrec.filters import Field
-from genrec.types import AttributeValue, Item, scalars
+from genrec.types import AttributeValue, Item, Scalar, scalars
 
 CHOICES = 3
 """Values that a question offers."""
@@ -24,6 +24,8 @@ LEAST_BITS = 0.6
 """A question that is expected to say less is not asked."""
 LEAST_KNOWN = 0.7
 """Share of the candidates that have the attribute."""
+MOST_DISTINCT = 0.5
+"""Distinct values against all of them, from which they are names of single items."""
 _NUMBER_WORDS: Mapping[Role, tuple[str, str]] = {
     "year": ("from before {0}", "from {0} on"),
     "duration": ("below {0}", "longer"),
@@ -55,13 +57,18 @@ def question(
     total = sum(mass)
     found = []
     for name, field in vocabulary.schema.items():
-        if name in settled:
+        if name in settled or _tells_apart(vocabulary.values[name], field):
             continue
         made = _numeric(name, candidates, mass, total, vocabulary) if field.type == "number" else None
         made = made or (_chosen(name, field, candidates, mass, total) if field.type == "text" else None)
         if made is not None and made.bits >= LEAST_BITS:
             found.append(made)
     return max(found, key=lambda one: one.bits, default=None)
+
+
+def _tells_apart(counts: Mapping[Scalar, int], field: Field) -> bool:
+    """Whether nearly every item has a value of its own: an id, an address, a sentence."""
+    return field.type == "text" and len(counts) > MOST_DISTINCT * sum(counts.values())
 
 
 def _chosen(name: str, field: Field, candidates: Sequence[Item], mass: Sequence[float], total: float) -> Question | None:
@@ -92,7 +99,7 @@ def _chosen(name: str, field: Field, candidates: Sequence[Item], mass: Sequence[
         for value in fitting or [""]:
             parts[value] += weight / max(1, len(fitting))
     shown = sorted(choices, key=lambda value: -has[value])
-    text = f"Which {_singular(spoken(name))} would suit you: {', '.join(shown[:-1])} or {shown[-1]}?"
+    text = f"To narrow it down, {_singular(spoken(name))}: {', '.join(shown[:-1])} or {shown[-1]}?"
     return Question(name, text, _entropy(parts, total))
 
 

@@ -22,6 +22,7 @@ _UNSEEN = re.compile(
 _SEEN = re.compile(
     r"\b(?:seen|saw|watched|rewatched|finished|already\s+(?:have|own|got|read|know)|bought|own|i\s+have|i['’]ve\s+got)\b"
 )
+_REFUSED_AS_SEEN = re.compile(rf"^\W*(?:no|nope|nah)\b[\s,]*(?:\w+['’]?\w*\s+){{0,3}}?{_SEEN.pattern}")
 _LIKED = re.compile(
     r"\b(?:lik(?:e[ds]?|ing)|lov(?:e[ds]?|ing)|enjoy(?:ed|s|ing)?|adore[ds]?|fan\s+of|favou?rites?|fond\s+of|obsessed\s+with|into|prefer(?:red)?"
     r"|similar\s+to|such\s+as|along\s+the\s+lines\s+of|in\s+the\s+(?:vein|style|spirit|mood)\s+(?:of|for)|reminds\s+me\s+of"
@@ -78,6 +79,8 @@ def _attitude(low: str, mention: Mention, refused: bool) -> Attitude:
         return "liked"
     if _UNSEEN.search(before):
         return "neutral"
+    if refused and _REFUSED_AS_SEEN.search(before):
+        return "seen"
     if refused:
         return "disliked"
     asked = _ASKED.search(before)

@@ -57,6 +57,11 @@ def command_of(text: str, vocabulary: Vocabulary, *, asked: str = "") -> Command
     return Command(undo=bool(_UNDO.match(low)) and not free, reset=bool(_RESET.search(low)), free=free, indifferent=indifferent)
 
 
+def without_reset(text: str) -> str:
+    """The text without the words that begin anew."""
+    return _RESET.sub(" ", lowered(text)) if _RESET.search(lowered(text)) else text
+
+
 def _attributes(found: re.Match[str], vocabulary: Vocabulary) -> Iterable[str]:
     said = {stem(word) for name in ("any", "matter", "care", "drop", "of") if found[name] for word in found[name].split()}
     for name in vocabulary.schema:

@@ -143,3 +143,17 @@ STEERS: dict[str, tuple[Role, str]] = {
     "heavier": ("weight", ">"),
 }
 """Wishes relative to what was shown."""
+TOO: dict[str, tuple[Role, str]] = {
+    "long": ("duration", "<"),
+    "short": ("duration", ">"),
+    "old": ("year", ">"),
+    "recent": ("year", "<"),
+    "new": ("year", "<"),
+    "modern": ("year", "<"),
+    "expensive": ("price", "<"),
+    "pricey": ("price", "<"),
+    "cheap": ("price", ">"),
+    "heavy": ("weight", "<"),
+    "light": ("weight", ">"),
+}
+"""What `too long` and `nothing too long` ask for."""

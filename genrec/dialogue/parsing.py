@@ -8,8 +8,8 @@ from genrec.dialogue.attitudes import attitudes
 from genrec.dialogue.combining import Combiner
 from genrec.dialogue.intents import Found, Intent, asked_attribute, intent_of
 from genrec.dialogue.linking import FindsItems, Mention
-from genrec.dialogue.meanings import STEERS
-from genrec.dialogue.polarity import NAMED, NOT_REFUSING, REFUSING, describes, refused
+from genrec.dialogue.meanings import STEERS, TOO
+from genrec.dialogue.polarity import NAMED, NOT_REFUSING, REFUSING, Reach, describes, reach_of, refused
 from genrec.dialogue.quantities import bounds_of, lowered
 from genrec.dialogue.values import Element, values_in
 from genrec.dialogue.vocabulary import Vocabulary
@@ -18,11 +18,17 @@ from genrec.filters import Filter
 
 MOST_READ = 6_000
 """Characters of a turn that are read: the first and the last half of them."""
+REFUSED_WORDS = 3
+"""Words after a refusal that it takes from a search."""
 MASKING = 0.55
 """Mentions believed this much are items; their words are nothing else."""
 
 _STEER = re.compile(
     r"\b(?:" + "|".join(sorted(STEERS, key=len, reverse=True)) + r")\b(?!\s+than\s+(?!that|this|it|these|those|the))"
+)
+_TOO = re.compile(
+    r"\b(?:(?:that|this|it|those|these|they)(?:['’]s|\s+is|\s+are|['’]re)\s+|not\s+|n['’]t\s+|nothing\s+)?(?:all\s+|a\s+bit\s+|far\s+|way\s+)?"
+    rf"too\s+(?P<what>{'|'.join(TOO)})\b"
 )
 _REQUEST = re.compile(
     r"""\b(?:(?:can|could|would|will)\s+(?:you|u)(?:\s+please)?(?:\s+(?:recommend|suggest|find|show|give|help|tell))?(?:\s+me)?
@@ -34,7 +40,8 @@ _REQUEST = re.compile(
 )
 _GENERIC = frozenset(
     "movie movies film films item items product products thing things one ones stuff title titles kind sort type rated rating "
-    "directed starring made long year years minutes hours recommendation recommendations suggestion suggestions something".split()
+    "directed starring star stars compare mood made long year years minutes "
+    "hours recommendation recommendations suggestion suggestions something".split()
 )
 
 
@@ -146,6 +153,11 @@ class Parser:
                 continue
             steers[Steer(numbers.name, direction)] = None
             spans.append(found.span())
+        for found in _TOO.finditer(low):
+            role, direction = TOO[found["what"]]
+            if (numbers := self._vocabulary.with_role(role)) is not None:
+                steers[Steer(numbers.name, direction)] = None
+                spans.append(found.span())
         return tuple(steers), spans
 
 
@@ -159,6 +171,12 @@ def tidied(text: str) -> str:
     if len(text) > MOST_READ:
         text = f"{text[: MOST_READ // 2]}\n{text[-MOST_READ // 2 + 1 :]}"
     return text
+
+
+def _is_refused(word: Word, reach: Reach) -> bool:
+    """Whether a refusal stands just before: `not too violent` is no wish for violence. Far from it anything may be meant."""
+    cue = reach.cue(word.start)
+    return cue is not None and len(words_of(reach.low[cue[1] : word.start])) <= REFUSED_WORDS
 
 
 def _masked(low: str, mentions: Sequence[Mention]) -> str:
@@ -177,7 +195,8 @@ def _need(text: str, low: str, words: Sequence[Word], spans: Sequence[tuple[int,
     covered = bytearray(len(text))
     for start, end in gone:
         covered[start:end] = b"\x01" * (min(end, len(text)) - start)
-    left = [word for word in words if not covered[word.start]]
+    reach = reach_of(text)
+    left = [word for word in words if not covered[word.start] and not _is_refused(word, reach)]
     while left and (left[0].key in FUNCTION or left[0].key in _GENERIC):
         left.pop(0)
     while left and (left[-1].key in FUNCTION or left[-1].key in _GENERIC):

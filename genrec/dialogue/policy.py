@@ -152,13 +152,12 @@ def _spoken_of_shown(turn: Turn, low: str, state: State) -> Turn:
 
 
 def _it(intent: Intent, low: str, state: State) -> tuple[str, ...]:
-    if intent == "compare" or re.search(r"\b(?:these|those|them|they|all|both)\b", low):
-        return state.these
-    if state.focus and set(state.focus) & set(state.these):
-        return state.focus[-1:]
-    if intent == "why":
-        return state.these
-    return state.these if len(state.these) == 1 else state.focus[-1:]
+    """What `it` or nothing stands for: the item last spoken of, if it is of the last list, else all of that list."""
+    several = intent in ("compare", "why") or re.search(r"\b(?:these|those|them|they|all|both)\b", low)
+    last = tuple(one for one in state.focus[-1:] if one in state.these)
+    if last and (intent == "why" or not several):
+        return last
+    return state.these
 
 
 def _wished(turn: Turn, understood: Understood, state: State, command: Command, items: Mapping[str, Item]) -> Turn:

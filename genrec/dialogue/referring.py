@@ -1,7 +1,7 @@
 """`the second one`, `#2`, `the last`: items of the last list, found in text as titles are."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from genrec.dialogue.linking import FindsItems, Mention
 
@@ -17,6 +17,12 @@ _ORDINAL = re.compile(
 _NUMBER = re.compile(
     r"(?:#\s?|\b(?:number|no\.|option|item)\s+)(?P<word>10|[1-9])\b(?!\s*(?:%|stars?|minutes|hours))", re.IGNORECASE
 )
+_SEVERAL = re.compile(r"\b(?:the\s+)?(?P<side>first|last|top)\s+(?P<many>two|three|2|3)\b", re.IGNORECASE)
+_PAIR = re.compile(
+    r"(?:^|\b(?:compare|between|either|both|is|are))\s*#?(?P<one>10|[1-9])\s*(?:and|or|vs\.?|versus|with|to|&)\s*#?(?P<other>10|[1-9])\b"
+    r"(?!\s*(?:%|stars?|minutes|hours|years|people))",
+    re.IGNORECASE,
+)
 _ALONE = re.compile(r"\s*(?P<word>10|[1-9])[.)!]?\s*")
 
 
@@ -31,14 +37,27 @@ class Referring:
         found = self._linker.link(text)
         if not self._these:
             return found
-        alone = _ALONE.fullmatch(text)
-        places = [alone] if alone else [*_ORDINAL.finditer(text), *_NUMBER.finditer(text)]
-        for one in places:
-            item_id = self._item(one["word"].lower())
-            start, end = one.span() if not alone else one.span("word")
+        for start, end, item_id in self._places(text):
             if item_id and all(end <= other.start or other.end <= start for other in found):
                 found.append(Mention(start=start, end=end, text=text[start:end], item_ids=(item_id,), score=1.0, kind="exact"))
         return sorted(found, key=lambda mention: mention.start)
+
+    def _places(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """(start, end, item) of all that may speak of the list; the longer way to say it first."""
+        if alone := _ALONE.fullmatch(text):
+            yield *alone.span("word"), self._item(alone["word"])
+            return
+        for several in _SEVERAL.finditer(text):
+            count = 2 if several["many"].lower() in ("two", "2") else 3
+            chosen = self._these[-count:] if several["side"].lower() == "last" else self._these[:count]
+            start, end = several.span()
+            for place, item_id in enumerate(chosen):  # each gets a character or more of the words, the last one the rest
+                yield start + place, end if place == len(chosen) - 1 else start + place + 1, item_id
+        for pair in _PAIR.finditer(text):
+            yield *pair.span("one"), self._item(pair["one"])
+            yield *pair.span("other"), self._item(pair["other"])
+        for one in (*_ORDINAL.finditer(text), *_NUMBER.finditer(text)):
+            yield *one.span(), self._item(one["word"].lower())
 
     def _item(self, word: str) -> str:
         if word in ("last", "latter"):

@@ -20,20 +20,24 @@ WHICH = "Which item do you mean? Name it, or say its place in the list."
 NOTHING_LEFT = "I have nothing more to offer: everything was shown, seen or put aside."
 NO_LIST = "I have not recommended anything yet. Tell me what you are looking for."
 NOT_RECOMMENDED = "I have not recommended it."
-AGAIN = "Nothing new fits; of what I have shown already:"
+UNKNOWN = "The catalogue has no item of that name."
 
 
-def opening(parts: Sequence[Filter], like: Sequence[Item], words: str, vocabulary: Vocabulary, count: int | None) -> str:
-    """What the list goes by: constraints, items to be like, words to match; `count`: how many items fit the constraints."""
-    said = []
-    if parts:
-        fit = "" if count is None else f" ({count} {'fits' if count == 1 else 'fit'})"
-        said.append(f"{in_words(parts, vocabulary)}{fit}")
+def opening(
+    parts: Sequence[Filter], like: Sequence[Item], words: bool, vocabulary: Vocabulary, count: int, *, again: bool = False
+) -> str:
+    """What the list goes by: constraints, which `count` items fit, items to be like, words to match.
+
+    `again`: the items were shown before.
+    """
+    said = [f"for {in_words(parts, vocabulary)} ({count} {'fits' if count == 1 else 'fit'})"] if parts else []
     if like:
         said.append(f"like {listed([named(item) for item in like])}")
     if words:
         said.append("close to what you describe")
-    return f"What I found, {', '.join(said)}:" if said else "What I would suggest:"
+    if again:
+        return f"Nothing new fits. What I have shown {', '.join(said)}:"
+    return f"What I found {', '.join(said)}:" if said else "What I would suggest:"
 
 
 def loosened(dropped: Sequence[Filter], left: Sequence[Filter], vocabulary: Vocabulary) -> str:

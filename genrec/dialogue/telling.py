@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from genrec.dialogue.critiques import number_of
 from genrec.dialogue.filter_text import number, spoken
 from genrec.dialogue.meanings import Role
 from genrec.dialogue.vocabulary import Vocabulary
@@ -63,7 +64,7 @@ def described(item: Item, vocabulary: Vocabulary) -> str:
 
 def compared(items: Sequence[Item], vocabulary: Vocabulary) -> str:
     """What differs between items, attribute by attribute, then what they share."""
-    names = [name for name in vocabulary.schema if any(name in item.attributes for item in items)]
+    names = [name for name in vocabulary.schema if not _is_id(name) and any(name in item.attributes for item in items)]
     differ, same = [], []
     for name in names:
         values = [valued(name, item.attributes.get(name, ()), vocabulary) for item in items]
@@ -82,6 +83,17 @@ def compared(items: Sequence[Item], vocabulary: Vocabulary) -> str:
     if same:
         lines.append(f"Both have {'; '.join(same[:MOST_ATTRIBUTES])}." if len(items) == 2 else f"All have {'; '.join(same)}.")
     return "\n".join(lines)
+
+
+def foremost(items: Sequence[Item], attribute: str, direction: str, vocabulary: Vocabulary) -> str:
+    """Which of the items has least (`<`) or most of a number; empty where none has it."""
+    values = {item: value for item in items if (value := number_of(item, attribute)) is not None}
+    if not values:
+        return ""
+    best = min(values.values()) if direction == "<" else max(values.values())
+    found = [item for item, value in values.items() if value == best]
+    said = valued(attribute, found[0].attributes[attribute], vocabulary)
+    return f"{listed([named(item) for item in found])}: {spoken(attribute)} {said}{', alike' if len(found) > 1 else ''}."
 
 
 def _attributes(item: Item, vocabulary: Vocabulary) -> list[tuple[str, str]]:
