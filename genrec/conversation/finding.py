@@ -33,13 +33,13 @@ def fitting(
     *,
     k: int,
     gone: frozenset[str],
-    refused: frozenset[str],
+    again: frozenset[str] | None = None,
 ) -> Fitting:
     """What can be offered under these constraints; as few of them are dropped as can be.
 
     `standing`: those that held before the turn. Where fewer than `k` items have both what the turn asks of a list attribute and
     what was asked of it before (`a comedy` after `horror`), the turn's word takes the place of the older.
-    `gone`: items that are not offered again; where nothing else fits, those of them that are not in `again` are, if that is given.
+    `gone`: items that are not offered again; where nothing else fits, those of them that are not in `again` are, if given.
     Raises IndexFault.
     """
 
