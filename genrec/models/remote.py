@@ -182,8 +182,8 @@ class RemoteLLM:
             if why := await self._seeing():
                 raise blind(self.id, why)
             messages = await asyncio.to_thread(conversation, request, self._settings.image_pixels)
-            return vllm_http.chat(served.name, request, messages, params)
-        return vllm_http.completion(served.name, request, tokens, params)
+            return vllm_http.body(served.name, request, {"messages": messages}, params)
+        return vllm_http.body(served.name, request, {"prompt": tokens}, params)
 
     async def _tokenize(self, text: str) -> Tokens:
         return await vllm_http.tokenize(self._wire, self._model, text)

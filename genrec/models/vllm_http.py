@@ -229,16 +229,10 @@ def _cached(call: Call, said: Json, *, needed: bool) -> int:
     return int((details or {}).get("cached_tokens") or 0)
 
 
-def completion(model: str, request: WriteRequest, tokens: Tokens, params: Mapping[str, Any]) -> Json:
-    """The body that has a text written."""
+def body(model: str, request: WriteRequest, asked: Json, params: Mapping[str, Any]) -> Json:
+    """What has a text written; `asked`: the tokens of the prompt, or messages about pictures."""
     salt = {"cache_salt": request.salt} if request.salt else {}
-    return {"model": request.adapter or model, "prompt": tokens} | salt | NEUTRAL | dict(params)
-
-
-def chat(model: str, request: WriteRequest, messages: list[Json], params: Mapping[str, Any]) -> Json:
-    """The body that has a text written about pictures."""
-    salt = {"cache_salt": request.salt} if request.salt else {}
-    return {"model": request.adapter or model, "messages": messages} | salt | NEUTRAL | dict(params)
+    return {"model": request.adapter or model} | asked | salt | NEUTRAL | dict(params)
 
 
 async def blindness(wire: Wire, model: str) -> str:
