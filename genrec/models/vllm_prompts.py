@@ -287,6 +287,5 @@ def written(request: WriteRequest, encode: Callable[[str], Tokens], max_tokens: 
         "skip_special_tokens": True,
     }
     if request.schema:
-        # with free white space a small model may write nothing else
-        params["structured_outputs"] = {"json": request.schema, "disable_any_whitespace": True}
+        params["structured_outputs"] = {"json": request.schema}
     return tokens, params
