@@ -181,41 +181,32 @@ class Evidence:
         matrix, present = self._vectors.matrices.get(IMAGE), self._vectors.present.get(IMAGE)
         if matrix is None or present is None:
             return {}
-        return self._close(matrix, present, rows)
+        close = self._close(matrix, present, rows, background(matrix[present]))
+        return {row: _distinct(found, self._items) for row, found in close.items()}
 
     def _close(
-        self, matrix: NDArray[np.float32], present: NDArray[np.bool_], rows: NDArray[np.int64]
+        self, matrix: NDArray[np.float32], present: NDArray[np.bool_], rows: NDArray[np.int64], floor: float
     ) -> dict[int, list[tuple[int, float]]]:
+        """By row: the nearest items that have a title of their own, with their cosine, which is above `floor`."""
         allowed = np.flatnonzero(present & self._titled)
-        floor = background(matrix[present])
         found: dict[int, list[tuple[int, float]]] = {}
         for block, near, cosines in neighbours(matrix, rows[present[rows]], allowed, LOOKED_AT):
             for row, ids, sims in zip(block.tolist(), near.tolist(), cosines.tolist(), strict=True):
                 found[row] = [(place, sim) for place, sim in zip(ids, sims, strict=True) if place >= 0 and sim > floor]
-        return {row: _distinct(close, self._items) for row, close in found.items()}
+        return found
 
     def _together(self, rows: NDArray[np.int64]) -> dict[int, list[tuple[int, int]]]:
         """By row: items with a title of their own that the same people chose, with how many did; nearest by behaviour first."""
         matrix, present = self._vectors.matrices.get(BEHAVIOUR), self._vectors.present.get(BEHAVIOUR)
         if matrix is None or present is None:
             return {}
-        close = self._close_by_behaviour(matrix, present, rows)
         chosen = self._choices()
         found: dict[int, list[tuple[int, int]]] = {}
-        for row, places in close.items():
+        for row, close in self._close(matrix, present, rows, 0.0).items():
+            places = [place for place, _ in close]
             both = np.asarray((chosen[:, [row]].T @ chosen[:, places]).todense()).ravel() if places else np.zeros(0)
             pairs = [(place, int(people)) for place, people in zip(places, both.tolist(), strict=True)]
             found[row] = _distinct([pair for pair in pairs if pair[1] >= TOGETHER_PEOPLE], self._items)
-        return found
-
-    def _close_by_behaviour(
-        self, matrix: NDArray[np.float32], present: NDArray[np.bool_], rows: NDArray[np.int64]
-    ) -> dict[int, list[int]]:
-        allowed = np.flatnonzero(present & self._titled)
-        found: dict[int, list[int]] = {}
-        for block, near, cosines in neighbours(matrix, rows[present[rows]], allowed, LOOKED_AT):
-            for row, ids, sims in zip(block.tolist(), near.tolist(), cosines.tolist(), strict=True):
-                found[row] = [place for place, sim in zip(ids, sims, strict=True) if place >= 0 and sim > 0]
         return found
 
     def _choices(self) -> Any:
