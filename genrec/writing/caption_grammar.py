@@ -5,15 +5,14 @@ claim nothing, titles of other items behind words that say how they belong to it
 beyond that (`directed by` before a director, no judgements) it still has to find.
 """
 
-import json
 import re
 from collections.abc import Iterable
 
 from genrec.writing.caption_check import evidence_of
 from genrec.writing.caption_template import caption as template
 from genrec.writing.caption_words import ENGLISH, Wording
-from genrec.writing.captions import CAPTION_CHARS, MAX_TAGS, CaptionFacts
-from genrec.writing.facts import TITLE_CHARS, WORD
+from genrec.writing.captions import MAX_TAGS, CaptionFacts, frame
+from genrec.writing.facts import WORD
 from genrec.writing.marks import mark
 
 TITLE_WORDS, CAPTION_WORDS = 9, 24
@@ -30,27 +29,14 @@ def schema(facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
     """
     words = facts.tag_words
     tag = {"type": "string", "enum": list(words)} if words else {"type": "string"}
-    title: dict[str, object] = {"type": "string", "maxLength": 0 if facts.title else TITLE_CHARS}
-    text: dict[str, object] = {"type": "string", "maxLength": CAPTION_CHARS}
+    texts: dict[str, dict[str, object]] = {}
     if wording.code == ENGLISH.code and not facts.empty:
         plain = template(facts, wording)
         unit, cited = _units(facts, wording)
         if not facts.title:
-            title = _text(rf"{cited}(?:[,:]? {unit}){{0,{TITLE_WORDS}}}", mark(plain.title, facts.cited))
-        text = _text(rf"{cited}(?:(?:[,;:]? |-){cited}){{0,{CAPTION_WORDS}}}[.!]", mark(plain.caption, facts.cited))
-    return json.dumps(
-        {
-            "type": "object",
-            "properties": {
-                "title": title,
-                "caption": text,
-                "tags": {"type": "array", "items": tag, "maxItems": min(MAX_TAGS, len(words))},
-            },
-            "required": ["title", "caption", "tags"],
-            "additionalProperties": False,
-        },
-        ensure_ascii=False,
-    )
+            texts["title"] = _text(rf"{cited}(?:[,:]? {unit}){{0,{TITLE_WORDS}}}", mark(plain.title, facts.cited))
+        texts["caption"] = _text(rf"{cited}(?:(?:[,;:]? |-){cited}){{0,{CAPTION_WORDS}}}[.!]", mark(plain.caption, facts.cited))
+    return frame(facts, {"items": tag, "maxItems": min(MAX_TAGS, len(words))}, **texts)
 
 
 def _text(pattern: str, example: str) -> dict[str, object]:

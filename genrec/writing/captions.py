@@ -101,6 +101,21 @@ def prompt(prompts: Prompts, facts: CaptionFacts, *, tuned: bool) -> tuple[str, 
     return prefix, rest
 
 
+def frame(facts: CaptionFacts, tags: Mapping[str, object], **texts: Mapping[str, object]) -> str:
+    """The JSON schema of a caption, whose `tags` have a schema of their own and so may the `texts`, title and caption."""
+    title = {"type": "string", "maxLength": 0 if facts.title else TITLE_CHARS}
+    said = {"title": title, "caption": {"type": "string", "maxLength": CAPTION_CHARS}} | texts
+    return json.dumps(
+        {
+            "type": "object",
+            "properties": said | {"tags": {"type": "array", **tags}},
+            "required": ["title", "caption", "tags"],
+            "additionalProperties": False,
+        },
+        ensure_ascii=False,
+    )
+
+
 def read(text: str, facts: CaptionFacts) -> Caption:
     """The caption in one line of JSON that was written from `facts`: titles in the place of their marks, the item's own title
     where it has one, each tag once. Raises ValueError that says what is wrong with it.

@@ -16,7 +16,6 @@ What `Judged` holds is what is to be stored: its `facts` are the evidence with w
 `caption_check.fault(judged.caption, judged.facts)` is its `fault`, so that a stored caption can be checked again without picture.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from genrec.errors import MediaError
 from genrec.prompts import Prompts
 from genrec.writing.caption_check import beyond, fault, text_fault
 from genrec.writing.caption_words import ENGLISH
-from genrec.writing.captions import CAPTION_CHARS, MAX_TAGS, Caption, CaptionFacts
+from genrec.writing.captions import MAX_TAGS, Caption, CaptionFacts, frame
 from genrec.writing.facts import NAME_CHARS, TITLE_CHARS, VALUE_CHARS
 
 PROMPT = "caption_picture"
@@ -72,19 +71,7 @@ def prompt(prompts: Prompts, facts: CaptionFacts) -> tuple[str, str]:
 
 def schema(facts: CaptionFacts) -> str:
     """The JSON schema of what is written, for `WriteRequest.schema`; unlike from text alone, tags may be new."""
-    title = {"type": "string", "maxLength": 0 if facts.title else TITLE_CHARS}
-    return json.dumps(
-        {
-            "type": "object",
-            "properties": {
-                "title": title,
-                "caption": {"type": "string", "maxLength": CAPTION_CHARS},
-                "tags": {"type": "array", "items": {"type": "string", "maxLength": VALUE_CHARS}, "maxItems": MAX_TAGS},
-            },
-            "required": ["title", "caption", "tags"],
-            "additionalProperties": False,
-        }
-    )
+    return frame(facts, {"items": {"type": "string", "maxLength": VALUE_CHARS}, "maxItems": MAX_TAGS})
 
 
 def judge(caption: Caption, facts: CaptionFacts, bears_out: BearsOut | None) -> Judged:
