@@ -7,7 +7,6 @@ writes freely never reaches a person.
 """
 
 import asyncio
-import re
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -38,7 +37,6 @@ ACCEPTED = "accept"
 """Kind of the event when a person takes what was recommended."""
 ASK_ABOVE = 5
 """A question back is asked while more than this many lists of items fit."""
-_QUOTED = re.compile(r'"[^"\n]{2,80}"|“[^”\n]{2,80}”')
 STEP = 0.001
 """Seconds between the events of one turn: their order is that of their times."""
 
@@ -95,8 +93,7 @@ class Conversation:
             yield ChatChunk(answer=replace(said, trace=stages.trace()))
             return
         with stages.timed("understanding"):
-            understood = self.understood(without_reset(text) if command.reset else text, state, lexicon)
-            draft = await self._drafted(understood, State() if command.reset else state, command, lexicon)
+            understood, draft = await self._read(text, state, command, lexicon)
         reply = _Reply(understood, draft, draft.turn, state, stages, k)
         async for chunk in self._pieces(reply, dialogue, lexicon):
             reply.text.append(chunk.text)
@@ -104,11 +101,6 @@ class Conversation:
         turn = replace(reply.turn, reply="".join(reply.text).strip())
         await self._keep(dialogue, turn)
         yield ChatChunk(answer=_answer_of(dialogue.session_id, reply, turn))
-
-    def understood(self, text: str, state: State, lexicon: Lexicon) -> Understood:
-        """What a turn says, given the dialogue before it."""
-        linker = Referring(lexicon.linker, state.choices or state.these)
-        return Parser(lexicon.vocabulary, linker).parse(text, ongoing=bool(state.shown))
 
     async def replayed(self, messages: Sequence[Message], *, user_id: str) -> Dialogue:
         """The dialogue that these messages are; it has no place in the store. What users said is understood anew."""
@@ -121,24 +113,32 @@ class Conversation:
                 if command.undo:
                     dialogue.turns[-1:] = []
                     continue
-                understood = self.understood(tidied(clean_text(message.text)), state, lexicon)
-                draft = await self._drafted(understood, State() if command.reset else state, command, lexicon)
+                _, draft = await self._read(tidied(clean_text(message.text)), state, command, lexicon)
                 dialogue.turns.append(draft.turn)
             elif message.role == "assistant" and dialogue.turns:
                 dialogue.turns[-1] = replace(dialogue.turns[-1], shown=shown_in(message.text, lexicon), reply=message.text)
         return dialogue
 
-    async def _drafted(self, understood: Understood, state: State, command: Command, lexicon: Lexicon) -> Draft:
+    async def _read(self, text: str, state: State, command: Command, lexicon: Lexicon) -> tuple[Understood, Draft]:
+        """What a turn says, given the dialogue before it. With a command to begin anew, `state` is cleared."""
+        if command.reset:
+            state.clear()
+        linker = Referring(lexicon.linker, state.choices or state.these)
+        parser = Parser(lexicon.vocabulary, linker)
+        understood = parser.parse(without_reset(text) if command.reset else text, ongoing=bool(state.shown))
         wanted = {item_id for mention in understood.mentions for item_id in mention.item_ids}
         wanted |= {*state.these, *state.choices}
         items = await asyncio.to_thread(self._workspace.store.items, sorted(wanted))
-        return drafted(understood, state, command, items, lambda item_id: lexicon.popularity.get(item_id, 0))
+        draft = drafted(understood, state, command, items, lambda item_id: lexicon.popularity.get(item_id, 0))
+        return understood, draft
 
     async def _pieces(self, reply: _Reply, dialogue: Dialogue, lexicon: Lexicon) -> AsyncIterator[ChatChunk]:
         turn = reply.turn
-        if _names_nothing(reply):
-            yield ChatChunk(text=f"{replies.UNKNOWN}\n")
-        if turn.choices:
+        if reply.understood.unknown:
+            yield ChatChunk(text=f"{replies.UNKNOWN} ")
+        if reply.understood.unknown and turn.intent == "recommend" and _says_nothing(reply.understood):
+            yield ChatChunk(text=replies.LIKE_WHAT)
+        elif turn.choices:
             choices = await self._items(turn.choices)
             yield ChatChunk(text=replies.ambiguous(choices))
         elif turn.intent in FINDING:
@@ -210,7 +210,7 @@ class Conversation:
         state = state_of(dialogue.turns)
         if command.reset:
             said = replies.RESET
-            dialogue.turns.append(Turn(text=text, reply=said, intent="small_talk"))
+            dialogue.turns.append(Turn(text=text, reply=said, reset=True))
         elif not dialogue.turns:
             said = replies.NOTHING_TO_UNDO
         else:
@@ -263,6 +263,10 @@ class Conversation:
         return [found[item_id] for item_id in ids if item_id in found]
 
 
+def _says_nothing(understood: Understood) -> bool:
+    return not (understood.filter or understood.mentions or understood.need or understood.steers)
+
+
 def shown_in(text: str, lexicon: Lexicon) -> tuple[str, ...]:
     """The items that an answer recommended: those of its numbered lines, else all that it names."""
     lines = listed_lines(text) or [text]
@@ -277,9 +281,7 @@ def _only_reset(text: str, lexicon: Lexicon) -> bool:
 
 def _after(reply: _Reply) -> State:
     """The state with what the turn says, but not yet its answer."""
-    state = replace(reply.state)
-    for name in ("liked", "disliked", "seen", "put_off", "accepted", "mentioned", "shown", "reasons", "asked"):
-        setattr(state, name, dict(getattr(reply.state, name)))
+    state = reply.state.copy()
     state.take(reply.turn)
     return state
 
@@ -307,15 +309,6 @@ def _about(reply: _Reply, focus: Sequence[Item], lexicon: Lexicon) -> str:
     return "\n".join(
         telling.told(item, attribute, vocabulary) if attribute else telling.described(item, vocabulary) for item in focus
     )
-
-
-def _names_nothing(reply: _Reply) -> bool:
-    """Whether the turn has words in quotation marks that name no item and no value."""
-    spans = [found.span() for found in _QUOTED.finditer(reply.understood.text)]
-    known = [(mention.start, mention.end) for mention in reply.understood.mentions]
-    unknown = [span for span in spans if not any(start < span[1] and span[0] < end for start, end in known)]
-    need = lowered(reply.understood.need)
-    return any(lowered(reply.understood.text[start + 1 : end - 1]).strip(" .,!?") in need for start, end in unknown)
 
 
 async def _in_order(answer: Answer) -> AsyncIterator[Recommendation]:

@@ -26,6 +26,7 @@ MASKING = 0.55
 _STEER = re.compile(
     r"\b(?:" + "|".join(sorted(STEERS, key=len, reverse=True)) + r")\b(?!\s+than\s+(?!that|this|it|these|those|the))"
 )
+_QUOTED = re.compile(r'"[^"\n]{2,80}"|“[^”\n]{2,80}”')
 _TOO = re.compile(
     r"\b(?:(?:that|this|it|those|these|they)(?:['’]s|\s+is|\s+are|['’]re)\s+|not\s+|n['’]t\s+|nothing\s+)?(?:all\s+|a\s+bit\s+|far\s+|way\s+)?"
     rf"too\s+(?P<what>{'|'.join(TOO)})\b"
@@ -63,6 +64,7 @@ class Understood:
     need            words that no filter and no mention took, for a search; may be empty
     question_about  the attribute that a question asks for; empty for the item as a whole, or no question
     steers          wishes relative to what was shown
+    unknown         words in quotation marks that name no item and no value
     """
 
     text: str
@@ -75,6 +77,7 @@ class Understood:
     need: str = ""
     question_about: str = ""
     steers: tuple[Steer, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 class Parser:
@@ -95,6 +98,8 @@ class Parser:
         made = Combiner(elements, no, words, text, self._vocabulary).filter()
         steers, steered = self._steers(low, elements)
         spans = [(one.start, one.end) for one in (*elements, *mentions)] + steered
+        unknown = [found for found in _QUOTED.finditer(text) if not any(a < found.end() and found.start() < b for a, b in spans)]
+        spans += [found.span() for found in unknown]
         need = _need(text, low, words, spans, no_cues=bool(elements))
         felt = attitudes(text, low, mentions)
         masked = _masked(low, mentions)
@@ -111,6 +116,7 @@ class Parser:
             need=need,
             question_about=asked_attribute(low, self._vocabulary) if intent == "ask" else "",
             steers=steers,
+            unknown=tuple(found[0][1:-1].strip() for found in unknown),
         )
 
     def _elements(self, text: str, low: str, words: Sequence[Word], mentions: Sequence[Mention]) -> list[Element]:

@@ -49,12 +49,15 @@ def drafted(
     low = lowered(understood.text)
     named, choices = _resolved(understood.mentions, understood, state, items, popularity)
     chosen = _choice(low, understood, state, items)
+    if chosen:  # its words say which item is meant, and nothing else
+        understood = replace(understood, filter=None, steers=(), need="")
     intent = _intent(understood, state, command, bool(chosen))
     turn = Turn(
         text=understood.text,
         intent=intent,
         constraints=state.constraints,
         needs=state.needs,
+        reset=command.reset,
         liked=_of(understood.liked, named),
         disliked=_of(understood.disliked, named),
         seen=_of(understood.seen, named),
@@ -163,13 +166,13 @@ def _it(intent: Intent, low: str, state: State) -> tuple[str, ...]:
 def _wished(turn: Turn, understood: Understood, state: State, command: Command, items: Mapping[str, Item]) -> Turn:
     """Constraints and needs after the turn."""
     fresh = turn.intent == "recommend" and state.turns > 0 and bool(understood.filter or understood.need)
-    standing = freed(() if command.reset else state.constraints, command.free)
+    standing = freed(state.constraints, command.free)
     shown = [items[item_id] for item_id in state.these if item_id in items]
     made = [part for part in parts_of(understood.filter) if not command.free & attributes_of(part)]
     made += steered(understood.steers, shown)
     constraints = merged(standing, all_of(made), understood.text, fresh=fresh)
     said = () if command.indifferent or command.free else (understood.need,) if understood.need else ()
-    before = () if fresh or command.reset or turn.intent == "more_like" else state.needs
+    before = () if fresh or turn.intent == "more_like" else state.needs
     needs = tuple(dict.fromkeys((*before, *said)))[-NEEDS:]
     return replace(turn, constraints=constraints, needs=needs)
 

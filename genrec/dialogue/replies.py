@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from genrec.dialogue.filter_text import in_words
 from genrec.dialogue.telling import named
+from genrec.dialogue.titles import year_of
 from genrec.dialogue.vocabulary import Vocabulary
 from genrec.filters import Filter
 from genrec.types import Item
@@ -21,6 +22,7 @@ NOTHING_LEFT = "I have nothing more to offer: everything was shown, seen or put 
 NO_LIST = "I have not recommended anything yet. Tell me what you are looking for."
 NOT_RECOMMENDED = "I have not recommended it."
 UNKNOWN = "The catalogue has no item of that name."
+LIKE_WHAT = "What is it like? Name something similar, or what it should have."
 
 
 def opening(
@@ -30,14 +32,12 @@ def opening(
 
     `again`: the items were shown before.
     """
-    said = [f"for {in_words(parts, vocabulary)} ({count} {'fits' if count == 1 else 'fit'})"] if parts else []
-    if like:
-        said.append(f"like {listed([named(item) for item in like])}")
-    if words:
-        said.append("close to what you describe")
-    if again:
-        return f"Nothing new fits. What I have shown {', '.join(said)}:"
-    return f"What I found {', '.join(said)}:" if said else "What I would suggest:"
+    said = [f"like {listed([named(item) for item in like])}"] if like else []
+    said += ["close to what you describe"] if words else []
+    said += [f"{in_words(parts, vocabulary)}: {count} {'item fits' if count == 1 else 'items fit'}"] if parts else []
+    goes_by = "; ".join(said)
+    first = f"{goes_by[0].upper()}{goes_by[1:]}. " if goes_by else ""
+    return first + ("Nothing of it is new, I have shown:" if again else "I would suggest:")
 
 
 def loosened(dropped: Sequence[Filter], left: Sequence[Filter], vocabulary: Vocabulary) -> str:
@@ -52,7 +52,8 @@ def nothing_fits(parts: Sequence[Filter], vocabulary: Vocabulary) -> str:
 
 def ambiguous(choices: Sequence[Item]) -> str:
     """Which of several items of the same name is meant."""
-    shown = [named(item) for item in choices]
+    alike = len({item.title for item in choices}) < len(choices)
+    shown = [f"{named(item)} ({year_of(item)})" if alike and year_of(item) else named(item) for item in choices]
     return f"Which one do you mean: {', '.join(shown[:-1])} or {shown[-1]}?"
 
 

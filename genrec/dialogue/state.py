@@ -5,7 +5,7 @@ turns into one that says the same.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from genrec.dialogue.intents import Intent
 from genrec.filters import Filter
@@ -30,6 +30,7 @@ class Turn:
     focus        items that the answer speaks of; `it` is the last of them
     asked        the attribute that the answer asks for
     choices      items of which one was meant, for the answer to ask back
+    reset        the turn began anew: what was asked for and liked before no longer counts
     noted        (item, kind of event, seconds since 1970 UTC): what was recorded of the person in this turn
     """
 
@@ -49,6 +50,7 @@ class Turn:
     focus: tuple[str, ...] = ()
     asked: str = ""
     choices: tuple[str, ...] = ()
+    reset: bool = False
     noted: tuple[tuple[str, str, float], ...] = ()
 
 
@@ -79,8 +81,20 @@ class State:
         """Items that are not offered again."""
         return frozenset((*self.mentioned, *self.shown, *self.disliked, *self.seen, *self.put_off, *self.accepted))
 
+    def clear(self) -> None:
+        """Begin anew: what was shown, seen and disliked still is not offered again."""
+        self.constraints, self.needs, self.focus, self.choices, self.just_asked = (), (), (), (), ""
+        self.liked, self.accepted, self.asked = {}, {}, {}
+
+    def copy(self) -> "State":
+        """One that can go on by itself."""
+        own = {one.name: dict(value) for one in fields(self) if isinstance(value := getattr(self, one.name), dict)}
+        return replace(self, **own)
+
     def take(self, turn: Turn) -> None:
         """Go on by one turn."""
+        if turn.reset:
+            self.clear()
         self.turns += 1
         self.constraints, self.needs = turn.constraints, turn.needs
         for ids, own in ((turn.liked, self.liked), (turn.disliked, self.disliked), (turn.seen, self.seen)):

@@ -81,7 +81,7 @@ def compared(items: Sequence[Item], vocabulary: Vocabulary) -> str:
     ]
     lines = [line.removesuffix(": ") + ("" if line.endswith(": ") else ".") for line in lines]
     if same:
-        lines.append(f"Both have {'; '.join(same[:MOST_ATTRIBUTES])}." if len(items) == 2 else f"All have {'; '.join(same)}.")
+        lines.append(f"{'Both' if len(items) == 2 else 'All'}: {'; '.join(same[:MOST_ATTRIBUTES])}.")
     return "\n".join(lines)
 
 
