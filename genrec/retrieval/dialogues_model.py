@@ -41,11 +41,13 @@ class DialogueModel:
     """`weights`: feature to nats a unit; one that is not there takes the weight of its kind (what stands before the colon).
 
     sessions   ids of the items that each known dialogue named
+    seen       digests of the moments that it learned from
     card       how it was made
     """
 
     weights: Mapping[str, float]
     sessions: Sequence[Sequence[str]] = ()
+    seen: frozenset[str] = frozenset()
     card: Mapping[str, Any] = field(default_factory=dict)
     digest: str = ""
 
@@ -76,7 +78,13 @@ class DialogueModel:
             "offsets": np.concatenate([[0], np.cumsum([len(named) for named in self.sessions])]).astype(np.int64),
             "items": np.array([row_of[one] for named in self.sessions for one in named], np.int64),
         }
-        manifest = {"schema": SCHEMA, "weights": dict(self.weights), "item_ids": ids, "card": dict(self.card)}
+        manifest = {
+            "schema": SCHEMA,
+            "weights": dict(self.weights),
+            "item_ids": ids,
+            "seen": sorted(self.seen),
+            "card": dict(self.card),
+        }
         try:
             return write_named(folder, "dialogues", MANIFEST, save(tensors), manifest)[:16]
         except OSError as error:
@@ -104,6 +112,7 @@ class DialogueModel:
             return cls(
                 weights={str(name): float(value) for name, value in manifest["weights"].items()},
                 sessions=[[ids[row] for row in tensors["items"][start:end]] for start, end in pairwise(bounds)],
+                seen=frozenset(manifest["seen"]),
                 card=manifest["card"],
                 digest=manifest["sha256"][:16],
             )

@@ -74,7 +74,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sessions:
-    """Which items S known dialogues named: `named` (S, N) of 0 and 1, `counts` (N,) dialogues of an item, `pairs` (N, N) of two."""
+    """Which items S known dialogues named: `named` (S, N) of 0 and 1, `counts` (N,) of an item, `pairs` (N, N) of two."""
 
     named: sparse.csr_array
     counts: NDArray[np.float64] = field(init=False)

@@ -1,0 +1,240 @@
+"""`genrec eval --dialogues F`: the dialogue retriever of a workspace, cross-fitted and as it serves, beside plain baselines."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec.data.dialogues import Moment, read_moments
+from genrec.errors import TrainingError, WorkspaceError
+from genrec.evaluation.dialogues import SHOWN, DialogueResults, Ranker, linking, recalls, satisfied, started
+from genrec.index.protocol import Dense, Leg, Lexical, Query
+from genrec.listening import Encode, dialogue_retriever, load_dialogue_model, query_encoder
+from genrec.loading import REBUILD, load_catalogue, load_people, schema_of
+from genrec.progress import SILENT, Progress, track
+from genrec.retrieval.catalogue import Catalogue
+from genrec.retrieval.dialogues import DialogueAsk, DialogueRetriever, texts_of
+from genrec.retrieval.dialogues_fitting import history_of
+from genrec.retrieval.dialogues_model import DialogueModel
+from genrec.retrieval.people import People
+from genrec.retrieval.vectors import TEXT
+from genrec.transcripts import Listener, Transcript, encoded, learned, session_items
+from genrec.types import Item
+from genrec.workspace import Workspace
+
+BATCH = 64
+FOLDS = 5
+TIMED = 100
+"""Moments answered one by one, for the time of a turn."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Bench:
+    """A workspace's parts, and the systems that can be made of them."""
+
+    workspace: Workspace
+    catalogue: Catalogue
+    people: People
+    items: list[Item]
+    encode: Encode | None
+    progress: Progress = SILENT
+
+    @classmethod
+    def of(cls, workspace: Workspace, progress: Progress = SILENT) -> "Bench":
+        """Raises WorkspaceError when the workspace is not built, or items came in since; WeightsError."""
+        catalogue = load_catalogue(workspace)
+        items = [item for batch in workspace.store.all_items() for item in batch]
+        if tuple(item.item_id for item in items) != catalogue.vectors.item_ids:
+            raise WorkspaceError("items came in or went since the last build", hint=REBUILD)
+        people, encode = load_people(workspace, catalogue), query_encoder(workspace, catalogue, progress)
+        return cls(workspace=workspace, catalogue=catalogue, people=people, items=items, encode=encode, progress=progress)
+
+    def retriever(self, model: DialogueModel) -> DialogueRetriever:
+        return dialogue_retriever(self.workspace, self.catalogue, self.people, self.items, model)
+
+    def ranker(self, model: DialogueModel) -> Ranker:
+        """By a model that is given."""
+        retriever = self.retriever(model)
+
+        def rank(transcripts: Sequence[Transcript], k: int) -> list[list[str]]:
+            lists: list[list[str]] = []
+            starts = range(0, len(transcripts), BATCH)
+            for start in track(self.progress, "dialogues", starts, len(starts)):
+                asks = [ask_of(one) for one in transcripts[start : start + BATCH]]
+                lists += [[found.item_id for found in listed] for listed in retriever.candidates(asks, k)]
+            return lists
+
+        return rank
+
+    def cross_fitted(self, folds: int, seed: int) -> Ranker:
+        """Each dialogue by a model that learned from the dialogues of the other folds."""
+
+        def rank(transcripts: Sequence[Transcript], k: int) -> list[list[str]]:
+            lists: list[list[str]] = [[] for _ in transcripts]
+            for known, asked in _folds(transcripts, folds, seed):
+                model = learned(known, self.catalogue, self.items, self.people, seed=seed, progress=self.progress)
+                for place, listed in zip(asked, self.ranker(model)([transcripts[n] for n in asked], k), strict=True):
+                    lists[place] = listed
+            return lists
+
+        return rank
+
+    def popularity(self, folds: int, seed: int) -> Ranker:
+        """What the dialogues of the other folds name most, ties by the number of people."""
+
+        def rank(transcripts: Sequence[Transcript], k: int) -> list[list[str]]:
+            lists: list[list[str]] = [[] for _ in transcripts]
+            for known, asked in _folds(transcripts, folds, seed):
+                model = DialogueModel(weights={}, sessions=list(session_items(known).values()))
+                counts = model.sessions_over(self.catalogue.vectors.item_ids).counts
+                listed = self._most(counts, k)
+                for place in asked:
+                    lists[place] = listed
+            return lists
+
+        return rank
+
+    def chosen(self) -> Ranker:
+        """What most people of the workspace chose."""
+        listed: dict[int, list[str]] = {}
+
+        def rank(transcripts: Sequence[Transcript], k: int) -> list[list[str]]:
+            return [listed.setdefault(k, self._most(np.zeros(len(self.items)), k)) for _ in transcripts]
+
+        return rank
+
+    def _most(self, counts: NDArray[np.float64], k: int) -> list[str]:
+        order = np.lexsort((np.arange(len(counts)), -self.catalogue.popularity, -counts))[:k]
+        return [self.catalogue.vectors.item_ids[row] for row in order]
+
+    def search(self) -> Ranker:
+        """Text search with what was said: meaning and words of the whole dialogue, by reciprocal rank."""
+
+        def rank(transcripts: Sequence[Transcript], k: int) -> list[list[str]]:
+            lists: list[list[str]] = []
+            for start in range(0, len(transcripts), BATCH):
+                part = transcripts[start : start + BATCH]
+                queries = {n: query for n, one in enumerate(part) if (query := _words(one, k)) is not None}
+                found = dict(zip(queries, self.workspace.index.search(list(queries.values())), strict=True)) if queries else {}
+                lists += [[hit.item_id for hit in found.get(n, [])] for n in range(len(part))]
+            return lists
+
+        return rank
+
+
+def evaluate(
+    workspace: Workspace,
+    path: Path,
+    *,
+    folds: int = FOLDS,
+    sample: int | None = None,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> DialogueResults:
+    """All systems on the dialogues of a file. `sample`: only so many dialogues, drawn at random.
+
+    Raises TableError, RowError, EvaluationError, WorkspaceError, IndexFault.
+    """
+    moments = read_moments(path)
+    bench = Bench.of(workspace, progress)
+    transcripts = Listener(bench.items, schema_of(workspace)).hear(_sampled(moments, sample, seed), bench.encode)
+    results = started(transcripts)
+    results.linking = linking(transcripts)
+    systems: dict[str, Ranker] = {"popularity": bench.chosen(), "text search": bench.search()}
+    systems["untrained"] = bench.ranker(DialogueModel.untrained())
+    serving = load_dialogue_model(workspace)
+    if serving is not None and serving.seen.isdisjoint(one.moment.digest for one in transcripts):
+        systems["serving"] = bench.ranker(serving)
+    elif serving is not None:
+        results.notes.append("the workspace's model learned from these dialogues: it is not measured on them")
+    if folds > 1 and results.dialogues >= 2 * folds:
+        systems["popularity, cross-fitted"] = bench.popularity(folds, seed)
+        systems["cross-fitted"] = bench.cross_fitted(folds, seed)
+    for name, rank in systems.items():
+        try:
+            results.systems[name] = recalls(transcripts, rank, seed=seed)
+        except TrainingError as error:
+            results.notes.append(f"{name}: {error} {error.hint}".strip())
+    best = serving if "serving" in systems and serving is not None else DialogueModel.untrained()
+    results.constraints = constraints(bench, transcripts, best)
+    results.effort = effort(bench, transcripts, best)
+    return results
+
+
+def constraints(bench: Bench, transcripts: Sequence[Transcript], model: DialogueModel) -> dict[str, float] | None:
+    """How many of the first items satisfy the latest constraint that the dialogue sets: without it in the engine, and with it.
+
+    None where no moment has one. `found`: the share of these moments for which at least one item is shown with it.
+    """
+    asked = [one for one in transcripts if one.filter is not None]
+    if not asked:
+        return None
+    retriever, items = bench.retriever(model), {item.item_id: item for item in bench.items}
+    free: list[float] = []
+    held: list[float] = []
+    found = 0
+    for start in range(0, len(asked), BATCH):
+        part = asked[start : start + BATCH]
+        without = retriever.candidates([replace(ask_of(one), filter=None) for one in part], SHOWN)
+        filtered = retriever.candidates([replace(ask_of(one), filter=one.filter) for one in part], SHOWN)
+        for one, first, second in zip(part, without, filtered, strict=True):
+            if one.filter is not None:
+                free.append(satisfied(one.filter, [each.item_id for each in first], items))
+                held.append(satisfied(one.filter, [each.item_id for each in second], items))
+                found += bool(second)
+    return {
+        "moments": float(len(asked)),
+        "without filter": round(float(np.mean(free)), 4),
+        "with filter": round(float(np.mean(held)), 4),
+        "found": round(found / len(asked), 4),
+    }
+
+
+def effort(bench: Bench, transcripts: Sequence[Transcript], model: DialogueModel) -> dict[str, float]:
+    """Milliseconds of a turn that is understood, encoded and answered alone, and the tokens that its encoder reads."""
+    listener = Listener(bench.items, schema_of(bench.workspace))
+    retriever = bench.retriever(model)
+    times: list[float] = []
+    for one in islice(transcripts, TIMED):
+        start = time.perf_counter()
+        heard = listener.hear([replace(one.moment, context=one.moment.context[-1:])])[0]  # earlier turns were understood before
+        said = replace(one.said, rows=None if bench.encode is None else encoded([heard], bench.encode)[0].said.rows)
+        retriever.candidates([replace(ask_of(one), said=said)], SHOWN)
+        times.append(1000 * (time.perf_counter() - start))
+    return {"median ms": round(float(np.median(times)), 1), "p95 ms": round(float(np.quantile(times, 0.95)), 1)}
+
+
+def ask_of(one: Transcript) -> DialogueAsk:
+    """As the chat asks, but for its filter."""
+    return DialogueAsk(said=one.said, history=history_of(one.said))
+
+
+def _folds(transcripts: Sequence[Transcript], folds: int, seed: int) -> list[tuple[list[Transcript], list[int]]]:
+    """(transcripts of the other folds, places of this fold's), dealt by dialogue."""
+    dialogues = sorted({one.moment.dialogue_id for one in transcripts})
+    dealt = np.random.default_rng(seed).permutation(len(dialogues)) % folds
+    fold_of = dict(zip(dialogues, dealt.tolist(), strict=True))
+    of = [fold_of[one.moment.dialogue_id] for one in transcripts]
+    return [
+        ([one for one, own in zip(transcripts, of, strict=True) if own != fold], [n for n, own in enumerate(of) if own == fold])
+        for fold in range(folds)
+    ]
+
+
+def _words(one: Transcript, k: int) -> Query | None:
+    _, whole = texts_of(one.said.turns)
+    legs: list[Leg] = [] if one.said.rows is None else [Dense(TEXT, row) for row in one.said.rows[1:] if row.any()]
+    legs += [Lexical(whole)] if whole else []
+    return Query(legs=legs, limit=k) if legs else None
+
+
+def _sampled(moments: list[Moment], sample: int | None, seed: int) -> list[Moment]:
+    dialogues = sorted({one.dialogue_id for one in moments})
+    if sample is None or sample >= len(dialogues):
+        return moments
+    drawn = {dialogues[n] for n in np.random.default_rng(seed).choice(len(dialogues), sample, replace=False)}
+    return [one for one in moments if one.dialogue_id in drawn]
