@@ -30,7 +30,7 @@ from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.likely import likely_text
 from genrec.retrieval.vectors import ModalityVectors
-from genrec.types import AttributeValue, Item, scalars
+from genrec.types import NOT_TASTE, AttributeValue, Item, scalars
 from genrec.workspace import Workspace, read_json, write_json
 from genrec.writing.captioned import worded_all
 
@@ -84,9 +84,15 @@ def ingest(
             _put(store.put_users, batch, "users", path, report)
     known = frozenset(store.item_ids()) if events or triples else frozenset()
     for path in events:
+        said: set[str] = set()
         of = mapping.get("events")
         for batch in read_events(path, mapping=of, limits=limits, known_items=known, report=report, progress=progress):
             _put(store.add_events, batch, "events", path, report)
+            said.update(event.kind for event in batch if event.kind in NOT_TASTE)
+        if said:
+            report.note(
+                f"{path}: {', '.join(sorted(said))} events are feedback: they keep their items away, nothing is learned from them"
+            )
     for path in triples:
         met = False  # whether a triple of this table is about an item
         of = mapping.get("triples")

@@ -26,8 +26,9 @@ from genrec.filters import Filter, parse
 from genrec.loading import load_catalogue
 from genrec.progress import SILENT, Progress
 from genrec.requests import Request
+from genrec.store.feedback import give, take_back
 from genrec.store.results import Forgotten
-from genrec.types import Event, Recommendation
+from genrec.types import Event, Feedback, Recommendation
 from genrec.workspace import Workspace
 
 T = TypeVar("T")
@@ -219,6 +220,19 @@ class Recommender:
     def add_events(self, events: Sequence[Event]) -> None:
         """Record what people did; the next call for them takes it into account. Raises StoreError."""
         self.workspace.store.add_events(events)
+
+    def feedback(self, user_id: str, item_ids: str | Sequence[str], kind: Feedback) -> list[Event]:
+        """What a person says of items: "like", "dislike", "seen" or "not-now"; returns it as the events it is kept as.
+
+        All four keep the items away, "not-now" for `feedback.not_now_days`. A like counts more than another past item, a dislike
+        pushes away what is like it, and no reason cites it. The last word on an item counts.
+        Raises ConfigError, UnknownItemError, DataError, StoreError; nothing is kept then.
+        """
+        return give(self.workspace.store, user_id, [item_ids] if isinstance(item_ids, str) else _ids("item_ids", item_ids), kind)
+
+    def take_back(self, user_id: str, item_id: str = "") -> Event | None:
+        """Delete the last thing that a person said of this item, or of any; returns it. Raises StoreError."""
+        return take_back(self.workspace.store, user_id, item_id)
 
     def forget(self, user_id: str) -> Forgotten:
         """Delete all traces of a person. Raises StoreError."""

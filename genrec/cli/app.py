@@ -11,6 +11,7 @@ from genrec.cli.adapters import app as adapters_app
 from genrec.cli.captions import caption
 from genrec.cli.chat import chat
 from genrec.cli.evaluating import evaluate
+from genrec.cli.feedback import feedback
 from genrec.cli.serving import app as serving_app
 from genrec.cli.training import app as training_app
 from genrec.errors import GenrecError
@@ -121,6 +122,7 @@ def build(workspace: WorkspaceOption) -> None:
 app.command("caption")(caption)
 app.command("chat")(chat)
 app.command("eval")(evaluate)
+app.command("feedback")(feedback)
 app.add_typer(training_app, name="train")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(serving_app, name="llm")
