@@ -1,9 +1,10 @@
-"""Who ranks and who writes in a workspace: its adapters in use, and the weights of the fusion that go with them."""
+"""Who ranks and who reads turns in a workspace: its adapters in use, and how much each counts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
+from genrec.dialogue.merging import Trust
 from genrec.errors import WorkspaceError
 from genrec.models.adapters import Adapter, RankingChoice
 from genrec.ranking.prompting import Method
@@ -43,6 +44,33 @@ def served_ranking(workspace: Workspace, method: Method | None = None) -> Served
     fitted = {name: value for name, value in told.items() if name not in given.model_fields_set}
     settings = given.model_copy(update=fitted | {"method": used.adapter.card.method})
     return ServedRanking(adapter=used.adapter.name, settings=settings, note=used.note)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedReading:
+    """Whether the LLM reads turns beside the parser, by which adapter (empty: the base model), whom to believe where, and what is
+    amiss with the adapter, if anything.
+    """
+
+    asks: bool
+    adapter: str = ""
+    trust: Trust = field(default_factory=Trust)
+    note: str = ""
+
+
+def served_reading(workspace: Workspace) -> ServedReading:
+    """Who reads turns by `[dialogue] understand`. Raises AdapterError for an adapter that is named and does not fit."""
+    understand = workspace.settings.dialogue.understand
+    if understand == "parser" or not workspace.settings.models.llm:
+        return ServedReading(asks=False)
+    used = workspace.registry.in_use("converse")
+    if used.adapter is None:
+        return ServedReading(asks=understand == "llm", note=used.note)
+    choice = used.adapter.card.reading
+    if choice is None:
+        return ServedReading(asks=understand == "llm", adapter=used.adapter.name, note=used.note)
+    trust = Trust(**choice.model_dump(exclude={"serves"}))
+    return ServedReading(asks=choice.serves or understand == "llm", adapter=used.adapter.name, trust=trust, note=used.note)
 
 
 def read_choices(workspace: Workspace) -> dict[str, RankingChoice]:

@@ -1,4 +1,4 @@
-"""`genrec train`: the retriever, the adapter that ranks, the adapter that writes."""
+"""`genrec train`: the retriever, and the adapters that rank, write and read turns."""
 
 import sys
 from collections.abc import Sequence
@@ -112,6 +112,38 @@ def write(
     say(f"adapter {made.adapter.name}: {made.adapter.path}")
     if not made.active:
         say("it is not in use, as the checkers refuse most of what it writes")
+    return None
+
+
+@app.command()
+def converse(
+    workspace: WorkspaceOption,
+    name: NameOption = "",
+    examples: Annotated[list[Path] | None, typer.Option(help="JSON lines to learn from, instead of those that ship.")] = None,
+    epochs: EpochsOption = None,
+    seed: SeedOption = None,
+    start: FromOption = "",
+    dry_run: DryOption = False,
+) -> None:
+    """The LoRA adapter that reads what people say in a dialogue ([converse] of the settings)."""
+    from genrec.cli.printing import Bars, say
+    from genrec.training import converse_workspace as training
+    from genrec.workspace import Workspace
+
+    if dry_run:
+        _alone("--dry-run", {"--name": name, "--from": start})
+    with Workspace.open(workspace, converse=_given(epochs=epochs, seed=seed)) as opened, Bars() as bars:
+        if dry_run:
+            return _show([*training.dry_run(opened, examples or (), bars)])
+        made = training.train_converse(opened, examples or (), name, bars, say, start=start, command=_command())
+    if made is None:
+        return None
+    for what, figures in (("the parser alone", made.measured.parser), ("parser and adapter", made.measured.both)):
+        if figures.n:
+            say(f"{what}: {figures.said()}")
+    say(f"adapter {made.adapter.name}: {made.adapter.path}")
+    if not made.active:
+        say("it is not in use, as the parser alone reads no fewer turns right")
     return None
 
 

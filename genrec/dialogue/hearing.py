@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
+from genrec.dialogue.filter_text import all_of, parts_of
 from genrec.dialogue.intents import Intent
 from genrec.dialogue.parsing import Steer
 from genrec.dialogue.quantities import ABOUT
@@ -52,8 +53,7 @@ class Heard:
 
     @property
     def filter(self) -> Filter | None:
-        parts = tuple(part for _, part in self.parts)
-        return None if not parts else parts[0] if len(parts) == 1 else And(parts)
+        return all_of([one for _, part in self.parts for one in parts_of(part)])
 
 
 def schema(view: View) -> str:

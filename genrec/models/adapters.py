@@ -27,7 +27,7 @@ CARD = "card.json"
 PAGE = "card.md"
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
-Task = Literal["rerank", "write"]
+Task = Literal["rerank", "write", "converse"]
 
 _PACKAGE = Path(__file__).parent.parent
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -64,6 +64,18 @@ class RankingChoice(_Part):
     title_chars: int = Field(default=80, ge=1)
 
 
+class ReadingChoice(_Part):
+    """How a converse adapter is to be believed beside the parser, as chosen on turns that it had not seen."""
+
+    serves: bool
+    """Whether parser and adapter together read more turns right than the parser alone."""
+    intent: Literal["parser", "llm"]
+    filter: Literal["parser", "fill", "add", "llm"]
+    feelings: Literal["parser", "fill", "add", "llm"]
+    titles: bool
+    need: Literal["parser", "llm"]
+
+
 class Metric(_Part):
     """One figure; `low` and `high` are its 95% interval, `without` is the same figure without the adapter."""
 
@@ -90,6 +102,7 @@ class Card(_Part):
     prompts: dict[str, str]
     method: Literal["likelihood", "labels", "markers", ""] = ""
     ranking: RankingChoice | None = None
+    reading: ReadingChoice | None = None
     why: str = ""
     limits: str = ""
     data: dict[str, Any] = {}
@@ -325,16 +338,19 @@ def unknown(name: str, names: Sequence[str] | Mapping[str, Any]) -> AdapterError
     return AdapterError(f"no adapter {name!r}", hint=f"There are: {', '.join(sorted(names)) or 'none'}.")
 
 
+_DOES = {"rerank": "ranks candidates", "write": "writes reasons and captions", "converse": "reads turns of a dialogue"}
+
+
 def page(card: Card) -> str:
     """card.md: what the adapter is, for people."""
-    what = {"rerank": "ranks candidates", "write": "writes reasons and captions"}[card.task]
-    lines = [f"# {card.name}", "", f"A LoRA adapter that {what} with {card.base.id}.", ""]
+    lines = [f"# {card.name}", "", f"A LoRA adapter that {_DOES[card.task]} with {card.base.id}.", ""]
     lines += [card.why, ""] if card.why else []
     facts = {
         "base model": f"{card.base.id}, weights {card.base.sha256}",
         "prompts": ", ".join(f"{name}.j2 {digest}" for name, digest in card.prompts.items()),
         "scoring method": card.method,
         "ranking": _flat(card.ranking.model_dump()) if card.ranking else "",
+        "believed": _flat(card.reading.model_dump()) if card.reading else "",
         "data": _flat(card.data),
         "split": card.split,
         "LoRA": f"r {card.lora.r}, alpha {card.lora.alpha:g}, on {', '.join(card.lora.targets)}",

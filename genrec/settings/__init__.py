@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from genrec.errors import ConfigError
-from genrec.settings.learning import RerankSettings, RetrieverSettings, WriteSettings
+from genrec.settings.learning import ConverseSettings, RerankSettings, RetrieverSettings, WriteSettings
 from genrec.settings.section import Section
 
 SETTINGS_FILE = "genrec.toml"
@@ -176,6 +176,8 @@ class AdapterSettings(Section):
     """Adapter that ranks. `auto`: the one activated last, else a shipped one that fits the model and the prompts; empty: none."""
     write: str = "auto"
     """Adapter that writes; `auto` and empty as in `rerank`."""
+    converse: str = "auto"
+    """Adapter that reads what people say in a dialogue; `auto` and empty as in `rerank`."""
 
 
 class ReasonSettings(Section):
@@ -198,6 +200,10 @@ class DialogueSettings(Section):
     """How many items an answer recommends."""
     ask: bool = True
     """Whether an answer may ask back what would help most, at most every other time."""
+    understand: Literal["auto", "parser", "llm"] = "auto"
+    """Who reads a turn: the parser alone, or the LLM, too. `auto`: the LLM where its adapter was measured to help."""
+    understand_timeout_s: float = Field(default=4.0, gt=0)
+    """Seconds that the LLM may take for it; then the parser's reading stands."""
 
 
 class CaptionSettings(Section):
@@ -238,6 +244,7 @@ class Settings(BaseSettings):
     retriever: RetrieverSettings = RetrieverSettings()
     rerank: RerankSettings = RerankSettings()
     write: WriteSettings = WriteSettings()
+    converse: ConverseSettings = ConverseSettings()
     ranking: RankingSettings = RankingSettings()
     adapters: AdapterSettings = AdapterSettings()
     reasons: ReasonSettings = ReasonSettings()

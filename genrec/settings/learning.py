@@ -105,8 +105,8 @@ class RerankSettings(Section):
     """Of all random numbers in training."""
 
 
-class WriteSettings(Section):
-    """How `genrec train write` learns."""
+class LessonSettings(Section):
+    """What all trainings from written examples have."""
 
     r: PositiveInt = 16
     """Rank of the LoRA matrices."""
@@ -118,7 +118,19 @@ class WriteSettings(Section):
     """Highest learning rate."""
     batch: PositiveInt = 12
     """Examples in a step."""
-    swapped: float = Field(default=0.5, ge=0.0, le=1.0)
-    """Share of the reasons whose shared values are swapped for others of the same attribute, anew in each pass."""
     seed: int = Field(default=0, ge=0)
     """Of all random numbers in training."""
+
+
+class WriteSettings(LessonSettings):
+    """How `genrec train write` learns."""
+
+    swapped: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Share of the reasons whose shared values are swapped for others of the same attribute, anew in each pass."""
+
+
+class ConverseSettings(LessonSettings):
+    """How `genrec train converse` learns."""
+
+    varied: float = Field(default=0.7, ge=0.0, le=1.0)
+    """Share of the turns whose values, numbers and attributes are changed for others of the catalogue, anew in each pass."""

@@ -21,7 +21,8 @@ from genrec.models.loading import quiet
 from genrec.models.local import TransformersLLM, longest_prompt
 from genrec.models.sources import Weights, digest, resolve
 from genrec.progress import Progress
-from genrec.settings import ModelSettings, RerankSettings, WriteSettings
+from genrec.settings import ModelSettings, RerankSettings
+from genrec.settings.learning import LessonSettings
 from genrec.training.checkpoint import Checkpoint
 from genrec.training.lora import Example, Tuned
 from genrec.workspace import Workspace
@@ -90,7 +91,7 @@ def tunable(base: Base, models: ModelSettings, *, rank: int, alpha: int, seed: i
     return Tuned(model, rank=rank, alpha=alpha, seed=seed)
 
 
-def begun(base: Base, workspace: Workspace, told: RerankSettings | WriteSettings, start: str) -> Tuned:
+def begun(base: Base, workspace: Workspace, told: RerankSettings | LessonSettings, start: str) -> Tuned:
     """The model with a fresh adapter, or with the one called `start`. Raises as `tunable` does; AdapterError when `start` is not
     there or is of another model, TrainingError when its shape is another.
     """
@@ -193,7 +194,7 @@ def finish(folder: Path, base: Base, tuned: Tuned, card: dict[str, Any], tasks: 
 class Sample:
     """What `--dry-run` shows. `kind` is what is learned from; tokens are of whole rows, `targets` those that the loss reads."""
 
-    kind: Literal["histories", "lists", "texts"]
+    kind: Literal["histories", "lists", "texts", "turns"]
     examples: int
     tokens: int
     targets: int
@@ -201,7 +202,7 @@ class Sample:
     text: str
 
 
-def sample(kind: Literal["histories", "lists", "texts"], examples: Sequence[Example], base: Base) -> Sample:
+def sample(kind: Literal["histories", "lists", "texts", "turns"], examples: Sequence[Example], base: Base) -> Sample:
     """Counts, and the first example as the model reads it."""
     rows = [example.row for example in examples]
     return Sample(

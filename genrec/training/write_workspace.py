@@ -10,30 +10,17 @@ import numpy as np
 
 from genrec.models.adapters import Adapter, new_folder
 from genrec.models.llm import LLM
-from genrec.progress import SILENT, Progress, track
-from genrec.training.adapting import (
-    CHECKPOINTS,
-    Base,
-    Sample,
-    begun,
-    checkpoint,
-    finish,
-    fresh_name,
-    open_base,
-    sample,
-    save,
-    tried,
-)
-from genrec.training.lora import Example, Plan, Tuned, run
-from genrec.training.writing import Written, halves, read_examples, rows, shipped_examples, steps, summary, varied
+from genrec.progress import SILENT, Progress
+from genrec.training.adapting import Base, Sample, finish, fresh_name, open_base, sample
+from genrec.training.lessons import Learned, Lesson, learn, written
+from genrec.training.lora import Example
+from genrec.training.writing import Written, halves, read_examples, rows, shipped_examples, summary, varied
 from genrec.workspace import Workspace
 from genrec.writing import captions, reasons
 
 CAPTION_TOKENS = 200
 TASK = "texts"
-AT_ONCE = 16
 Z = 1.96
-Proof = Callable[[Progress], tuple["Accepted", ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,23 +73,17 @@ def train_write(
 
     Raises TableError, RowError, TrainingError, WeightsError, WorkspaceError, AdapterError.
     """
-    from accelerate import PartialState
-
     told = workspace.settings.write
     base = open_base(workspace.settings.models, progress)
     name = new_folder(workspace.adapters, name or fresh_name(base.weights, "write")).name
     learned, held = halves(read_examples(files or shipped_examples()), told.seed)
-    passes = _passes(learned, workspace, base)
-    tuned = begun(base, workspace, told, start)
-    proof = _proof(tuned, base, held, workspace)
-    legs = _learn(tuned, passes, workspace, progress, tell, _judge(proof, tell) if held else None)
-    if not PartialState().is_main_process:
+    made = learn(workspace, base, _lesson(workspace, base, learned, held), name, start, progress, tell)
+    if made is None:
         return None
-    folder = save(tuned, base, workspace.adapters, name)
-    accepted = proof(progress)
+    accepted = made.figures
     for one in accepted:
         tell(f"{one.task}s: {one.accepted} of {one.n} held-out ones accepted at the first try")
-    adapter = finish(folder, base, tuned, _card(workspace, learned, held, accepted, legs, start, command), [TASK])
+    adapter = finish(made.folder, base, made.tuned, _card(workspace, learned, held, made, start, command), [TASK])
     tried = [one for one in accepted if one.n]
     active = bool(tried) and all(one.share > 0.5 for one in tried)
     if active:
@@ -110,70 +91,37 @@ def train_write(
     return TrainedWriter(adapter=adapter, accepted=accepted, active=active)
 
 
-def _proof(tuned: Tuned, base: Base, held: Sequence[Written], workspace: Workspace) -> Proof:
-    """What is accepted of what an adapter writes for the held-out examples; of the same weights it is counted once."""
-    known: dict[str, tuple[Accepted, ...]] = {}
-
-    def proof(progress: Progress) -> tuple[Accepted, ...]:
-        digest = tuned.digest()
-        if digest not in known:
-            with tried(tuned, base, workspace) as (llm, name):
-                known[digest] = tuple(_accepted(llm, task, held, workspace, name, progress) for task in ("reason", "caption"))
-        return known[digest]
-
-    return proof
-
-
-def _judge(proof: Proof, tell: Callable[[str], None]) -> Callable[[], float]:
-    """By how much is accepted, of both tasks alike."""
-
-    def judge() -> float:
-        accepted = proof(SILENT)
-        tell("judged: " + ", ".join(f"{one.accepted} of {one.n} {one.task}s accepted" for one in accepted))
-        return float(np.mean([one.share for one in accepted if one.n]))
-
-    return judge
-
-
-def _passes(learned: Sequence[Written], workspace: Workspace, base: Base) -> list[list[list[Example]]]:
-    """By pass, the steps of examples."""
-    told, made = workspace.settings.write, []
-    for epoch in range(told.epochs):
-        rng = np.random.default_rng([told.seed, epoch])
-        shown = varied(learned, told.swapped, rng)
-        made.append(steps(rows(shown, workspace.prompts, base.encode, base.longest), told.batch, rng))
-    return made
-
-
-def _learn(
-    tuned: Tuned,
-    passes: list[list[list[Example]]],
-    workspace: Workspace,
-    progress: Progress,
-    tell: Callable[[str], None],
-    judge: Callable[[], float] | None,
-) -> list[dict[str, float]]:
+def _lesson(
+    workspace: Workspace, base: Base, learned: Sequence[Written], held: Sequence[Written]
+) -> Lesson[tuple[Accepted, ...]]:
     told = workspace.settings.write
-    plan = Plan(
-        steps=lambda epoch: passes[epoch],
-        epochs=told.epochs,
-        learning_rate=told.learning_rate,
-        seed=told.seed,
+
+    def shown(rng: np.random.Generator) -> list[Example]:
+        return rows(varied(learned, told.swapped, rng), workspace.prompts, base.encode, base.longest)
+
+    def measured(llm: LLM, name: str, progress: Progress) -> tuple[Accepted, ...]:
+        return tuple(_accepted(llm, task, held, workspace, name, progress) for task in ("reason", "caption"))
+
+    return Lesson(
         task=TASK,
-        judge=judge,
-        checkpoint=checkpoint(workspace.adapters / CHECKPOINTS, TASK, tuned, passes, told.model_dump()),
-        progress=progress,
-        tell=tell,
+        told=told,
+        shown=shown,
+        measured=measured,
+        score=_share if held else None,
+        said=lambda accepted: ", ".join(f"{one.accepted} of {one.n} {one.task}s accepted" for one in accepted),
     )
-    return run(tuned, plan)
+
+
+def _share(accepted: Sequence[Accepted]) -> float:
+    """How much is accepted, of both tasks alike."""
+    return float(np.mean([one.share for one in accepted if one.n]))
 
 
 def _card(
     workspace: Workspace,
     learned: Sequence[Written],
     held: Sequence[Written],
-    accepted: Sequence[Accepted],
-    legs: Sequence[dict[str, float]],
+    made: Learned[tuple[Accepted, ...]],
     start: str,
     command: str,
 ) -> dict[str, Any]:
@@ -185,14 +133,14 @@ def _card(
         "limits": "English. A text that the checker refuses is written once more, then comes from a template.",
         "data": summary(learned),
         "split": f"{len(held)} examples held out, of both tasks alike",
-        "metrics": {f"{one.task}s accepted at the first try": _metric(one) for one in accepted if one.n},
+        "metrics": {f"{one.task}s accepted at the first try": _metric(one) for one in made.figures if one.n},
         "command": command,
         "seed": told.seed,
         "training": {
             **({"start": start} if start else {}),
             **told.model_dump(exclude={"seed", "r", "alpha"}),
-            "loss": round(legs[-1]["loss"], 4),
-            "seconds": round(sum(leg["seconds"] for leg in legs)),
+            "loss": made.loss,
+            "seconds": made.seconds,
         },
     }
 
@@ -205,14 +153,7 @@ def _metric(one: Accepted) -> dict[str, Any]:
 def _accepted(llm: LLM, task: str, held: Sequence[Written], workspace: Workspace, name: str, progress: Progress) -> Accepted:
     mine = [one for one in held if one.task == task]
     most = workspace.settings.reasons.max_tokens if task == "reason" else CAPTION_TOKENS
-    written: list[str] = []
-    starts = range(0, len(mine), AT_ONCE)
-    for start in track(progress, f"held-out {task}s", starts, len(starts)):
-        requests = [one.request(workspace.prompts, name, most) for one in mine[start : start + AT_ONCE]]
-        written += asyncio.run(_write(llm, requests))
-    faults = [one.fault(text) for one, text in zip(mine, written, strict=True)]
-    return Accepted(task=task, n=len(mine), accepted=sum(not fault for fault in faults), samples=tuple(written[:5]))
-
-
-async def _write(llm: LLM, requests: Sequence[Any]) -> list[str]:
-    return await llm.write(requests)
+    requests = [one.request(workspace.prompts, name, most) for one in mine]
+    texts = asyncio.run(written(llm, requests, progress, f"held-out {task}s"))
+    faults = [one.fault(text) for one, text in zip(mine, texts, strict=True)]
+    return Accepted(task=task, n=len(mine), accepted=sum(not fault for fault in faults), samples=tuple(texts[:5]))

@@ -184,14 +184,6 @@ def rows(examples: Sequence[Written], prompts: Prompts, encode: Encode, longest:
     return made
 
 
-def steps(examples: Sequence[Example], batch: int, rng: np.random.Generator) -> list[list[Example]]:
-    """One pass: examples of like length together, so that little is padding, steps in random order."""
-    noise = rng.normal(scale=8.0, size=len(examples))
-    order = np.argsort([len(example.row.tokens) + jitter for example, jitter in zip(examples, noise, strict=True)])
-    dealt = [[examples[n] for n in order[start : start + batch]] for start in range(0, len(order), batch)]
-    return [dealt[n] for n in rng.permutation(len(dealt))]
-
-
 def summary(examples: Sequence[Written]) -> dict[str, Any]:
     """For the card."""
     return {

@@ -1,0 +1,193 @@
+"""`genrec train converse`: learn to read turns from hand-written examples, decide whom to believe, put into use what helps."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrec.dialogue.hearing import Heard, hear
+from genrec.dialogue.merging import Trust
+from genrec.dialogue.reading import PROMPT
+from genrec.errors import EngineError
+from genrec.models.adapters import Adapter, new_folder
+from genrec.models.llm import LLM, Likelihood
+from genrec.models.packing import pack
+from genrec.progress import SILENT, Progress, track
+from genrec.training.adapting import Base, Sample, finish, fresh_name, open_base, sample
+from genrec.training.agreeing import Right, alone, fitted, joined, right
+from genrec.training.lessons import AT_ONCE, Learned, Lesson, learn
+from genrec.training.lora import Example
+from genrec.training.turn_variety import varied
+from genrec.training.turns import Turn, parted, read_turns, shipped_turns, summary
+from genrec.workspace import Workspace
+
+TASK = "turns"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """On the same turns: the parser alone, the model alone, both together by `trust`."""
+
+    trust: Trust
+    parser: Right
+    model: Right
+    both: Right
+
+    @property
+    def helps(self) -> bool:
+        """Whether both together read more right, part by part, than the parser alone."""
+        return score(self.both) > score(self.parser)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedReader:
+    """`chosen`: on the turns that the pass and the trust were chosen by; `measured`: on those that chose nothing."""
+
+    adapter: Adapter
+    chosen: Comparison
+    measured: Comparison
+    active: bool
+
+
+def score(figures: Right) -> float:
+    """One figure of a reading: the mean over its parts."""
+    return float(np.mean([figures.intent, figures.filter, figures.feelings, figures.need, figures.whole]))
+
+
+def dry_run(workspace: Workspace, files: Sequence[Path], progress: Progress = SILENT) -> list[Sample]:
+    """What would be learned from. Raises as `train_converse` does."""
+    base = open_base(workspace.settings.models, progress)
+    learned, _, _ = parted(read_turns(files or shipped_turns()))
+    return [sample("turns", _rows(learned, workspace, base), base)]
+
+
+def train_converse(
+    workspace: Workspace,
+    files: Sequence[Path] = (),
+    name: str = "",
+    progress: Progress = SILENT,
+    tell: Callable[[str], None] = lambda _: None,
+    *,
+    start: str = "",
+    command: str = "",
+) -> TrainedReader | None:
+    """Train by `[converse]` on `files` (none: the examples that ship); a fifth of the catalogues is held out, half of them to
+    choose the best pass and whom to believe where. Made active when parser and model together read more right than the parser
+    alone. `start`: the adapter to go on from. Of several processes (`accelerate launch`) the first saves, the others get None.
+
+    Raises TableError, RowError, DataError, TrainingError, WeightsError, WorkspaceError, AdapterError.
+    """
+    base = open_base(workspace.settings.models, progress)
+    name = new_folder(workspace.adapters, name or fresh_name(base.weights, "converse")).name
+    learned, choosing, measuring = parted(read_turns(files or shipped_turns()))
+    made = learn(workspace, base, _lesson(workspace, base, learned, choosing, measuring), name, start, progress, tell)
+    if made is None:
+        return None
+    chosen, measured = made.figures
+    card = _card(workspace, learned, made, start, command)
+    adapter = finish(made.folder, base, made.tuned, card, [TASK])
+    active = bool(choosing) and chosen.helps
+    if active:
+        workspace.registry.activate(name)
+    return TrainedReader(adapter=adapter, chosen=chosen, measured=measured, active=active)
+
+
+def compared(turns: Sequence[Turn], heard: Sequence[Heard | None], trust: Trust | None = None) -> Comparison:
+    """`trust`: whom to believe; None: by what is right most often on these turns."""
+    trust = trust or fitted(turns, heard)
+    return Comparison(
+        trust=trust,
+        parser=right(turns, [one.parsed for one in turns]),
+        model=right(turns, alone(turns, heard)),
+        both=right(turns, joined(turns, heard, trust)),
+    )
+
+
+async def listen(llm: LLM, adapter: str, turns: Sequence[Turn], workspace: Workspace, progress: Progress) -> list[Heard | None]:
+    """What the model reads in each turn; None where it wrote nothing that can be read."""
+    heard: list[Heard | None] = []
+    starts = range(0, len(turns), AT_ONCE)
+    for start in track(progress, "held-out turns", starts, len(starts)):
+        part = turns[start : start + AT_ONCE]
+        heard += await asyncio.gather(*(_listened(llm, adapter, turn, workspace) for turn in part))
+    return heard
+
+
+async def _listened(llm: LLM, adapter: str, turn: Turn, workspace: Workspace) -> Heard | None:
+    try:
+        (written,) = await llm.write([turn.request(workspace.prompts, adapter)])
+        return hear(written, turn.view, turn.shop.vocabulary, turn.text)
+    except (EngineError, ValueError):  # an unfinished line, as in serving
+        return None
+
+
+def _lesson(
+    workspace: Workspace, base: Base, learned: Sequence[Turn], choosing: Sequence[Turn], measuring: Sequence[Turn]
+) -> Lesson[tuple[Comparison, Comparison]]:
+    told = workspace.settings.converse
+
+    def measured(llm: LLM, name: str, progress: Progress) -> tuple[Comparison, Comparison]:
+        heard = asyncio.run(listen(llm, name, [*choosing, *measuring], workspace, progress))
+        chosen = compared(choosing, heard[: len(choosing)])
+        return chosen, compared(measuring, heard[len(choosing) :], chosen.trust)
+
+    return Lesson(
+        task=TASK,
+        told=told,
+        shown=lambda rng: _rows(varied(learned, told.varied, rng), workspace, base),
+        measured=measured,
+        score=(lambda figures: score(figures[0].both)) if choosing else None,
+        said=lambda figures: f"alone {figures[0].model.said()}; with the parser {figures[0].both.said()}",
+    )
+
+
+def _rows(turns: Sequence[Turn], workspace: Workspace, base: Base) -> list[Example]:
+    """One row a turn; only what is to be written counts in the loss. Raises EngineError when one is longer than the model."""
+    made = []
+    for one in turns:
+        prefix, rest = one.prompt(workspace.prompts)
+        asked = Likelihood(prefix=prefix, context=rest, continuations=(one.target(),))
+        made.append(Example(row=pack(asked, base.encode, base.longest)))
+    return made
+
+
+def _card(
+    workspace: Workspace, learned: Sequence[Turn], made: Learned[tuple[Comparison, Comparison]], start: str, command: str
+) -> dict[str, Any]:
+    told = workspace.settings.converse
+    chosen, measured = made.figures
+    return {
+        "task": "converse",
+        "prompts": {PROMPT: workspace.prompts.digest(PROMPT)},
+        "why": "It reads what a turn says beside the parser; only conditions on the catalogue's own values can be written.",
+        "limits": "English. Of an attribute with many values it sees those that words of the turn may stand for.",
+        "reading": {"serves": chosen.helps and chosen.parser.n > 0, **asdict(chosen.trust)},
+        "data": summary(learned),
+        "split": f"{measured.both.n} turns of catalogues that were not seen; {chosen.both.n} of others chose pass and trust",
+        "metrics": _metrics(measured) if measured.both.n else {},
+        "command": command,
+        "seed": told.seed,
+        "training": {
+            **({"start": start} if start else {}),
+            **told.model_dump(exclude={"seed", "r", "alpha"}),
+            "loss": made.loss,
+            "seconds": made.seconds,
+        },
+    }
+
+
+def _metrics(measured: Comparison) -> dict[str, Any]:
+    """`without`: the parser alone."""
+    figures = {}
+    for one in reversed(fields(Right)):
+        if one.name != "n":
+            value, model, without = (getattr(part, one.name) for part in (measured.both, measured.model, measured.parser))
+            figures[f"{one.name} right"] = {
+                "value": round(value, 4),
+                "without": round(without, 4),
+                "note": f"{measured.both.n} turns; without: the parser alone; the model alone {model:.3f}",
+            }
+    return figures
