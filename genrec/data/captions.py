@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from genrec.data.cleaning import clean_text, identifier
 from genrec.data.delimited import DelimitedTable
+from genrec.data.jsonrows import lines
 from genrec.data.report import CellFault, Fault, Report
 from genrec.data.source import CHUNK_ROWS, Source
 from genrec.errors import TableError
@@ -51,21 +52,14 @@ def read_captions(path: Path, report: Report) -> Iterator[list[Row]]:
 def _lines(source: Source, report: Report) -> Iterator[tuple[int, int, Mapping[str, Any] | str]]:
     """(row, line, object or what is wrong with it)."""
     source.refuse_binary()
-    row = 0
-    for line, text in source.lines():
-        if not text.strip():
-            continue
-        row += 1
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            yield row, line, f"not JSON that can be read: {error}"
-            continue
-        if not isinstance(value, dict):
+    for row, (line, value, wrong, _) in enumerate(lines(source), 1):
+        if wrong:
+            yield row, line, wrong
+        elif not isinstance(value, dict):
             yield row, line, f"a row is an object such as {_EXAMPLE}, not {type(value).__name__}"
-            continue
-        _ignored(value, source, report)
-        yield row, line, value
+        else:
+            _ignored(value, source, report)
+            yield row, line, value
 
 
 def _table(source: Source, report: Report) -> Iterator[tuple[int, int | None, Mapping[str, Any] | str]]:

@@ -22,6 +22,21 @@ Found = tuple[int, Any, str, int]
 """Line, value (or None), what is wrong with it (or ""), its length in characters."""
 
 
+def lines(source: Source) -> Iterator[Found]:
+    """The value of each line that is not empty."""
+    for line, text in source.lines():
+        if not text.strip():
+            continue
+        try:
+            yield line, json.loads(text), "", len(text)
+        except json.JSONDecodeError as error:
+            yield line, None, f"not JSON: {error.msg} at character {error.colno}", len(text)
+        except RecursionError:
+            yield line, None, "not JSON that can be read: nested too deeply", len(text)
+        except ValueError as error:  # a whole number of thousands of digits
+            yield line, None, f"not JSON that can be read: {error}", len(text)
+
+
 class JsonTable:
     """`columns` are those of the first 1,000 rows; later rows may bring more."""
 
@@ -38,20 +53,7 @@ class JsonTable:
         self.columns = tuple(names)
 
     def _values(self) -> Iterator[Found]:
-        return self._from_lines() if self._by_line else _Document(self.source).values()
-
-    def _from_lines(self) -> Iterator[Found]:
-        for line, text in self.source.lines():
-            if not text.strip():
-                continue
-            try:
-                yield line, json.loads(text), "", len(text)
-            except json.JSONDecodeError as error:
-                yield line, None, f"not JSON: {error.msg} at character {error.colno}", len(text)
-            except RecursionError:
-                yield line, None, "not JSON that can be read: nested too deeply", len(text)
-            except ValueError as error:  # a whole number of thousands of digits
-                yield line, None, f"not JSON that can be read: {error}", len(text)
+        return lines(self.source) if self._by_line else _Document(self.source).values()
 
     def chunks(self, fault: RowFault, *, rows: int = CHUNK_ROWS, only: tuple[str, ...] | None = None) -> Iterator[Chunk]:
         numbers, lines, kept, row, before, chars = [], [], [], 0, 0, 0
