@@ -21,6 +21,7 @@ Each carries a `hint`: what the caller can do about it. `retryable` says whether
     │   ├── LabelError         a label is not a single token, or a label's score is missing
     │   ├── AdapterError       a LoRA adapter is missing, damaged, or made for another base model or prompt
     │   └── EngineError        the LLM engine cannot do what was asked
+    │       └── UnfinishedError  a text that was to be JSON ended before the value did
     ├── PromptError            a template is missing or refers to a missing variable
     ├── EvaluationError        a split leaks or has no cases, or a system under comparison cannot be compared
     └── TrainingError          the events do not suffice, or the loss stopped being a number
@@ -113,6 +114,10 @@ class AdapterError(ModelError):
 
 
 class EngineError(ModelError):
+    pass
+
+
+class UnfinishedError(EngineError):
     pass
 
 

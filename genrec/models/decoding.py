@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from genrec.errors import EngineError
+from genrec.errors import EngineError, UnfinishedError
 from genrec.models.constrained import Constraint
 from genrec.models.forward import Forward
 from genrec.models.llm import WriteRequest
@@ -104,7 +104,7 @@ def _choose(logits: torch.Tensor, text: Text) -> int:
 
 
 def _take(text: Text, token: int, decode: Callable[[list[int]], str], ends: frozenset[int]) -> bool:
-    """Add a token; returns whether the text has ended. Raises EngineError when it ended before its JSON value did."""
+    """Add a token; returns whether the text has ended. Raises UnfinishedError when it ended before its JSON value did."""
     ended = token in ends
     if not ended:
         text.tokens.append(token)
@@ -114,7 +114,7 @@ def _take(text: Text, token: int, decode: Callable[[list[int]], str], ends: froz
         written, ended = written[: min(cuts)], True
     ended = ended or len(text.tokens) >= text.request.max_tokens or (text.constraint is not None and text.constraint.closed)
     if ended and text.constraint and (fault := text.constraint.fault(written)):
-        raise EngineError(fault, hint="Raise max_tokens, bound the schema's strings and arrays, or take out stop strings.")
+        raise UnfinishedError(fault, hint="Raise max_tokens, bound the schema's strings and arrays, or take out stop strings.")
     safe = len(written) if ended else _safe_length(written, text.request.stop)
     if safe > text.sent:
         text.on_piece(written[text.sent : safe])

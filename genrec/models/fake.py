@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from genrec.errors import EngineError
+from genrec.errors import EngineError, UnfinishedError
 from genrec.models.adapters import unknown
 from genrec.models.constrained import parse_schema
 from genrec.models.llm import Labels, Likelihood, ScoreRequest, Scores, WriteRequest, blind
@@ -103,7 +103,7 @@ class FakeLLM:
         if request.schema:
             text = json.dumps(_minimal(parse_schema(request.schema), "schema"), ensure_ascii=False)
             if len(_encode(text)) > request.max_tokens or any(stop in text for stop in request.stop):
-                raise EngineError("the text ended before the JSON value was whole", hint="Raise max_tokens.")
+                raise UnfinishedError("the text ended before the JSON value was whole", hint="Raise max_tokens.")
             return text
         lines = [line for line in request.prompt.splitlines() if line.strip()]
         words = [*shown, *(lines[-1].split() if lines else ())]

@@ -79,7 +79,8 @@ class WriteRequest:
     """Continue prefix + prompt until a `stop` string, the end token or `max_tokens`; the stop string is not returned.
 
     `temperature` 0 is greedy. With a temperature, `seed` makes the draw repeatable. `schema`: a JSON schema as text; what is
-    written is then one JSON value that fits it, or the call raises EngineError (also when the engine cannot promise that).
+    written is then one JSON value that fits it, or the call raises UnfinishedError, or another EngineError when the engine
+    cannot promise that.
     `images`: picture files, scaled down to `llm.image_pixels`; one that cannot be read raises MediaError.
     """
 

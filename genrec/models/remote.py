@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
-from genrec.errors import AdapterError, EngineError
+from genrec.errors import AdapterError, EngineError, UnfinishedError
 from genrec.models import vllm_http
 from genrec.models.background import Background, closed
 from genrec.models.constrained import parse_schema
@@ -261,12 +261,12 @@ class RemoteLLM:
 
 
 def _check_whole(request: WriteRequest, text: str, reason: str) -> None:
-    """Raises EngineError when a text that was to be JSON ended before the value did."""
+    """Raises UnfinishedError when a text that was to be JSON ended before the value did."""
     if not request.schema:
         return
     try:
         json.loads(text)
     except ValueError as error:
-        raise EngineError(
+        raise UnfinishedError(
             f"the JSON value is not whole after {request.max_tokens} tokens ({reason or 'no end'})", hint="Raise max_tokens."
         ) from error

@@ -12,7 +12,7 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from genrec.errors import AdapterError, ConfigError, EngineError
+from genrec.errors import AdapterError, ConfigError, EngineError, UnfinishedError
 from genrec.models.adapters import check_weights, unknown
 from genrec.models.background import Background, closed
 from genrec.models.constrained import parse_schema
@@ -318,13 +318,13 @@ def _refusals() -> Iterator[None]:
 
 
 def _check_whole(request: WriteRequest, text: str) -> None:
-    """Raises EngineError when a text that was to be JSON ended before the value did."""
+    """Raises UnfinishedError when a text that was to be JSON ended before the value did."""
     if not request.schema:
         return
     try:
         json.loads(text)
     except ValueError as error:
-        raise EngineError("the text ended before the JSON value was whole", hint="Raise max_tokens.") from error
+        raise UnfinishedError("the text ended before the JSON value was whole", hint="Raise max_tokens.") from error
 
 
 async def _no_server(text: str) -> Tokens:

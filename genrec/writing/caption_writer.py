@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from genrec.errors import UnfinishedError
 from genrec.models.llm import LLM, WriteRequest
 from genrec.prompts import Prompts
 from genrec.settings import CaptionSettings
@@ -207,9 +208,14 @@ class TextWriter:
         size = self.llm.count_tokens(request.prefix) + self.llm.count_tokens(request.prompt)
         await self.requests.wait()
         await self.tokens.wait(size + request.max_tokens)
-        (text,) = await self.llm.write([request])
         self.spent.requests += 1
         self.spent.tokens_in += size
+        try:
+            (text,) = await self.llm.write([request])
+        except UnfinishedError as error:  # of this text: the engine is well
+            self.spent.tokens_out += request.max_tokens
+            refused.append(str(error))
+            return None
         self.spent.tokens_out += self.llm.count_tokens(text)
         try:
             return captions.read(text, facts)

@@ -161,6 +161,14 @@ def _facts(one: StoredCaption) -> CaptionFacts:
     return CaptionFacts(attributes=attributes, tags=tuple(facts["tags"]), together=tuple(facts["together"]), title="x")
 
 
+async def test_a_text_that_ends_too_soon_is_refused_and_no_fault_of_the_engine(opened: Shop) -> None:
+    opened.llm = Typist(cut=["JSON:"])
+    done = await opened.run()
+    assert (done.failed, done.sources) == ({}, {"template": len(ALL)})
+    assert (done.refused, done.spent.requests) == (2 * len(ALL), 2 * len(ALL))
+    assert all("before the JSON value was whole" in one.note for one in opened.by_model().values())
+
+
 async def test_an_item_without_an_answer_is_left_out_and_tried_again(opened: Shop) -> None:
     opened.llm = Typist(silent=["Title: The"])
     done = await opened.run()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from genrec.captioning.captioner import Captioner
 from genrec.captioning.running import Captioned, Options
-from genrec.errors import EngineError
+from genrec.errors import EngineError, UnfinishedError
 from genrec.models.fake import FakeLLM
 from genrec.models.llm import LLM, WriteRequest
 from genrec.types import Item, StoredCaption
@@ -33,18 +33,20 @@ def blank(workspace: Workspace) -> None:
 
 class Typist(FakeLLM):
     """Writes what the evidence in its prompt says. Of the prompts that have a word of `lies`, the first tries are false, of those
-    with a word of `silent` there is no answer at all.
+    with a word of `silent` there is no answer at all; with one of `cut` the JSON ends before it is whole.
     """
 
-    def __init__(self, *, lies: Sequence[str] = (), silent: Sequence[str] = (), tries: int = 1) -> None:
+    def __init__(self, *, lies: Sequence[str] = (), silent: Sequence[str] = (), cut: Sequence[str] = (), tries: int = 1) -> None:
         super().__init__()
-        self.lies, self.silent, self.tries = tuple(lies), tuple(silent), tries
+        self.lies, self.silent, self.cut, self.tries = tuple(lies), tuple(silent), tuple(cut), tries
         self.asked: list[WriteRequest] = []
 
     def _write(self, request: WriteRequest) -> str:
         self.asked.append(request)
         if any(word in request.prompt for word in self.silent):
             raise EngineError("the line is dead", hint="Wait.", retryable=True)
+        if any(word in request.prompt for word in self.cut):
+            raise UnfinishedError("the text ended before the JSON value was whole", hint="Raise max_tokens.")
         before = sum(one.prompt == request.prompt for one in self.asked)
         lines = request.prompt.splitlines()
         own = any(line.startswith("Title: ") for line in lines)
