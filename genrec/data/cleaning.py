@@ -1,11 +1,13 @@
 """One cell at a time: text, ids, numbers and times. Every function raises CellFault with the column's name."""
 
+import html
 import math
 import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from html.entities import html5
 from typing import Any
 
 from genrec.data.report import CellFault
@@ -16,6 +18,9 @@ _BIDI = "\u202a-\u202e\u2066-\u2069"
 _REMOVED = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}\ud800-\udfff\ufeff]")
 _NOT_IN_ID = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029{_BIDI}\ud800-\udfff]")
 _LINE_ENDS = re.compile("\r\n?|\u2028|\u2029|\x85")
+_ENTITY = re.compile(r"&(?:(?:amp|AMP|#0*38|#[xX]0*26);)*(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
+_ESCAPED = 8
+"""Passes over a text of entities within entities; those that are only escaped several times need one."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 ABSENT_WORDS = frozenset({"", "nan", "none", "null", "\\n"})
 """Text (lower case) that means `no value` in a column of a delimited file that is not a title or text."""
@@ -28,8 +33,23 @@ _LAST_SECOND = 1e11
 def clean_text(text: str) -> str:
     """NFC text without control characters, surrogates and bidirectional overrides.
 
-    Line ends become newlines, tabs become spaces; text that runs right to left is kept as it is.
+    Line ends become newlines, tabs become spaces; text that runs right to left is kept as it is. Entities of HTML that end in a
+    semicolon become what they stand for (`&reg;`, `&#39;`, and `&amp;reg;`, which was escaped twice).
     """
+    for _ in range(_ESCAPED if "&" in text else 0):
+        if (clean := _printable(_ENTITY.sub(_meant, text))) == text:
+            return clean
+        text = clean
+    return _printable(text)
+
+
+def _meant(entity: re.Match[str]) -> str:
+    """The sign that an entity stands for; a name that stands for none is kept."""
+    name = f"{entity[1]};"
+    return html.unescape(f"&{name}") if name[0] == "#" else html5.get(name, entity[0])
+
+
+def _printable(text: str) -> str:
     if not (text.isascii() and text.isprintable()):
         text = _LINE_ENDS.sub("\n", text).replace("\t", " ")
         text = unicodedata.normalize("NFC", _REMOVED.sub("", text))

@@ -1,6 +1,7 @@
 """Text, ids, numbers and times of one cell, and the types of attribute columns."""
 
 import contextlib
+import time
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -32,6 +33,11 @@ BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
         ("\ud800broken\udfff", "broken"),
         ("\ufeffmark", "mark"),
         ("👩‍👧 می‌خواهم", "👩‍👧 می‌خواهم"),
+        ("Post-it&reg; Notes &amp; Flags, 3&#34;", 'Post-it® Notes & Flags, 3"'),
+        ("escaped twice&amp;trade; and &amp;amp;amp; often", "escaped twice™ and & often"),
+        ("AT&T; R&D &c. &notanentity; &", "AT&T; R&D &c. &notanentity; &"),
+        ("hidden &#8238;gpj.exe&#x1b;", "hidden gpj.exe"),
+        ("&am&#8234;p;reg;", "®"),
     ],
 )
 def test_clean_text(raw: str, clean: str) -> None:
@@ -155,3 +161,17 @@ def test_what_no_attribute_holds_is_noted(write_rows: Callable[..., Path], repor
     assert attributes_of(path, report) == [{"tags": ("a",)}]
     assert len(report.notes) == 2
     assert "column reviews holds object values, which are not kept" in report.notes[0]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["&", "amp;", "#38;", "#x26;", "lt;", "reg;", "a", ";", "&#8234;", " "]), max_size=12))
+def test_entities_are_gone_at_once(parts: list[str]) -> None:
+    clean = clean_text("".join(parts))
+    assert clean_text(clean) == clean
+
+
+def test_entities_in_entities_take_no_time() -> None:
+    start = time.perf_counter()
+    assert clean_text("&" + "amp;" * 250_000) == "&"
+    clean_text("&#38" * 250_000)
+    assert time.perf_counter() - start < 5.0
