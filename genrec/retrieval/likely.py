@@ -43,7 +43,7 @@ def likely_text(
     wanted = np.flatnonzero(which)
     if len(learned) < LEAST_LEARNED or not len(wanted):
         return nothing
-    table = _values([items[row] for row in (*learned, *wanted)], len(learned))
+    table = _values([items[row] for row in [*learned.tolist(), *wanted.tolist()]], len(learned))
     if not table.shape[1]:
         return nothing
     x, asked = table[: len(learned)].astype(np.float64), table[len(learned) :].astype(np.float64)

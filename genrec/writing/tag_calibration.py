@@ -2,7 +2,8 @@
 
 Logistic regression a group, drawn towards that of all groups together, cross-fitted: what an item is given comes from weights
 that have not seen it. Isotonic regression makes shares of the scores (Zadrozny & Elkan, 2002); the threshold is the lowest one
-above which the wished share of tags was right on the known items.
+above which the wished share of tags was right on the known items. Shares say nothing of an item unlike all that are known, so
+where an item has one value at most it must also look like the items that have it (`tag_novelty`).
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
+
+from genrec.writing.tag_novelty import Typical, scores_of
 
 FOLDS = 5
 SHRINKAGE = 10.0
@@ -38,7 +41,8 @@ class Weights:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """Of one group. `score`, `share`: borders of the isotonic steps; `threshold`: the least probability of a tag that is given,
-    above 1 where no threshold gives the precision; `precision`: seen above it; `recall`: share of the true terms above it."""
+    above 1 where no threshold gives the precision; `precision`: seen above it; `recall`: share of the true terms above it;
+    `typical`: of items with one value at most, by the features at `looks`; None: all count as typical."""
 
     weights: Weights
     single: bool
@@ -47,10 +51,18 @@ class Calibration:
     threshold: float
     precision: float
     recall: float
+    looks: tuple[int, ...] = ()
+    typical: Typical | None = None
 
     def probabilities(self, features: NDArray, prior: NDArray) -> NDArray[np.float64]:
-        """(n, T) for features (n, T, F); where an item has one value at most, 0 for all but its best."""
-        return np.interp(candidate_scores(self.weights, features, prior, single=self.single), self.score, self.share, left=0.0)
+        """(n, T) for features (n, T, F); where an item has one value at most, 0 for all but its best, and for that one, too,
+        where the item does not look like those that have it.
+        """
+        scores = candidate_scores(self.weights, features, prior, single=self.single)
+        shares = np.interp(scores, self.score, self.share, left=0.0)
+        if self.typical is not None:
+            shares[~self.typical.holds(scores_of(features, self.looks), scores.argmax(axis=1))] = 0.0
+        return shares
 
 
 def fit_weights(features: NDArray, truth: NDArray, offset: NDArray, towards: Weights | None = None) -> Weights:
@@ -97,9 +109,19 @@ def candidate_scores(weights: Weights, features: NDArray, prior: NDArray, *, sin
 
 
 def calibrate(
-    features: NDArray, truth: NDArray, prior: NDArray, *, pooled: Weights, single: bool, precision: float, seed: int = 0
+    features: NDArray,
+    truth: NDArray,
+    prior: NDArray,
+    *,
+    pooled: Weights,
+    single: bool,
+    precision: float,
+    looks: Sequence[int] = (),
+    seed: int = 0,
 ) -> Calibration:
-    """`features` (n, T, F) of known items, `truth` (n, T), `prior` (T,) log-odds of the terms."""
+    """`features` (n, T, F) of known items, `truth` (n, T), `prior` (T,) log-odds of the terms. `looks`: places of the features
+    that say whether an item is like those that have its value; empty: nothing says so.
+    """
     n, width, kinds = features.shape
     fold = np.random.default_rng(seed).permutation(n) % FOLDS
     scores = np.zeros((n, width))
@@ -114,6 +136,9 @@ def calibrate(
             scores[left] = candidate_scores(fitted(rest), features[left], prior, single=single)
     given = np.isfinite(scores)
     score, share = _isotonic(scores[given], truth[given])
+    typical = Typical.fit(scores_of(features, looks), truth.argmax(axis=1), width, fold) if single and len(looks) else None
+    if typical is not None:
+        given = given & typical.holds(scores_of(features, looks), scores.argmax(axis=1))[:, None]
     threshold, reached, recall = _threshold(np.interp(scores, score, share, left=0.0), truth, given, precision)
     return Calibration(
         weights=fitted(np.arange(n)),
@@ -123,6 +148,8 @@ def calibrate(
         threshold=threshold,
         precision=reached,
         recall=recall,
+        looks=tuple(looks),
+        typical=typical,
     )
 
 

@@ -196,6 +196,11 @@ class GroupEvidence:
             found += [f"{name}:near"] * 3 + [f"{name}:terms"] * 2 * (self._modalities[name].terms is not None)
         return tuple(found)
 
+    def probes(self, pattern: Pattern) -> tuple[int, ...]:
+        """Places of the probes' scores among the features."""
+        starts = np.cumsum([0, *(3 + 2 * (self._modalities[name].terms is not None) for name in pattern)])
+        return tuple(int(start) + 1 for start in starts[:-1])
+
     def features(self, which: NDArray[np.int64], pattern: Pattern, near: Mapping[str, Near]) -> Floats:
         """(n, T, F) float32 for items that have all modalities of `pattern`. `near`: by modality, their neighbours."""
         parts: list[Floats] = []

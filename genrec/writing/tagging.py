@@ -219,6 +219,7 @@ class Tagger:
                     pooled=pooled[group.evidence.kinds(part)],
                     single=group.single,
                     precision=self._precision,
+                    looks=group.evidence.probes(part),
                     seed=self._seed,
                 )
             self._samples[part] = []  # only the calibrations are kept

@@ -10,6 +10,7 @@ from genrec.types import Item
 from genrec.writing import vocabulary
 from genrec.writing.tag_calibration import Weights, calibrate, fit_weights
 from genrec.writing.tag_evidence import Labels, Modality, Probe, neighbours, votes
+from genrec.writing.tag_novelty import Typical
 from genrec.writing.tagging import Tagger, _labels
 from tests.writing import tag_world
 from tests.writing.tag_world import World, judged
@@ -229,3 +230,35 @@ def test_no_threshold_where_nothing_reaches_the_precision() -> None:
         rng.normal(size=(200, 3, 1)), rng.random((200, 3)) < 0.3, np.zeros(3), pooled=pooled, single=False, precision=0.9
     )
     assert made.threshold > 1
+
+
+def test_a_value_that_nobody_knows_is_not_taken_for_another() -> None:
+    """Items of a colour that the catalogue never names get none; those of known colours hardly lose theirs."""
+    world = tag_world.make(items=1000, unknown=0)
+    new = [truth["colour"] == ("mauve",) for truth in world.truth]
+    hidden = [strange or row % 4 == 0 for row, strange in enumerate(new)]
+    items = [
+        replace(item, attributes={name: value for name, value in item.attributes.items() if name != "colour"}) if hide else item
+        for item, hide in zip(world.items, hidden, strict=True)
+    ]
+    tagger = replace(world, items=items).tagger(modalities=("image",), words=False)
+
+    def given(rows: list[int]) -> float:
+        return float(np.mean([any(tag.group == "colour" for tag in own) for own in tagger.tags(rows)]))
+
+    assert given([row for row, strange in enumerate(new) if strange]) < 0.1
+    assert given([row for row, strange in enumerate(new) if hidden[row] and not strange]) > 0.9
+
+
+def test_what_is_typical() -> None:
+    rng = np.random.default_rng(0)
+    value = rng.integers(3, size=600)
+    looks = np.eye(3)[value] * 4 + rng.normal(size=(600, 3))
+    fold = np.arange(600) % 5
+    typical = Typical.fit(looks, value, 4, fold)
+    assert typical is not None
+    again = np.eye(3)[value] * 4 + rng.normal(size=(600, 3))
+    assert 0.96 < typical.holds(again, value).mean() < 0.995
+    assert typical.holds(again, (value + 1) % 3).mean() < 0.05
+    assert not typical.holds(again, np.full(600, 3)).any()  # nobody has that value
+    assert Typical.fit(looks[:8], value[:8], 4, fold[:8]) is None
