@@ -1,6 +1,8 @@
 """What finds items for a dialogue, out of a workspace: the model learned from dialogues, its features, the encoder of texts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +19,10 @@ from genrec.retrieval.vectors import TEXT
 from genrec.types import Item
 from genrec.workspace import Workspace
 
+if TYPE_CHECKING:
+    from genrec.models.encoders import TextEncoder
+
 FOLDER = "dialogues"
-Encode = Callable[[list[str]], NDArray[np.float32]]
 
 
 def load_dialogue_model(workspace: Workspace) -> DialogueModel | None:
@@ -42,12 +46,28 @@ def dialogue_retriever(
     return DialogueRetriever(workspace.index, space, people, weighs)
 
 
-def query_encoder(workspace: Workspace, catalogue: Catalogue, progress: Progress = SILENT) -> Encode | None:
-    """The text encoder that made the catalogue's vectors; None where it has none. Raises WeightsError for another one."""
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """The text encoder that made the catalogue's vectors, for what people say."""
+
+    encoder: "TextEncoder"
+    progress: Progress = SILENT
+
+    def rows(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(n, d) unit rows."""
+        return self.encoder.encode(texts, role="query", progress=self.progress)
+
+    def tokens(self, texts: Sequence[str]) -> int:
+        """How many the encoder reads."""
+        return self.encoder.tokens(texts)
+
+
+def speech_of(workspace: Workspace, catalogue: Catalogue, progress: Progress = SILENT) -> Speech | None:
+    """None where the catalogue has no text vectors. Raises WeightsError when they were made by another encoder."""
     if TEXT not in catalogue.dims():
         return None
     encoder, made_by = workspace.text_encoder(progress), catalogue.vectors.models.get(TEXT, "")
     if not same_weights(encoder.id, made_by):
         hint = "Run `genrec build`, or set models.text back."
         raise WeightsError(f"the text vectors were made by {made_by}, the dialogue would be by {encoder.id}", hint=hint)
-    return lambda texts: encoder.encode(texts, role="query", progress=progress)
+    return Speech(encoder, progress)

@@ -182,3 +182,15 @@ def learned(
     number = {dialogue_id: n for n, dialogue_id in enumerate(sessions)}
     examples = [Example(said=one.said, wanted=one.wanted, session=number[one.moment.dialogue_id]) for one in transcripts]
     return replace(model, weights=fit(space, people, examples, seed=seed, progress=progress))
+
+
+def folds_of(transcripts: Sequence[Transcript], folds: int, seed: int) -> list[tuple[list[Transcript], list[int]]]:
+    """(transcripts of the other folds, places of this fold's), dealt by dialogue."""
+    dialogues = sorted({one.moment.dialogue_id for one in transcripts})
+    dealt = np.random.default_rng(seed).permutation(len(dialogues)) % folds
+    fold_of = dict(zip(dialogues, dealt.tolist(), strict=True))
+    of = [fold_of[one.moment.dialogue_id] for one in transcripts]
+    return [
+        ([one for one, own in zip(transcripts, of, strict=True) if own != fold], [n for n, own in enumerate(of) if own == fold])
+        for fold in range(folds)
+    ]

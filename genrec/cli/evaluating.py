@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genrec.cli.evaluating_dialogues import evaluate_dialogues, refuse_unused
 from genrec.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from genrec.workspace import Workspace
 
 REPORTS = "reports"
+SEEDS = 3
+LENGTHS = "1,5,10,20,50"
 
 
 class SplitName(StrEnum):
@@ -39,7 +42,7 @@ def evaluate(
         str, typer.Option(help="Names with commas between; NAME+llm: with the LLM ranker behind; empty: all without it.")
     ] = "",
     reference: Annotated[str, typer.Option(help="The system that differences are against; empty: the best.")] = "",
-    seeds: Annotated[int, typer.Option(min=1, help="How often a system that draws random numbers is fitted.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="How often a system that draws random numbers is fitted.")] = SEEDS,
     no_tune: Annotated[bool, typer.Option("--no-tune", help="Systems as they come, without choosing their settings.")] = False,
     people: Annotated[
         int | None, typer.Option(min=1, help="Ask only so many people, drawn at random; all are learned from.")
@@ -48,10 +51,13 @@ def evaluate(
         int | None, typer.Option(min=1, help="How many the LLM ranker is handed, instead of retrieval.candidates.")
     ] = None,
     newcomers: Annotated[bool, typer.Option("--newcomers", help="With global-time: also people without earlier events.")] = False,
-    k: Annotated[str, typer.Option("--k", help="Lengths of the lists.")] = "1,5,10,20,50",
+    k: Annotated[str, typer.Option("--k", help="Lengths of the lists.")] = LENGTHS,
     attribute: Annotated[str, typer.Option(help="The list attribute of calibration; empty: chosen by its values.")] = "",
     out: Annotated[Path | None, typer.Option(help="Where the files go; without it, `reports` in the workspace.")] = None,
     json: Annotated[bool, typer.Option("--json", help="The results as JSON, one line a split, instead of tables.")] = False,
+    dialogues: Annotated[
+        Path | None, typer.Option(help="A file of dialogues in which items were recommended: are they found? (docs/dialogues.md)")
+    ] = None,
 ) -> None:
     """Compare recommenders on this workspace's events: a table, and a page and JSON in the reports folder."""
     from genrec.cli.printing import Bars
@@ -59,6 +65,19 @@ def evaluate(
     from genrec.loading import load_content
     from genrec.workspace import Workspace
 
+    if dialogues is not None:
+        refuse_unused(
+            split=bool(split),
+            systems=bool(systems),
+            reference=bool(reference),
+            seeds=seeds != SEEDS,
+            no_tune=no_tune,
+            candidates=candidates is not None,
+            newcomers=newcomers,
+            attribute=bool(attribute),
+        )
+        evaluate_dialogues(workspace, dialogues, people, () if k == LENGTHS else lengths(k), out, json)
+        return
     ks, names, wanted = lengths(k), split or [SplitName.LEAVE_ONE_OUT], names_of(systems)
     _check_used(wanted, names, candidates, newcomers)
     with Workspace.open(workspace) as opened, Engine(opened.llm) as engine:

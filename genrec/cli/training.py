@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from genrec.cli.evaluating_dialogues import learn
+
 if TYPE_CHECKING:
     from genrec.training.adapting import Sample
     from genrec.training.rerank_workspace import Proof
 
 app = typer.Typer(help="Learn from the workspace's events; what is learned serves when it helps.", no_args_is_help=True)
+
+app.command(name="dialogues")(learn)
 
 WorkspaceOption = Annotated[Path, typer.Option("-w", "--workspace", help="The workspace folder.")]
 NameOption = Annotated[str, typer.Option(help="Name of the adapter; empty: model, task, date and time.")]

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from genrec.data.dialogues import Moment, read_moments
 from genrec.errors import TrainingError, WorkspaceError
-from genrec.evaluation.dialogues import SHOWN, DialogueResults, Ranker, linking, recalls, satisfied, started
+from genrec.evaluation.dialogues import KS, SHOWN, DialogueResults, Ranker, linking, recalls, satisfied, started
 from genrec.index.protocol import Dense, Leg, Lexical, Query
-from genrec.listening import Encode, dialogue_retriever, load_dialogue_model, query_encoder
+from genrec.listening import Speech, dialogue_retriever, load_dialogue_model, speech_of
 from genrec.loading import REBUILD, load_catalogue, load_people, schema_of
 from genrec.progress import SILENT, Progress, track
 from genrec.retrieval.catalogue import Catalogue
@@ -22,7 +22,7 @@ from genrec.retrieval.dialogues_fitting import history_of
 from genrec.retrieval.dialogues_model import DialogueModel
 from genrec.retrieval.people import People
 from genrec.retrieval.vectors import TEXT
-from genrec.transcripts import Listener, Transcript, encoded, learned, session_items
+from genrec.transcripts import Listener, Transcript, encoded, folds_of, learned, session_items
 from genrec.types import Item
 from genrec.workspace import Workspace
 
@@ -40,7 +40,7 @@ class Bench:
     catalogue: Catalogue
     people: People
     items: list[Item]
-    encode: Encode | None
+    speech: Speech | None
     progress: Progress = SILENT
 
     @classmethod
@@ -50,8 +50,12 @@ class Bench:
         items = [item for batch in workspace.store.all_items() for item in batch]
         if tuple(item.item_id for item in items) != catalogue.vectors.item_ids:
             raise WorkspaceError("items came in or went since the last build", hint=REBUILD)
-        people, encode = load_people(workspace, catalogue), query_encoder(workspace, catalogue, progress)
-        return cls(workspace=workspace, catalogue=catalogue, people=people, items=items, encode=encode, progress=progress)
+        people, speech = load_people(workspace, catalogue), speech_of(workspace, catalogue, progress)
+        return cls(workspace=workspace, catalogue=catalogue, people=people, items=items, speech=speech, progress=progress)
+
+    def rows(self, transcripts: Sequence[Transcript]) -> list[Transcript]:
+        """With the vectors of what was said, where the catalogue has text."""
+        return list(transcripts) if self.speech is None else encoded(transcripts, self.speech.rows)
 
     def retriever(self, model: DialogueModel) -> DialogueRetriever:
         return dialogue_retriever(self.workspace, self.catalogue, self.people, self.items, model)
@@ -75,7 +79,7 @@ class Bench:
 
         def rank(transcripts: Sequence[Transcript], k: int) -> list[list[str]]:
             lists: list[list[str]] = [[] for _ in transcripts]
-            for known, asked in _folds(transcripts, folds, seed):
+            for known, asked in folds_of(transcripts, folds, seed):
                 model = learned(known, self.catalogue, self.items, self.people, seed=seed, progress=self.progress)
                 for place, listed in zip(asked, self.ranker(model)([transcripts[n] for n in asked], k), strict=True):
                     lists[place] = listed
@@ -88,7 +92,7 @@ class Bench:
 
         def rank(transcripts: Sequence[Transcript], k: int) -> list[list[str]]:
             lists: list[list[str]] = [[] for _ in transcripts]
-            for known, asked in _folds(transcripts, folds, seed):
+            for known, asked in folds_of(transcripts, folds, seed):
                 model = DialogueModel(weights={}, sessions=list(session_items(known).values()))
                 counts = model.sessions_over(self.catalogue.vectors.item_ids).counts
                 listed = self._most(counts, k)
@@ -132,6 +136,7 @@ def evaluate(
     *,
     folds: int = FOLDS,
     sample: int | None = None,
+    ks: Sequence[int] = KS,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> DialogueResults:
@@ -141,7 +146,7 @@ def evaluate(
     """
     moments = read_moments(path)
     bench = Bench.of(workspace, progress)
-    transcripts = Listener(bench.items, schema_of(workspace)).hear(_sampled(moments, sample, seed), bench.encode)
+    transcripts = bench.rows(Listener(bench.items, schema_of(workspace)).hear(_sampled(moments, sample, seed)))
     results = started(transcripts)
     results.linking = linking(transcripts)
     systems: dict[str, Ranker] = {"popularity": bench.chosen(), "text search": bench.search()}
@@ -156,7 +161,7 @@ def evaluate(
         systems["cross-fitted"] = bench.cross_fitted(folds, seed)
     for name, rank in systems.items():
         try:
-            results.systems[name] = recalls(transcripts, rank, seed=seed)
+            results.systems[name] = recalls(transcripts, rank, ks=ks, seed=seed)
         except TrainingError as error:
             results.notes.append(f"{name}: {error} {error.hint}".strip())
     best = serving if "serving" in systems and serving is not None else DialogueModel.untrained()
@@ -199,30 +204,24 @@ def effort(bench: Bench, transcripts: Sequence[Transcript], model: DialogueModel
     listener = Listener(bench.items, schema_of(bench.workspace))
     retriever = bench.retriever(model)
     times: list[float] = []
+    tokens: list[int] = []
     for one in islice(transcripts, TIMED):
         start = time.perf_counter()
         heard = listener.hear([replace(one.moment, context=one.moment.context[-1:])])[0]  # earlier turns were understood before
-        said = replace(one.said, rows=None if bench.encode is None else encoded([heard], bench.encode)[0].said.rows)
-        retriever.candidates([replace(ask_of(one), said=said)], SHOWN)
+        asked = bench.rows([replace(heard, said=replace(one.said, rows=None))])[0]
+        retriever.candidates([ask_of(asked)], SHOWN)
         times.append(1000 * (time.perf_counter() - start))
-    return {"median ms": round(float(np.median(times)), 1), "p95 ms": round(float(np.quantile(times, 0.95)), 1)}
+        tokens.append(0 if bench.speech is None else bench.speech.tokens([text for text in texts_of(one.said.turns) if text]))
+    return {
+        "median ms": round(float(np.median(times)), 1),
+        "p95 ms": round(float(np.quantile(times, 0.95)), 1),
+        "tokens": round(float(np.mean(tokens)), 1),
+    }
 
 
 def ask_of(one: Transcript) -> DialogueAsk:
     """As the chat asks, but for its filter."""
     return DialogueAsk(said=one.said, history=history_of(one.said))
-
-
-def _folds(transcripts: Sequence[Transcript], folds: int, seed: int) -> list[tuple[list[Transcript], list[int]]]:
-    """(transcripts of the other folds, places of this fold's), dealt by dialogue."""
-    dialogues = sorted({one.moment.dialogue_id for one in transcripts})
-    dealt = np.random.default_rng(seed).permutation(len(dialogues)) % folds
-    fold_of = dict(zip(dialogues, dealt.tolist(), strict=True))
-    of = [fold_of[one.moment.dialogue_id] for one in transcripts]
-    return [
-        ([one for one, own in zip(transcripts, of, strict=True) if own != fold], [n for n, own in enumerate(of) if own == fold])
-        for fold in range(folds)
-    ]
 
 
 def _words(one: Transcript, k: int) -> Query | None:

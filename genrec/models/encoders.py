@@ -93,6 +93,14 @@ class TextEncoder:
             progress.finish()
         return _unit(out, self.id)
 
+    def tokens(self, texts: Sequence[str]) -> int:
+        """How many tokens the model reads of these texts, those it adds included; a longer text is cut at its window."""
+        if not texts:
+            return 0
+        window = self._model.max_seq_length
+        read = self._model.tokenizer(list(texts))["input_ids"]
+        return sum(len(one) if window is None else min(len(one), window) for one in read)
+
 
 class ImageEncoder:
     """Any open_clip model saved with its configuration. Pictures and texts share one space."""

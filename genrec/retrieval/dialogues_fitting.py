@@ -113,3 +113,25 @@ def _weights(names: Sequence[str], rows: Sequence[NDArray], corrections: Sequenc
     made = np.zeros(len(names))
     made[used] = found.x / spread[used]
     return dict(zip(names, made.tolist(), strict=True))
+
+
+def recall(
+    space: DialogueSpace,
+    people: People,
+    weights: NDArray[np.float64],
+    moments: Sequence[tuple[Said, Sequence[str]]],
+    k: int,
+) -> float:
+    """Mean over moments of the share of (wanted) items not named before that are among the k best of the whole catalogue."""
+    every = np.arange(len(space.sessions.counts))
+    users = people.vectors([history_of(said) for said, _ in moments])
+    shares: list[float] = []
+    for (said, wanted), user in zip(moments, users, strict=True):
+        score = space.features(said, user, every).astype(np.float64) @ weights
+        named = {mention.item_id for mention in said.mentions}
+        rows = [row for item_id in wanted if item_id not in named and (row := space.row_of(item_id)) is not None]
+        score[space.named_rows(said)[0]] = -np.inf
+        best = set(np.argsort(-score, kind="stable")[:k].tolist())
+        if rows:
+            shares.append(len(best.intersection(rows)) / len(rows))
+    return float(np.mean(shares)) if shares else 0.0
