@@ -21,13 +21,14 @@ from genrec.ranking.prompting import Profile
 from genrec.ranking.ranker import Ranker, RankRequest
 from genrec.requests import Request
 from genrec.retrieval.catalogue import Catalogue
+from genrec.retrieval.exploration import draws_for, new_in
 from genrec.retrieval.feedback import in_force, opinions
 from genrec.retrieval.retriever import Ask, Retriever
 from genrec.served import ServedRanking, served_ranking
 from genrec.stages import Stages
-from genrec.types import LIKE, Candidate, Event, Item, Reason, Recommendation, Trace, User
+from genrec.types import Candidate, Event, Item, Reason, Recommendation, Trace, User
 from genrec.workspace import Workspace
-from genrec.writing.evidence import CatalogueFacts, Past, gather, text_values
+from genrec.writing.evidence import CatalogueFacts, Past, gather, past_of, text_values
 from genrec.writing.facts import Facts, state
 from genrec.writing.reasons import ReasonWriter, from_template
 
@@ -141,11 +142,13 @@ class Answering:
         wanted = max(request.k, self._workspace.settings.retrieval.candidates)
         with stages.timed("candidates"):
             found = await asyncio.to_thread(self._retriever.candidates, asks, wanted)
+        if request.explore:
+            stages.told("exploration", f"seed {request.seed}: {new_in(found)} of {sum(map(len, found))} candidates")
         items = await asyncio.to_thread(self._items, request, people, found)
         for person, candidates in zip(people, found, strict=True):
             person.candidates = candidates
             person.order, person.scores = list(range(len(candidates))), [c.score for c in candidates]
-            person.past = _past(person.taste, items)
+            person.past = past_of(person.taste, items)
         await self._rank(request, people, items, stages)
         facts = await self._evidence(request, people, items, stages)
         rows = [
@@ -226,6 +229,7 @@ class Answering:
                 interest_legs=interests.get(person.stated, {}),
                 exclude=request.exclude | person.hidden,
                 filter=request.filter,
+                explore=draws_for(person.user.user_id, request.explore, request.seed),
             )
             for person in people
         ]
@@ -381,17 +385,3 @@ class Answering:
         if isinstance(part, ModelError):
             raise part.with_traceback(None)
         return part
-
-
-def _past(events: Sequence[Event], items: Mapping[str, Item]) -> list[Past]:
-    """Past items, oldest first, each once at its last event; `liked`: so said, or valued at or above the person's own mean."""
-    values = [event.value for event in events if event.value is not None]
-    mean = sum(values) / len(values) if values else 0.0
-    last = {event.item_id: event for event in events}
-    ordered = sorted(last.values(), key=lambda event: event.timestamp)
-    liked = {event.item_id for event in events if event.kind == LIKE}
-    return [
-        Past(item=items[event.item_id], liked=event.item_id in liked or (None if event.value is None else event.value >= mean))
-        for event in ordered
-        if event.item_id in items
-    ]

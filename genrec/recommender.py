@@ -6,6 +6,8 @@ Each answer carries a trace of the stages it went through. A stage that fails is
 """
 
 import asyncio
+import math
+import secrets
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -95,6 +97,8 @@ class Recommender:
         exclude    item ids that may not come back (seen items never do)
         rank       "llm" | "off"; explain "llm" | "template" | "off"; evidence "retriever" | "ranker";
                    method "likelihood" | "labels" | "markers": each instead of the workspace's setting
+        explore    how boldly items are tried that few people chose, instead of `retrieval.explore`; `seed` of the draws, which
+                   are others each time without; the trace names it
         """
         answer = await self._answer([user_id], k, **options)
         for row in answer.rows:
@@ -266,6 +270,8 @@ class Recommender:
         explain: Literal["llm", "template", "off"] | None = None,
         evidence: Literal["retriever", "ranker"] | None = None,
         method: Literal["likelihood", "labels", "markers"] | None = None,
+        explore: float | None = None,
+        seed: int | None = None,
     ) -> Answer:
         if self._loop.is_closed():
             raise WorkspaceError("the recommender is closed", hint="Open it again with Recommender.open.")
@@ -283,6 +289,8 @@ class Recommender:
             explain=_choice("explain", explain, settings.reasons.explain, ("llm", "template", "off")),
             evidence=_choice("evidence", evidence, settings.reasons.evidence, ("retriever", "ranker")),
             method=None if method is None else _choice("method", method, "", ("likelihood", "labels", "markers")),
+            explore=_at_least_0("explore", settings.retrieval.explore if explore is None else explore),
+            seed=secrets.randbits(32) if seed is None else int(_at_least_0("seed", seed)),
         )
         return await self._answering.answer(request)
 
@@ -309,6 +317,12 @@ def _ids(name: str, given: Iterable[str]) -> tuple[str, ...]:
 def _positive(name: str, given: int) -> int:
     if not isinstance(given, int) or isinstance(given, bool) or given < 1:
         raise ConfigError(f"{name} is {given!r:.80}", hint="Ask for at least 1 item.")
+    return given
+
+
+def _at_least_0(name: str, given: float) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given < math.inf:
+        raise ConfigError(f"{name} is {given!r:.80}", hint="It is a number that is not negative.")
     return given
 
 

@@ -27,7 +27,8 @@ class Moment:
 class Request:
     """What is asked. `method` None: the way that the adapter in use was trained for, or that the settings name.
 
-    `moment`: what a dialogue adds, for a request of one person.
+    `moment`: what a dialogue adds, for a request of one person. `explore`: how boldly little-known items are tried, with draws by
+    `seed`.
     """
 
     user_ids: tuple[str, ...]
@@ -40,6 +41,8 @@ class Request:
     evidence: Literal["retriever", "ranker"]
     method: Literal["likelihood", "labels", "markers"] | None
     moment: Moment = Moment()
+    explore: float = 0.0
+    seed: int = 0
 
     @property
     def words(self) -> str:

@@ -32,6 +32,9 @@ class Stages:
     def off(self, name: str, note: str) -> None:
         self.stages.append(Stage(name=name, milliseconds=0.0, status="off", note=note))
 
+    def told(self, name: str, note: str) -> None:
+        self.stages.append(Stage(name=name, milliseconds=0.0, status="ok", note=note))
+
     def degraded(self, name: str, note: str) -> None:
         self.stages.append(Stage(name=name, milliseconds=0.0, status="degraded", note=note))
 

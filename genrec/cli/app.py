@@ -140,6 +140,8 @@ def recommend(
     explain: Annotated[Literal["llm", "template", "off"] | None, typer.Option(help="Who writes the reasons.")] = None,
     evidence: Annotated[Literal["retriever", "ranker"] | None, typer.Option(help="Whose score the evidence explains.")] = None,
     method: Annotated[Literal["likelihood", "labels", "markers"] | None, typer.Option(help="How the LLM scores.")] = None,
+    explore: Annotated[float | None, typer.Option(help="How boldly little-known items are tried; 0: not at all.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the draws of --explore.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One Recommendation a line.")] = False,
 ) -> None:
     """The best unseen items for a person, each with a reason and its evidence."""
@@ -147,7 +149,7 @@ def recommend(
     from genrec.recommender import Recommender
 
     options: dict[str, Any] = {"query": query, "filter": filter, "exclude": exclude or ()}
-    options |= {"rank": rank, "explain": explain, "evidence": evidence, "method": method}
+    options |= {"rank": rank, "explain": explain, "evidence": evidence, "method": method, "explore": explore, "seed": seed}
     with Bars() as bars, Recommender.open(workspace, progress=bars) as genrec:
         rows = genrec.recommend(user, k, **options)
         titles = {} if json else cited_titles(genrec, rows)

@@ -11,6 +11,7 @@ from genrec.filters import Filter
 from genrec.index.protocol import Dense, Hit, Leg, Lexical, Query, VectorIndex
 from genrec.retrieval.catalogue import FUSED, MOST_POPULAR, POPULAR, Catalogue
 from genrec.retrieval.diversity import mmr
+from genrec.retrieval.exploration import POOL, Exploration, explored
 from genrec.retrieval.feedback import opinions
 from genrec.retrieval.people import MeanPeople, People
 from genrec.retrieval.vectors import unit_rows
@@ -33,6 +34,7 @@ class Ask:
     `legs`       the query as vectors: modality → (d,) float32, say {"text": …, "image": …}
     `interests`  stated interests as text and vector, used when the history says nothing
     `exclude`    more items that may not be found
+    `explore`    draw the list of a person with history or a query from the scores' uncertainty
     """
 
     history: Sequence[Event] = ()
@@ -43,6 +45,7 @@ class Ask:
     exclude: frozenset[str] = frozenset()
     filter: Filter | None = None
     repeats: bool = False
+    explore: Exploration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,8 @@ class Retriever:
             places = 0 if searched or user is None else round(self._settings.popular_share * k)
             pool = k if places else 0
         popular = Query(legs=[Dense(POPULAR, MOST_POPULAR)], limit=pool, filter=ask.filter, exclude=exclude) if pool else None
-        main = Query(legs=legs, limit=k, filter=ask.filter, exclude=exclude) if legs else None
+        most = k if ask.explore is None else POOL * k
+        main = Query(legs=legs, limit=most, filter=ask.filter, exclude=exclude) if legs else None
         return _Plan(user, main, popular, places)
 
     def _merge(self, ask: Ask, plan: _Plan, main: Sequence[Hit], popular: Sequence[Hit], k: int) -> list[Candidate]:
@@ -148,10 +152,18 @@ class Retriever:
             return self._diverse(popular, k)
         searched = bool(ask.query.strip() or ask.legs)
         stated = plan.user is None and not searched
-        first = [_candidate(hit, "interests" if stated else "") for hit in main[: k - plan.popular_places]]
+        first = [_candidate(hit, "interests" if stated else "") for hit in main]
+        first = self._explored(ask, first, k - plan.popular_places)
         there = {candidate.item_id for candidate in first}
         fresh = [hit for hit in popular if hit.item_id not in there]
         return first + self._scored(plan.user, fresh[: k - len(first)])
+
+    def _explored(self, ask: Ask, candidates: list[Candidate], k: int) -> list[Candidate]:
+        if ask.explore is None:
+            return candidates[:k]
+        vectors = self._catalogue.vectors
+        people = self._catalogue.popularity[[vectors.index_of(candidate.item_id) for candidate in candidates]]
+        return explored(candidates, people, k, ask.explore, trust=self._settings.trust)
 
     def _diverse(self, hits: Sequence[Hit], k: int) -> list[Candidate]:
         """Popular items chosen by MMR. The score falls along the list: the popularity of the item or of a later one, whichever

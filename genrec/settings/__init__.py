@@ -135,6 +135,8 @@ class RetrievalSettings(Section):
     retriever: Literal["auto", "fused", "learned"] = "auto"
     """Whose vectors find candidates: the untrained fusion's or the trained retriever's; auto: the trained one's, if it won in
     training."""
+    explore: float = Field(default=0.0, ge=0.0)
+    """Thompson sampling: how boldly items that few people chose are tried; 0: not at all."""
     diversity: float = Field(default=0.3, ge=0.0, le=1.0)
     """MMR weight of diversity in the list for a user without history: 0 none, 1 only diversity."""
 

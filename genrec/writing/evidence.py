@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genrec.types import AttributeValue, Evidence, Item, scalars
+from genrec.types import LIKE, AttributeValue, Event, Evidence, Item, scalars
 
 LIKED, CHOSEN = "liked", "chosen"
 SHARED_VALUES = 3
@@ -39,6 +39,20 @@ class CatalogueFacts:
     values: Mapping[tuple[str, str], int]
     items: int
     people: Mapping[str, int]
+
+
+def past_of(events: Sequence[Event], items: Mapping[str, Item]) -> list[Past]:
+    """Past items, oldest first, each once at its last event; `liked`: so said, or valued at or above the person's own mean."""
+    values = [event.value for event in events if event.value is not None]
+    mean = sum(values) / len(values) if values else 0.0
+    last = {event.item_id: event for event in events}
+    ordered = sorted(last.values(), key=lambda event: event.timestamp)
+    liked = {event.item_id for event in events if event.kind == LIKE}
+    return [
+        Past(item=items[event.item_id], liked=event.item_id in liked or (None if event.value is None else event.value >= mean))
+        for event in ordered
+        if event.item_id in items
+    ]
 
 
 def text_values(value: AttributeValue) -> tuple[str, ...]:

@@ -1,0 +1,66 @@
+"""Thompson sampling over candidates: an item that few people chose may be better than its score says.
+
+An item's behaviour vector is a mean over the n people behind it, shrunk towards what its content lets expect as by `trust`
+people more (`retrieval.fusion`): of a normal posterior that is the mean, and its variance falls as 1 / (n + trust). Every item's
+score is drawn from that posterior and the best draws are shown (Thompson 1933; Chapelle & Li, NIPS 2011; Agrawal & Goyal, ICML
+2013):
+
+    draw = score + strength · spread · sqrt(trust / (n + trust)) · N(0, 1)
+
+`spread` is the standard deviation of the scores of the items looked at, so that `strength` means the same for all retrievers.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genrec.types import Candidate
+
+POOL = 10
+"""A list of k is drawn from the best 10·k."""
+EXPLORED = "explored"
+"""Source of a candidate that is in the list by its draw alone; the value is its rank without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exploration:
+    """How boldly, and which draws: the same seed gives the same draws for the same items in the same order."""
+
+    strength: float
+    seed: tuple[int, ...]
+
+
+def explored(
+    candidates: Sequence[Candidate], people: NDArray[np.integer], k: int, how: Exploration, *, trust: float
+) -> list[Candidate]:
+    """The k best draws, best first, of candidates that are ordered best first. Their scores are the draws.
+
+    `people` (n,): how many chose each.
+    """
+    if not candidates or how.strength <= 0:
+        return list(candidates[:k])
+    scores = np.array([candidate.score for candidate in candidates])
+    prior = max(trust, 1.0)  # also where the vectors are taken at their word, nobody knows an item that nobody chose
+    width = how.strength * scores.std() * np.sqrt(prior / (people + prior))
+    draws = scores + width * np.random.default_rng(how.seed).standard_normal(len(scores))
+    order = np.argsort(-draws, kind="stable")[:k]
+    return [_drawn(candidates[place], float(draws[place]), int(place) + 1, k) for place in order]
+
+
+def _drawn(candidate: Candidate, draw: float, rank: int, k: int) -> Candidate:
+    sources = dict(candidate.sources) | ({EXPLORED: float(rank)} if rank > k else {})
+    return replace(candidate, score=draw, sources=sources)
+
+
+def draws_for(user_id: str, strength: float, seed: int) -> Exploration | None:
+    """One person's draws: those of others do not change them. None where nothing is explored."""
+    own = int.from_bytes(hashlib.blake2b(user_id.encode(), digest_size=8).digest(), "big")
+    return Exploration(strength, (seed, own)) if strength > 0 else None
+
+
+def new_in(lists: Sequence[Sequence[Candidate]]) -> int:
+    """How many candidates are there by their draws alone."""
+    return sum(EXPLORED in candidate.sources for found in lists for candidate in found)
