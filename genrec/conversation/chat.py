@@ -129,7 +129,8 @@ class Conversation:
         wanted = {item_id for mention in understood.mentions for item_id in mention.item_ids}
         wanted |= {*state.these, *state.choices}
         items = await asyncio.to_thread(self._workspace.store.items, sorted(wanted))
-        draft = drafted(understood, state, command, items, lambda item_id: lexicon.popularity.get(item_id, 0))
+        chosen_by = lexicon.popularity.get
+        draft = drafted(understood, state, command, items, lambda one: chosen_by(one, 0), lexicon.vocabulary)
         return understood, draft
 
     async def _pieces(self, reply: _Reply, dialogue: Dialogue, lexicon: Lexicon) -> AsyncIterator[ChatChunk]:

@@ -136,13 +136,14 @@ def freed(standing: Sequence[Filter], attributes: Iterable[str]) -> tuple[Filter
     return tuple(part for part in standing if not attributes_of(part) & gone)
 
 
-def steered(steers: Sequence[Steer], shown: Sequence[Item]) -> list[Filter]:
-    """`something shorter` as a bound: below the middle of what was shown; nothing where nothing was shown that has a number."""
+def steered(steers: Sequence[Steer], shown: Sequence[Item], vocabulary: Vocabulary) -> list[Filter]:
+    """`something shorter` as a bound: below the middle of what was shown, or of the catalogue where nothing was."""
     bounds: list[Filter] = []
     for steer in steers:
         values = [value for item in shown if (value := number_of(item, steer.attribute)) is not None]
-        if values:
-            bounds.append(Compare(steer.attribute, "<" if steer.direction == "<" else ">", median(values)))
+        middle = median(values) if values else vocabulary.numbers[steer.attribute].middle
+        value = int(middle) if float(middle).is_integer() else middle
+        bounds.append(Compare(steer.attribute, "<" if steer.direction == "<" else ">", value))
     return bounds
 
 

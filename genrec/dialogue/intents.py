@@ -56,6 +56,7 @@ _ELSE = _any(
 _ASK = _any(
     r"\bwho\s+(?:directed|stars?|starred|plays?|played|wrote|made|is\s+in|was\s+in|is\s+the|makes)\b",
     rf"\bwhat(?:['’]?s|\s+is|\s+was|\s+are)\s+(?:\w+\s+)?{_IT}\s*(?:all\s+)?(?:about|like|rated|made)?",
+    r"\b(?:what|which)\s+(?:year|language|genre|country|colou?rs?|brand|material|rating|price|size|author|director|artist)\s+(?:is|was|are|were|does|did|has)\b",
     r"\bwhat\s+(?:year|language|genre|country|colou?rs?|brand|material|rating)\b",
     r"\bhow\s+(?:long|old|much|big|heavy|many|good|expensive)\s+(?:is|are|was|were|does|do|did|pages|minutes)\b",
     r"\bwhen\s+(?:was|is|did|were)\b",

@@ -12,6 +12,7 @@ from genrec.dialogue.parsing import Understood
 from genrec.dialogue.quantities import lowered
 from genrec.dialogue.state import NEEDS, State, Turn
 from genrec.dialogue.titles import year_of
+from genrec.dialogue.vocabulary import Vocabulary
 from genrec.types import Item
 
 FINDING: frozenset[Intent] = frozenset(("recommend", "refine", "more_like", "something_else", "reject"))
@@ -43,7 +44,12 @@ class Draft:
 
 
 def drafted(
-    understood: Understood, state: State, command: Command, items: Mapping[str, Item], popularity: Callable[[str], float]
+    understood: Understood,
+    state: State,
+    command: Command,
+    items: Mapping[str, Item],
+    popularity: Callable[[str], float],
+    vocabulary: Vocabulary,
 ) -> Draft:
     """`items` holds what is mentioned, shown last, and to choose from; `popularity`: how many people chose an item."""
     low = lowered(understood.text)
@@ -69,7 +75,7 @@ def drafted(
         return Draft(replace(turn, choices=choices, mentioned=()))
     turn = _spoken_of_shown(turn, low, state)
     if intent in FINDING:
-        turn = _wished(turn, understood, state, command, items)
+        turn = _wished(turn, understood, state, command, items, vocabulary)
     alone = intent == "more_like" and bool(turn.focus)
     return Draft(turn, alone)
 
@@ -155,21 +161,23 @@ def _spoken_of_shown(turn: Turn, low: str, state: State) -> Turn:
 
 
 def _it(intent: Intent, low: str, state: State) -> tuple[str, ...]:
-    """What `it` or nothing stands for: the item last spoken of, if it is of the last list, else all of that list."""
+    """What `it` or nothing stands for: the item last spoken of, else all of the last list."""
     several = intent in ("compare", "why") or re.search(r"\b(?:these|those|them|they|all|both)\b", low)
-    last = tuple(one for one in state.focus[-1:] if one in state.these)
+    last = state.focus[-1:]
     if last and (intent == "why" or not several):
         return last
     return state.these
 
 
-def _wished(turn: Turn, understood: Understood, state: State, command: Command, items: Mapping[str, Item]) -> Turn:
+def _wished(
+    turn: Turn, understood: Understood, state: State, command: Command, items: Mapping[str, Item], vocabulary: Vocabulary
+) -> Turn:
     """Constraints and needs after the turn."""
     fresh = turn.intent == "recommend" and state.turns > 0 and bool(understood.filter or understood.need)
     standing = freed(state.constraints, command.free)
     shown = [items[item_id] for item_id in state.these if item_id in items]
     made = [part for part in parts_of(understood.filter) if not command.free & attributes_of(part)]
-    made += steered(understood.steers, shown)
+    made += steered(understood.steers, shown, vocabulary)
     constraints = merged(standing, all_of(made), understood.text, fresh=fresh)
     said = () if command.indifferent or command.free else (understood.need,) if understood.need else ()
     before = () if fresh or turn.intent == "more_like" else state.needs

@@ -27,7 +27,7 @@ class Turn:
     liked, disliked, seen, put_off, accepted   items, as the turn spoke of them
     mentioned    all items that the turn named
     shown        items of the answer, `reasons` theirs in words
-    focus        items that the answer speaks of; `it` is the last of them
+    focus        items that the answer speaks of; `it` is the last of them, until there is a new list
     asked        the attribute that the answer asks for
     choices      items of which one was meant, for the answer to ask back
     reset        the turn began anew: what was asked for and liked before no longer counts
@@ -109,7 +109,7 @@ class State:
         self.shown |= dict.fromkeys(turn.shown)
         self.reasons |= dict(turn.reasons)
         self.these = turn.shown or self.these
-        self.focus = turn.focus or self.focus
+        self.focus = turn.focus if turn.shown else turn.focus or self.focus
         if turn.asked:
             self.asked[turn.asked] = None
         self.just_asked = turn.asked

@@ -25,7 +25,7 @@ MOST_MEANINGS = 8
 """Values that the same words may stand for, whole values and frequent ones first."""
 
 Form = Literal["value", "part", "surname", "meaning"]
-_NAME = re.compile(r"[A-Z][a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+")
+_NAME = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])")
 _PARTS = re.compile(r"\s*(?:&|/|,|\band\b)\s*")
 
 
