@@ -1,19 +1,22 @@
 """What does an adapter that ranks add to its retriever?
 
-    python eval/rerank.py --workspace W --name movies --adapter FOLDER [--people 1000] [--cache DIR]
+    python eval/rerank.py --workspace W --name movies --adapter FOLDER [--adapter FOLDER …] [--people 1000] [--cache DIR]
 
 Leave-one-out with full ranking: the retriever hands over its best 50 of all unseen items, the LLM scores them (log p(title |
 history), less b · log p(title)), both are fused. `a`, `b` and the form of the score are fitted on the validation events alone
 (each person's last but one); the adapter must not have learned from those or from the last ones (`--held-out 2` of `genrec train
 rerank`). The table holds the test events: retriever alone, fused, the paired difference with its 95% interval, and what the LLM
 ranks alone. Both retrievers are fitted without the event asked for; lists that lack their target count as zero, unread.
-Figures go to eval/results/rerank.json, one entry a data set and adapter.
+Several adapters are one recipe with several seeds: beside theirs stand the figures of the mean over them, person by person.
+Figures go to eval/results/rerank.json, one entry a data set and adapter (and one for all of them together).
 """
 
 import argparse
 import asyncio
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,9 @@ from genrec.workspace import Workspace
 RESULTS = Path(__file__).parent / "results" / "rerank.json"
 HANDED = 50
 RETRIEVERS = ("zero", "learned")
+PARTS = {"validation": 2, "test": 1}
+"""Which event from the last is asked for."""
+RESAMPLES = 10_000
 LLM = "HuggingFaceTB/SmolLM2-135M-Instruct"
 HISTORY, TITLE_CHARS = 32, 48
 
@@ -74,15 +80,21 @@ def unseen(split: Split, learned: Sequences) -> NDArray[np.bool_]:
 
 
 def measured(
-    llm: TransformersLLM, adapter: str, histories: Sequences, lists: dict[str, NDArray[Any]], rows: NDArray[Any], content: Content
+    llm: TransformersLLM,
+    adapter: str,
+    retrievers: Sequence[str],
+    histories: Sequences,
+    lists: dict[str, NDArray[Any]],
+    rows: NDArray[Any],
+    content: Content,
 ) -> dict[str, list[Measured]]:
     """Each retriever's lists as the LLM scores them; an item that both hand over is scored once."""
     items, targets = content.items, lists["targets"]
-    handed = {name: lists[f"{name}_items"][:, :HANDED] for name in RETRIEVERS}
+    handed = {name: lists[f"{name}_items"][:, :HANDED] for name in retrievers}
     asked: list[tuple[RankRequest, int]] = []
     places: list[tuple[int, int, dict[int, int]]] = []  # row, list, item → place in it
     for row in rows.tolist():
-        union = list(dict.fromkeys(item for name in RETRIEVERS for item in handed[name][row].tolist()))
+        union = list(dict.fromkeys(item for name in retrievers for item in handed[name][row].tolist()))
         if int(targets[row]) not in union:
             continue
         for start in range(0, len(union), HANDED):
@@ -106,7 +118,7 @@ def measured(
             _one(by_row.get(row), handed[name][row], lists[f"{name}_scores"][row][:HANDED], int(targets[row]))
             for row in rows.tolist()
         ]
-        for name in RETRIEVERS
+        for name in retrievers
     }
 
 
@@ -120,14 +132,43 @@ def _one(scored: dict[int, Any] | None, items: NDArray[Any], scores: NDArray[Any
     )
 
 
-def row_of(validation: list[Measured], test: list[Measured]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gains:
+    """NDCG@10 of each test person, (n,) each: by the retriever alone, fused, by the LLM alone."""
+
+    retriever: NDArray[np.float64]
+    fused: NDArray[np.float64]
+    llm: NDArray[np.float64]
+
+    @classmethod
+    def mean(cls, several: Sequence["Gains"]) -> "Gains":
+        """Person by person."""
+        names = ("retriever", "fused", "llm")
+        return cls(**{name: np.mean([getattr(one, name) for one in several], axis=0) for name in names})
+
+    def figures(self) -> dict[str, Any]:
+        gain = self.fused - self.retriever
+        rng = np.random.default_rng(0)
+        drawn = [float(gain[rng.integers(len(gain), size=len(gain))].mean()) for _ in range(RESAMPLES)]
+        return {
+            "retriever": round(float(self.retriever.mean()), 4),
+            "fused": round(float(self.fused.mean()), 4),
+            "llm alone": round(float(self.llm.mean()), 4),
+            "gain": round(float(gain.mean()), 4),
+            "gain, 95%": [round(float(value), 4) for value in np.quantile(drawn, [0.025, 0.975])],
+            "gain, share": round(float(self.fused.mean() / max(self.retriever.mean(), 1e-9) - 1), 4),
+        }
+
+
+def row_of(validation: list[Measured], test: list[Measured]) -> tuple[dict[str, Any], Gains]:
     """One retriever's figures."""
     chosen = fit(validation, likelihood=True)
-    alone, fused = gains(test, Choice(weight=0.0)), gains(test, chosen.choice)
-    only = gains(test, Choice(weight=1.0, prior=chosen.choice.prior, per_token=chosen.choice.per_token))
-    rng = np.random.default_rng(0)
-    drawn = (fused - alone)[rng.integers(len(test), size=(10_000, len(test)))].mean(axis=1)
-    return {
+    found = Gains(
+        retriever=gains(test, Choice(weight=0.0)),
+        fused=gains(test, chosen.choice),
+        llm=gains(test, Choice(weight=1.0, prior=chosen.choice.prior, per_token=chosen.choice.per_token)),
+    )
+    row = {
         "people": len(test),
         "ceiling": round(float(np.mean([one.target >= 0 for one in test])), 4),
         "choice": {"weight": chosen.choice.weight, "prior": chosen.choice.prior, "per_token": chosen.choice.per_token},
@@ -137,44 +178,54 @@ def row_of(validation: list[Measured], test: list[Measured]) -> dict[str, Any]:
             "fused, cross-fitted": round(float(chosen.fused.mean()), 4),
             "gain": [round(value, 4) for value in chosen.gain()],
         },
-        "ndcg@10": {
-            "retriever": round(float(alone.mean()), 4),
-            "fused": round(float(fused.mean()), 4),
-            "llm alone": round(float(only.mean()), 4),
-            "gain": round(float((fused - alone).mean()), 4),
-            "gain, 95%": [round(float(value), 4) for value in np.quantile(drawn, [0.025, 0.975])],
-            "gain, share": round(float(fused.mean() / max(alone.mean(), 1e-9) - 1), 4),
-        },
+        "ndcg@10": found.figures(),
     }
+    return row, found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--name", required=True)
-    parser.add_argument("--adapter", type=Path, help="folder of the adapter; none: the base model")
+    parser.add_argument("--adapter", type=Path, action="append", help="folder of an adapter; none: the base model")
+    parser.add_argument("--retriever", choices=RETRIEVERS, action="append", help="both, where none is named")
     parser.add_argument("--people", type=int, default=1000)
     parser.add_argument("--cache", type=Path, default=Path("build/candidates"))
     told = parser.parse_args()
-    name = told.adapter.name if told.adapter else ""
+    folders = {folder.name: folder for folder in told.adapter or ()}
+    retrievers = tuple(told.retriever or RETRIEVERS)
     with Workspace.open(told.workspace) as workspace:
         events, content = load_content(workspace)
-    llm = TransformersLLM(resolve(LLM, "llm"), {name: told.adapter} if told.adapter else {})
+    llm = TransformersLLM(resolve(LLM, "llm"), folders)
     learned = held_out(held_out(events)[0])[0]  # what `genrec train rerank --held-out 2` learned from
-    begun, parts = time.perf_counter(), {}
-    for part, latest in (("validation", 2), ("test", 1)):
+    asked = []
+    for part, latest in PARTS.items():
         split = leave_one_out(events, held_out=latest)
         lists = found(split, content, told.cache / f"{told.name}-{latest}-0.npz")
         rows = np.random.default_rng(0).permutation(len(split.targets))
-        rows = np.sort(rows[unseen(split, learned)[rows]][: told.people])
-        parts[part] = measured(llm, name, split.histories, lists, rows, content)
-    llm.close()
-    made = {one: row_of(parts["validation"][one], parts["test"][one]) for one in RETRIEVERS}
-    entry = {"candidates": HANDED, "seconds": round(time.perf_counter() - begun), **made, **provenance(seed=0)}
+        asked.append((part, split.histories, lists, np.sort(rows[unseen(split, learned)[rows]][: told.people])))
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    known.setdefault(told.name, {})[name or "base"] = entry
+    every: dict[str, list[Gains]] = {name: [] for name in retrievers}
+    for name in folders or ("",):
+        begun = time.perf_counter()
+        parts = {part: measured(llm, name, retrievers, who, lists, rows, content) for part, who, lists, rows in asked}
+        made = {one: row_of(parts["validation"][one], parts["test"][one]) for one in retrievers}
+        figures = {one: row for one, (row, _) in made.items()}
+        for one, (_, gain) in made.items():
+            every[one].append(gain)
+        known.setdefault(told.name, {})[name or "base"] = {
+            "candidates": HANDED,
+            "seconds": round(time.perf_counter() - begun),
+            **figures,
+            **provenance(seed=0),
+        }
+        print(json.dumps({told.name: {name or "base": figures}}, indent=1), flush=True)
+    llm.close()
+    if len(folders) > 1:
+        together = {one: {"people": len(some[0].fused), "ndcg@10": Gains.mean(some).figures()} for one, some in every.items()}
+        known[told.name]["mean of the seeds"] = {"adapters": [*folders], **together, **provenance(seed=0)}
+        print(json.dumps(together, indent=1))
     RESULTS.write_text(json.dumps(known, indent=1) + "\n")
-    print(json.dumps({told.name: {name or "base": made}}, indent=1))
 
 
 if __name__ == "__main__":
