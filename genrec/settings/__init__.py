@@ -146,7 +146,7 @@ class FeedbackSettings(Section):
 
     like: float = Field(default=2.0, ge=1.0)
     """A liked item counts like so many other past items."""
-    dislike: float = Field(default=0.2, ge=0.0)
+    dislike: float = Field(default=0.3, ge=0.0)
     """How strongly disliked items push away what is like them, against 1 for the pull of the past items together."""
     not_now_days: float = Field(default=30.0, ge=0.0)
     """For so many days an item stays away of which somebody said "not now"."""
