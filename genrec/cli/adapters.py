@@ -22,6 +22,7 @@ class TaskName(StrEnum):
 
     RERANK = "rerank"
     WRITE = "write"
+    CONVERSE = "converse"
 
 
 @app.command("list")

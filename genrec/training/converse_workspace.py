@@ -16,7 +16,7 @@ from genrec.models.adapters import Adapter, new_folder
 from genrec.models.llm import LLM, Likelihood
 from genrec.models.packing import pack
 from genrec.progress import SILENT, Progress, track
-from genrec.training.adapting import Base, Sample, finish, fresh_name, open_base, sample
+from genrec.training.adapting import Base, Sample, finish, fresh_name, open_base, sample, served
 from genrec.training.agreeing import Right, alone, fitted, joined, right
 from genrec.training.lessons import AT_ONCE, Learned, Lesson, learn
 from genrec.training.lora import Example
@@ -83,11 +83,14 @@ def train_converse(
     base = open_base(workspace.settings.models, progress)
     name = new_folder(workspace.adapters, name or fresh_name(base.weights, "converse")).name
     learned, choosing, measuring = parted(read_turns(files or shipped_turns()))
-    made = learn(workspace, base, _lesson(workspace, base, learned, choosing, measuring), name, start, progress, tell)
+    made = learn(workspace, base, _lesson(workspace, base, learned, choosing), name, start, progress, tell)
     if made is None:
         return None
-    chosen, measured = made.figures
-    card = _card(workspace, learned, made, start, command)
+    chosen = made.figures
+    with served(made.folder, base, workspace.settings.models) as llm:
+        heard = asyncio.run(listen(llm, name, measuring, workspace, progress))
+    measured = compared(measuring, heard, chosen.trust)
+    card = _card(workspace, learned, made, measured, start, command)
     adapter = finish(made.folder, base, made.tuned, card, [TASK])
     active = bool(choosing) and chosen.helps
     if active:
@@ -124,23 +127,19 @@ async def _listened(llm: LLM, adapter: str, turn: Turn, workspace: Workspace) ->
         return None
 
 
-def _lesson(
-    workspace: Workspace, base: Base, learned: Sequence[Turn], choosing: Sequence[Turn], measuring: Sequence[Turn]
-) -> Lesson[tuple[Comparison, Comparison]]:
+def _lesson(workspace: Workspace, base: Base, learned: Sequence[Turn], choosing: Sequence[Turn]) -> Lesson[Comparison]:
     told = workspace.settings.converse
 
-    def measured(llm: LLM, name: str, progress: Progress) -> tuple[Comparison, Comparison]:
-        heard = asyncio.run(listen(llm, name, [*choosing, *measuring], workspace, progress))
-        chosen = compared(choosing, heard[: len(choosing)])
-        return chosen, compared(measuring, heard[len(choosing) :], chosen.trust)
+    def measured(llm: LLM, name: str, progress: Progress) -> Comparison:
+        return compared(choosing, asyncio.run(listen(llm, name, choosing, workspace, progress)))
 
     return Lesson(
         task=TASK,
         told=told,
         shown=lambda rng: _rows(varied(learned, told.varied, rng), workspace, base),
         measured=measured,
-        score=(lambda figures: score(figures[0].both)) if choosing else None,
-        said=lambda figures: f"alone {figures[0].model.said()}; with the parser {figures[0].both.said()}",
+        score=(lambda figures: score(figures.both)) if choosing else None,
+        said=lambda figures: f"alone {figures.model.said()}; with the parser {figures.both.said()}",
     )
 
 
@@ -155,10 +154,15 @@ def _rows(turns: Sequence[Turn], workspace: Workspace, base: Base) -> list[Examp
 
 
 def _card(
-    workspace: Workspace, learned: Sequence[Turn], made: Learned[tuple[Comparison, Comparison]], start: str, command: str
+    workspace: Workspace,
+    learned: Sequence[Turn],
+    made: Learned[Comparison],
+    measured: Comparison,
+    start: str,
+    command: str,
 ) -> dict[str, Any]:
     told = workspace.settings.converse
-    chosen, measured = made.figures
+    chosen = made.figures
     return {
         "task": "converse",
         "prompts": {PROMPT: workspace.prompts.digest(PROMPT)},

@@ -70,7 +70,7 @@ def learn(
         learning_rate=told.learning_rate,
         seed=told.seed,
         task=lesson.task,
-        judge=_judge(figures, lesson.score, lesson.said, tell) if lesson.score else None,
+        judge=_judge(tuned, figures, lesson, tell, "" if start else tuned.digest()) if lesson.score else None,
         checkpoint=checkpoint(workspace.adapters / CHECKPOINTS, lesson.task, tuned, passes, told.model_dump()),
         progress=progress,
         tell=tell,
@@ -111,15 +111,16 @@ def _figures(tuned: Tuned, base: Base, lesson: Lesson[Figures], workspace: Works
 
 
 def _judge(
-    figures: Callable[[Progress], Figures],
-    score: Callable[[Figures], float],
-    said: Callable[[Figures], str],
-    tell: Callable[[str], None],
+    tuned: Tuned, figures: Callable[[Progress], Figures], lesson: Lesson[Figures], tell: Callable[[str], None], untaught: str
 ) -> Callable[[], float]:
+    """`untaught`: the digest of weights that need no look, since they have learned nothing."""
+
     def judge() -> float:
+        if lesson.score is None or tuned.digest() == untaught:
+            return 0.0
         measured = figures(SILENT)
-        tell(f"judged: {said(measured)}")
-        return score(measured)
+        tell(f"judged: {lesson.said(measured)}")
+        return lesson.score(measured)
 
     return judge
 

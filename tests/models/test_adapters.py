@@ -285,7 +285,7 @@ class TestRegistry:
         assert opened.in_use("rerank").adapter is None  # being there is not being in use
         for name in ("films-1", "films-2", "words-1", "films-1", "films-2"):
             opened.activate(name)
-        assert opened.active() == {"rerank": ["films-1", "films-2"], "write": ["words-1"]}
+        assert opened.active() == {"rerank": ["films-1", "films-2"], "write": ["words-1"], "converse": []}
         assert self.serving(opened) == ("films-2", "words-1")
         assert opened.rollback("rerank") == "films-2"
         assert self.serving(opened) == ("films-1", "words-1")

@@ -13,7 +13,7 @@ from genrec.models.adapters import CARD, read
 from genrec.progress import SILENT
 from genrec.served import CHOICES, read_choices
 from genrec.settings import ModelSettings, WriteSettings
-from genrec.training import adapting, rerank_workspace, write_workspace
+from genrec.training import adapting, lessons, rerank_workspace, write_workspace
 from genrec.training.adapting import CHECKPOINTS, MAKING, fresh_name, open_base
 from genrec.training.rerank_workspace import dry_run, fit_rerank, train_rerank
 from genrec.training.write_workspace import Accepted, train_write
@@ -127,7 +127,7 @@ class TestRanking:
 
     def test_names_are_never_used_twice_which_shows_before_training(self, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(rerank_workspace, "begun", None)
-        monkeypatch.setattr(write_workspace, "begun", None)
+        monkeypatch.setattr(lessons, "begun", None)
         before = (own / "adapters/habit" / CARD).read_bytes()
         with Workspace.open(own) as workspace:
             with pytest.raises(AdapterError, match="adapter habit already"):
@@ -339,8 +339,8 @@ class TestWriting:
         told: list[str] = []
         with Workspace.open(folder, write={"epochs": 2}) as workspace:
             assert train_write(workspace, [examples(tmp_path / "some.jsonl", REASONS)], "writer", tell=told.append)
-        assert served == ["judged"] * 3  # before the first pass and after each
-        assert sum(line.startswith("judged: ") for line in told) == 3
+        assert served == ["judged"] * 2  # after each pass; before the first one nothing was learned
+        assert sum(line.startswith("judged: ") for line in told) == 2
 
     def test_without_held_out_examples_nothing_is_put_into_use(self, folder: Path, tmp_path: Path) -> None:
         with Workspace.open(folder) as workspace:
