@@ -36,6 +36,7 @@ _PRAISED = re.compile(
 _PANNED = re.compile(
     r"^[^.!?;\n]{0,15}?\b(?:(?:is|was|are|were|it['’]s|so|really|very|too|and|i|we)\s+(?:\w+\s+){0,2}?"
     r"(?:boring|bad|terrible|awful|horrible|stupid|overrated|dull|disappointing|lame|worst|hate[ds]?|dumb|slow)"
+    r"|(?:was|is|are|were)\s+(?:just\s+|a\s+bit\s+|far\s+|way\s+|much\s+)?too\s+\w+"
     r"|(?:was|is|are|were)(?:\s+not|n['’]?t)\s+(?:\w+\s+){0,2}?(?:good|great|funny|my|for\s+me|interesting)"
     r"|(?:did|do)(?:\s+not|n['’]?t)\s+(?:\w+\s+)?(?:like|enjoy|love|care)|sucked|sucks)\b"
 )

@@ -18,6 +18,8 @@ from genrec.filters import Filter
 
 MOST_READ = 6_000
 """Characters of a turn that are read: the first and the last half of them."""
+KNOWN_SHARE = 0.6
+"""Words in quotation marks of which less names an item or a value are a name that the catalogue has not."""
 REFUSED_WORDS = 3
 """Words after a refusal that it takes from a search."""
 MASKING = 0.55
@@ -32,8 +34,8 @@ _TOO = re.compile(
     rf"too\s+(?P<what>{'|'.join(TOO)})\b"
 )
 _REQUEST = re.compile(
-    r"""\b(?:(?:can|could|would|will)\s+(?:you|u)(?:\s+please)?(?:\s+(?:recommend|suggest|find|show|give|help|tell))?(?:\s+me)?
-    |(?:please\s+)?(?:recommend|suggest|find|show|give|get|tell)\s+(?:me|us)?|i(?:['’]?m|\s+am)\s+(?:just\s+)?(?:looking|searching|after|in\s+the\s+mood)(?:\s+for)?
+    r"""\b(?:(?:can|could|would|will)\s+(?:you|u)(?:\s+please)?(?:\s+(?:recc?omm?end|sugg?est|find|show|give|help|tell))?(?:\s+me)?
+    |(?:please\s+)?(?:recc?omm?end|sugg?est|find|show|give|get|tell)\s+(?:me|us)?|i(?:['’]?m|\s+am)\s+(?:just\s+)?(?:looking|searching|after|in\s+the\s+mood)(?:\s+for)?
     |i(?:['’]?d|\s+would)\s+(?:like|love|prefer)(?:\s+to\s+(?:see|watch|buy|get|find|have))?|i\s+(?:really\s+)?(?:want|need|like|love|enjoy|prefer|hate|liked|loved|enjoyed|hated)(?:\s+to\s+(?:see|watch|buy|get|find|have))?
     |(?:do|have)\s+you\s+(?:have|got|know|know\s+of)|what\s+(?:about|do\s+you\s+have)|how\s+about|make\s+it|let['’]?s\s+(?:see|watch|try)|looking\s+for|we\s+only|i\s+have
     |what\s+(?:should|can|could)\s+i\s+(?:watch|buy|get|read|see)|help\s+me(?:\s+find)?|hi|hello|hey|thanks?|thank\s+you|please|some(?:thing|one)?|any(?:thing)?|good|nice|instead|maybe|perhaps|also|ok|okay|yes|no)\b""",
@@ -41,7 +43,7 @@ _REQUEST = re.compile(
 )
 _GENERIC = frozenset(
     "movie movies film films item items product products thing things one ones stuff title titles kind sort type rated rating "
-    "directed starring star stars compare mood made long year years minutes "
+    "directed starring star stars compare mood loved love liked like enjoyed hated hate made long year years minutes "
     "hours recommendation recommendations suggestion suggestions something".split()
 )
 
@@ -98,7 +100,7 @@ class Parser:
         made = Combiner(elements, no, words, text, self._vocabulary).filter()
         steers, steered = self._steers(low, elements)
         spans = [(one.start, one.end) for one in (*elements, *mentions)] + steered
-        unknown = [found for found in _QUOTED.finditer(text) if not any(a < found.end() and found.start() < b for a, b in spans)]
+        unknown = [found for found in _QUOTED.finditer(text) if _covered(found.span(), spans) < KNOWN_SHARE]
         spans += [found.span() for found in unknown]
         need = _need(text, low, words, spans, no_cues=bool(elements))
         felt = attitudes(text, low, mentions)
@@ -177,6 +179,12 @@ def tidied(text: str) -> str:
     if len(text) > MOST_READ:
         text = f"{text[: MOST_READ // 2]}\n{text[-MOST_READ // 2 + 1 :]}"
     return text
+
+
+def _covered(span: tuple[int, int], spans: Sequence[tuple[int, int]]) -> float:
+    """The share of a span that others cover."""
+    start, end = span
+    return sum(max(0, min(end, b) - max(start, a)) for a, b in spans) / (end - start)
 
 
 def _is_refused(word: Word, reach: Reach) -> bool:

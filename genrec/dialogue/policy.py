@@ -30,6 +30,8 @@ _LATER = re.compile(
     r"\b(?:not\s+(?:right\s+)?now|not\s+(?:today|tonight|this\s+time)|(?:maybe\s+)?(?:later|another\s+time|some\s+other\s+time))\b"
 )
 _LOVED = re.compile(r"\b(?:lik(?:e|ed)|lov(?:e|ed)|enjoy(?:ed)?)\s+(?:it|that|this|them|those|these|all|both)\b")
+_SAME = re.compile(r"^\W*(?:and|but|only|just|also|with|in|without)\b|\b(?:ones?|them|those|these)\b(?!\s+of)")
+"""Words that go on from what was asked for before."""
 _YEAR = re.compile(r"\b(1[89]\d\d|20\d\d)\b")
 _OLDER = re.compile(r"\b(?:original|old(?:er|est)?|earlier|first)\b")
 _NEWER = re.compile(r"\b(?:remake|new(?:er|est)?|later|latest|recent)\b")
@@ -174,6 +176,7 @@ def _wished(
 ) -> Turn:
     """Constraints and needs after the turn."""
     fresh = turn.intent == "recommend" and state.turns > 0 and bool(understood.filter or understood.need)
+    fresh = fresh and not _SAME.search(lowered(understood.text))
     standing = freed(state.constraints, command.free)
     shown = [items[item_id] for item_id in state.these if item_id in items]
     made = [part for part in parts_of(understood.filter) if not command.free & attributes_of(part)]

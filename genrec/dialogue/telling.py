@@ -74,12 +74,14 @@ def compared(items: Sequence[Item], vocabulary: Vocabulary) -> str:
             same.append(f"{spoken(name)} {values[0]}")
         else:
             differ.append((spoken(name), values))
+    if not differ:
+        return "\n".join(described(item, vocabulary) for item in items)
     lines = [
         f"{named(item)}: "
-        + ("; ".join(f"{name} {values[place] or 'not given'}" for name, values in differ[:MOST_ATTRIBUTES]) or "")
+        + "; ".join(f"{name} {values[place] or 'not given'}" for name, values in differ[:MOST_ATTRIBUTES])
+        + "."
         for place, item in enumerate(items)
     ]
-    lines = [line.removesuffix(": ") + ("" if line.endswith(": ") else ".") for line in lines]
     if same:
         lines.append(f"{'Both' if len(items) == 2 else 'All'}: {'; '.join(same[:MOST_ATTRIBUTES])}.")
     return "\n".join(lines)

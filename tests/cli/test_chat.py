@@ -30,7 +30,7 @@ def test_answers_as_json(own_shop: Path) -> None:
     assert first["understood"]["intent"] == "recommend"
     assert first["session_id"] == second["session_id"]
     assert first["items"][0]["reason"]["verified"]
-    assert [stage["name"] for stage in first["trace"]["stages"]][0] == "understanding"
+    assert next(stage["name"] for stage in first["trace"]["stages"]) == "understanding"
     assert second["text"].startswith("I have taken that back.")
 
 

@@ -1,5 +1,7 @@
 """Dialogues over the shop: what is asked is found, what was said counts, nothing is named that is not there."""
 
+import itertools
+
 from genrec.conversation.records import ChatAnswer
 from genrec.dialogue import replies
 from genrec.filters import matches, parse
@@ -140,7 +142,7 @@ def test_questions_back_are_good_and_never_two_in_a_row(say: Say) -> None:
     asked += [say("something else").question for _ in range(3)]
     assert asked[0]
     assert asked[0] in ("genres", "year", "country")
-    assert all(not (one and other) for one, other in zip(asked, asked[1:], strict=False))
+    assert all(not (one and other) for one, other in itertools.pairwise(asked))
     assert len({one for one in asked if one}) == sum(map(bool, asked))
 
 

@@ -90,7 +90,9 @@ def test_an_attribute_that_was_asked_for_and_does_not_matter() -> None:
 )
 def test_words_that_are_no_command(text: str) -> None:
     command = command_of(text, FILMS)
-    assert not (command.undo or command.reset or command.indifferent)
+    assert not (command.undo)
+    assert not (command.reset)
+    assert not (command.indifferent)
 
 
 def test_freeing_leaves_the_others() -> None:

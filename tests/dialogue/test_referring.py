@@ -1,5 +1,7 @@
 """Places in the last list, found as titles are."""
 
+import itertools
+
 import pytest
 
 from genrec.dialogue.linking import Linker, Mention
@@ -12,7 +14,7 @@ ITEMS = [Item(item_id=f"i{n}", title=title) for n, title in enumerate(("Alien", 
 def spoken(text: str, these: tuple[str, ...] = ("i0", "i2", "i3")) -> list[str]:
     found: list[Mention] = Referring(Linker(ITEMS), these).link(text)
     assert all(0 <= one.start < one.end <= len(text) for one in found)
-    assert all(before.end <= after.start for before, after in zip(found, found[1:], strict=False))
+    assert all(before.end <= after.start for before, after in itertools.pairwise(found))
     return [one.item_ids[0] for one in found]
 
 
