@@ -245,7 +245,7 @@ def _attributes(items: Sequence[Item]) -> tuple[dict[str, _Values], dict[str, ND
     """Texts and numbers of the most frequent attributes; numbers over their spread, NaN where an item has none."""
     held: Counter[str] = Counter()
     for item in items:
-        held.update(item.attributes)
+        held.update(list(item.attributes))  # the names: of a mapping it would add up the values
     texts: dict[str, _Values] = {}
     numbers: dict[str, NDArray[np.float64]] = {}
     for name, _ in held.most_common(MOST_ATTRIBUTES):
