@@ -4,15 +4,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 from genrec.dialogue.vocabulary import Vocabulary
 from genrec.dialogue.words import words_of
 from genrec.filters import AttributeType
 from genrec.prompts import data
 
-ATTRIBUTES, VALUES = 12, 8
-"""At most this many attributes, and values of one attribute: those that the turn may name, then the most frequent."""
-NAME_CHARS, VALUE_CHARS = 40, 40
+ATTRIBUTES, VALUES, ALL = 12, 8, 24
+"""At most this many attributes, and values of one: those that the turn may name, then the most frequent. An attribute of no
+more than `ALL` values shows all of them.
+"""
+NAME_CHARS, VALUE_CHARS, LINE_CHARS = 40, 40, 400
 _UNSHOWN = frozenset('|;"\\…')
 """A name or value with one of these is left out: it could not be told from what stands around it."""
 
@@ -63,7 +66,8 @@ def view_of(vocabulary: Vocabulary, text: str) -> View:
             one = Attribute(name, "boolean")
         else:
             values = dict.fromkeys([*named[name], *sorted(counts, key=lambda value: -counts[value])])
-            kept = [value for value in map(str, values) if _plain(value, VALUE_CHARS)][:VALUES]
+            kept = [value for value in map(str, values) if _plain(value, VALUE_CHARS)]
+            kept = _fitting(kept if len(kept) <= ALL else kept[:VALUES])
             if not kept:
                 continue
             one = Attribute(name, "text", tuple(kept))
@@ -85,10 +89,11 @@ def _named(vocabulary: Vocabulary, text: str) -> dict[str, dict[str, None]]:
     return found
 
 
+def _fitting(values: Sequence[str]) -> list[str]:
+    """As many as fit on a line."""
+    ends = accumulate(len(value) + 2 for value in values)
+    return [value for value, end in zip(values, ends, strict=True) if end <= LINE_CHARS]
+
+
 def _plain(text: str, limit: int) -> bool:
     return 0 < len(text) <= limit and data(text) == text and not _UNSHOWN & set(text)
-
-
-def without(view: View, names: Sequence[str]) -> View:
-    """The view less some attributes."""
-    return View(tuple(one for one in view.attributes if one.name not in names))

@@ -10,7 +10,7 @@ from genrec.dialogue.hearing import FEELINGS, Heard, hear, line
 from genrec.dialogue.linking import Linker
 from genrec.dialogue.parsing import Parser, Understood, tidied
 from genrec.dialogue.reading import Context, prompt, request_of
-from genrec.dialogue.view import VALUES, View, view_of
+from genrec.dialogue.view import ALL, View, view_of
 from genrec.dialogue.vocabulary import Vocabulary
 from genrec.errors import DataError
 from genrec.filters import AttributeType, Field
@@ -126,8 +126,8 @@ def _shop(row: dict[str, Any]) -> Shop:
         wanted: type | tuple[type, ...] = str if kind == "text" else (int, float)
         if kind not in _TYPES or not all(isinstance(one, wanted) for one in values) or (kind != "boolean" and not values):
             raise ValueError(f"attributes: {name} is {told!r:.80}, it must have a type and values of it")
-        if kind == "text" and len(values) > VALUES:
-            raise ValueError(f"attributes: {name} has {len(values)} values, at most {VALUES} are shown")
+        if kind == "text" and len(values) > ALL:
+            raise ValueError(f"attributes: {name} has {len(values)} values, at most {ALL} are shown")
     return Shop(get(row, "catalogue", str), attributes, texts(row, "titles"))
 
 
