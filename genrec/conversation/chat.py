@@ -18,6 +18,7 @@ from genrec.conversation.lexicon import Lexicon
 from genrec.conversation.messages import Message, listed_lines
 from genrec.conversation.records import ChatAnswer, ChatChunk
 from genrec.conversation.sessions import Dialogue, save
+from genrec.conversation.understanding import Understanding
 from genrec.data.cleaning import clean_text
 from genrec.dialogue import replies, telling
 from genrec.dialogue.asking import Question, question
@@ -26,7 +27,6 @@ from genrec.dialogue.filter_text import all_of, attributes_of, expression, in_wo
 from genrec.dialogue.parsing import Parser, Understood, tidied
 from genrec.dialogue.policy import FINDING, Draft, drafted
 from genrec.dialogue.quantities import lowered
-from genrec.dialogue.referring import Referring
 from genrec.dialogue.state import State, Turn, state_of
 from genrec.filters import matches
 from genrec.stages import Stages
@@ -62,6 +62,7 @@ class Conversation:
     def __init__(self, workspace: Workspace, answering: Answering) -> None:
         self._workspace, self._answering = workspace, answering
         self._lexicon: Lexicon | None = None
+        self._understanding = Understanding(workspace, answering)
         self._reading = threading.Lock()  # of threads: callers may come from several event loops
 
     def catalogue_changed(self) -> None:
@@ -92,8 +93,7 @@ class Conversation:
             yield ChatChunk(text=said.text)
             yield ChatChunk(answer=replace(said, trace=stages.trace()))
             return
-        with stages.timed("understanding"):
-            understood, draft = await self._read(text, state, command, lexicon)
+        understood, draft = await self._read(text, state, command, lexicon, stages)
         reply = _Reply(understood, draft, draft.turn, state, stages, k)
         async for chunk in self._pieces(reply, dialogue, lexicon):
             reply.text.append(chunk.text)
@@ -113,22 +113,24 @@ class Conversation:
                 if command.undo:
                     dialogue.turns[-1:] = []
                     continue
-                _, draft = await self._read(tidied(clean_text(message.text)), state, command, lexicon)
+                _, draft = await self._read(tidied(clean_text(message.text)), state, command, lexicon, Stages())
                 dialogue.turns.append(draft.turn)
             elif message.role == "assistant" and dialogue.turns:
                 dialogue.turns[-1] = replace(dialogue.turns[-1], shown=shown_in(message.text, lexicon), reply=message.text)
         return dialogue
 
-    async def _read(self, text: str, state: State, command: Command, lexicon: Lexicon) -> tuple[Understood, Draft]:
+    async def _read(
+        self, text: str, state: State, command: Command, lexicon: Lexicon, stages: Stages
+    ) -> tuple[Understood, Draft]:
         """What a turn says, given the dialogue before it. With a command to begin anew, `state` is cleared."""
         if command.reset:
             state.clear()
-        linker = Referring(lexicon.linker, state.choices or state.these)
-        parser = Parser(lexicon.vocabulary, linker)
-        understood = parser.parse(without_reset(text) if command.reset else text, ongoing=bool(state.shown))
+            text = without_reset(text)
+        near = [*state.these, *state.choices]
+        items = await asyncio.to_thread(self._workspace.store.items, near)
+        understood = await self._understanding.read(text, state, lexicon, stages, items)
         wanted = {item_id for mention in understood.mentions for item_id in mention.item_ids}
-        wanted |= {*state.these, *state.choices}
-        items = await asyncio.to_thread(self._workspace.store.items, sorted(wanted))
+        items |= await asyncio.to_thread(self._workspace.store.items, sorted(wanted - items.keys()))
         chosen_by = lexicon.popularity.get
         draft = drafted(understood, state, command, items, lambda one: chosen_by(one, 0), lexicon.vocabulary)
         return understood, draft
