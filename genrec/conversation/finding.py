@@ -1,5 +1,6 @@
 """From what holds in a dialogue to the request that the engine, the ranker and the writer answer."""
 
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ def request_of(draft: Draft, state: State, found: Fitting, settings: Settings, *
         explain=settings.reasons.explain,
         evidence=settings.reasons.evidence,
         method=None,
+        explore=settings.retrieval.explore,
+        seed=secrets.randbits(32),
         moment=Moment(events=tuple(events), alone=draft.alone, new=True, words=words),
     )
 

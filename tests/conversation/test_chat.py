@@ -2,6 +2,8 @@
 
 import itertools
 
+from pathlib import Path
+
 from genrec.conversation.records import ChatAnswer
 from genrec.dialogue import replies
 from genrec.filters import matches, parse
@@ -201,3 +203,9 @@ def test_what_holds_is_true_of_what_is_shown(say: Say, talking: Recommender) -> 
         if answer.filter:
             holds = parse(answer.filter, talking._answering.schema())
             assert all(matches(holds, row.item) for row in answer.items)
+
+
+def test_exploration_holds_in_dialogues_too(same_shop: Path) -> None:
+    with Recommender.open(same_shop, retrieval={"explore": 1.0}) as genrec:
+        answer = genrec.chat([{"role": "user", "content": "a war film"}])
+    assert "exploration" in {stage.name for stage in answer.trace.stages}
