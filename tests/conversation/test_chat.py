@@ -1,7 +1,6 @@
 """Dialogues over the shop: what is asked is found, what was said counts, nothing is named that is not there."""
 
 import itertools
-
 from pathlib import Path
 
 from genrec.conversation.records import ChatAnswer
