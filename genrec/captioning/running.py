@@ -21,9 +21,6 @@ Part = Literal["title", "text"]
 PARTS: tuple[Part, ...] = ("title", "text")
 IN_FLIGHT = 256
 """Captions on their way at the same time; the engine makes batches of them."""
-KEPT_EVERY = 64
-"""So many captions are kept at once, or all that are there after `KEPT_AFTER_S`."""
-KEPT_AFTER_S = 5.0
 GIVE_UP = 8
 """After so many items in a row without any answer of the engine the run ends; what was written is kept."""
 
@@ -150,7 +147,7 @@ class Run:
         self._model = model
         self._progress = progress
         self._done: list[StoredCaption] = []
-        self._kept_at = time.monotonic()
+        self._keeping = asyncio.Lock()
         self._in_a_row = 0
         self.outcome = Captioned(plan=planned, spent=getattr(writer, "spent", Spent()))
 
@@ -191,9 +188,14 @@ class Run:
             else:
                 self._in_a_row = 0
                 self._done.append(self._stored(target, written))
-                if len(self._done) >= KEPT_EVERY or time.monotonic() - self._kept_at > KEPT_AFTER_S:
-                    await asyncio.to_thread(self._put, self._taken())
+                await self._keep()
             self._progress.advance()
+
+    async def _keep(self) -> None:
+        """Commit what is written at once: no kill loses what was paid for. What is done meanwhile goes into the next commit."""
+        async with self._keeping:
+            if done := self._taken():
+                await asyncio.to_thread(self._put, done)
 
     def _failed(self, item_id: str, error: EngineError) -> None:
         """Raises the error when the engine has not answered for long."""
@@ -203,7 +205,7 @@ class Run:
             raise error
 
     def _taken(self) -> list[StoredCaption]:
-        done, self._done, self._kept_at = self._done, [], time.monotonic()
+        done, self._done = self._done, []
         self.outcome.written += len(done)
         return done
 

@@ -203,7 +203,7 @@ def test_killed_half_way_it_goes_on_without_paying_twice(blanked: Path) -> None:
         "from genrec.captioning import running\n"
         "from genrec.workspace import Workspace\n"
         "from tests.captioning.world import Shop, Typist\n"
-        "running.IN_FLIGHT = running.KEPT_EVERY = 1\n"
+        "running.IN_FLIGHT = 1\n"
         "class Killed(Typist):\n"
         "    def _write(self, request):\n"
         "        if len(self.asked) == 3:\n"
