@@ -19,6 +19,7 @@ import json
 import random
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -226,9 +227,18 @@ def tagged(world: World, image: ImageEncoder) -> dict[str, Any]:
     }
 
 
-def caption(world: World) -> dict[str, Any]:
+def taken_over(workspace: Workspace, before: Path) -> None:
+    """Captions of an earlier run of this script; those of other evidence or another writer are then written again."""
+    with Workspace.open(before) as other:
+        for batch in other.store.all_captions():
+            workspace.store.put_captions(list(batch))
+
+
+def caption(world: World, before: Path | None) -> dict[str, Any]:
     """Write the captions of the stripped world and build it again; how many were written, by whom, and some of them."""
     with Workspace.open(world.workspace("stripped")) as workspace:
+        if before is not None:
+            taken_over(workspace, before)
         captioner = Captioner(workspace, load_llm(workspace))
         planned = captioner.plan(Options())
         made = asyncio.run(captioner.write(planned))
@@ -243,7 +253,8 @@ def caption(world: World) -> dict[str, Any]:
     shown = [(shop.things[row].values(), held[shop.ids[row]]) for row in rows[:12]]
     return {
         "written": made.written,
-        "by": dict(made.sources),
+        "taken over": planned.unchanged,
+        "by": dict(Counter(one.source for one in held.values())),
         "refused": made.refused,
         "failed": len(made.failed),
         "without evidence": len(planned.nothing),
@@ -282,6 +293,7 @@ def main() -> None:
     options.add_argument("--work", type=Path, help="folder of the worlds, kept; default: a temporary one")
     options.add_argument("--clip", type=Path, default=CLIP)
     options.add_argument("--write", choices=("llm", "template"), default="llm")
+    options.add_argument("--again", type=Path, help="an earlier run's workspace `stripped`: captions that hold are taken over")
     options.add_argument("--out", type=Path, default=RESULTS, help="result file; figures of the other writer in it are kept")
     options.add_argument("--only-tags", action="store_true", help="stop after the tagger; no result file")
     asked = options.parse_args()
@@ -302,7 +314,7 @@ def main() -> None:
         world.make("true", strip=False)
         result["true"] = looked_for(world, "true", text, image, asked.seed)
         result["stripped"] = looked_for(world, "stripped", text, image, asked.seed)
-        result["captions"] = caption(world)
+        result["captions"] = caption(world, asked.again)
         result["captioned"] = looked_for(world, "stripped", text, image, asked.seed)
         result["effect"] = effect(result)
     print(json.dumps(result, indent=1, ensure_ascii=False))

@@ -1,0 +1,263 @@
+"""Ten thousand captions: what a killed run costs, what a second run costs, and `genrec caption` beside the bare engine.
+
+    python eval/captions_scale.py [--items 10000] [--work DIR] [--rounds 3] [--each 48]
+
+The catalogue has the attributes of the drawn shop (eval/shop) and no pictures; `items` lack title and text, a fifth as many more
+have both, shoppers chose from all.
+
+killed   An engine that answers at once by the schema (`FakeLLM`) notes each request in a file. A process that writes captions is
+         killed when half of the items have been asked for, another one goes on, a third one finds nothing to do. Counted:
+         requests, those that were asked twice, and the processor time of a caption besides the engine's.
+engine   The model of the workspace writes captions of `each` items, and then the same requests are handed to the bare engine in
+         one call, in turns that change places, `rounds` times: tokens a second of both. Both runs share the machine with whatever
+         else runs on it.
+
+Writes eval/results/captions_scale.json.
+"""
+
+import argparse
+import asyncio
+import csv
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from record import provenance
+from shop import catalogue
+from shop.kinds import Thing
+from shop.scene import any_thing
+
+from genrec.building import build, ingest
+from genrec.captioning.captioner import Captioner, load_llm
+from genrec.captioning.running import Options
+from genrec.data.report import Report
+from genrec.models.fake import FakeLLM
+from genrec.models.llm import LLM, WriteRequest
+from genrec.settings import SETTINGS_FILE
+from genrec.workspace import Workspace
+
+RESULTS = Path(__file__).parent / "results" / "captions_scale.json"
+WITH_TEXT = 0.2
+SHOPPERS, CHOSEN = 3000, 12
+REQUESTS = "requests.txt"
+
+
+class Noting(FakeLLM):
+    """Notes the digest of each prompt in a file before it answers."""
+
+    def __init__(self, file: Path, adapters: Sequence[str]) -> None:
+        super().__init__(adapters)
+        self._file = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self.seconds = 0.0
+
+    def _write(self, request: WriteRequest) -> str:
+        start = time.process_time()
+        os.write(self._file, f"{hash_of(request.prompt)} {request.temperature}\n".encode())
+        text = super()._write(request)
+        self.seconds += time.process_time() - start
+        return text
+
+
+class Recording:
+    """The engine, and what was asked of it."""
+
+    def __init__(self, llm: LLM) -> None:
+        self._llm = llm
+        self.asked: list[WriteRequest] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._llm, name)
+
+    async def write(self, requests: Sequence[WriteRequest]) -> list[str]:
+        self.asked += requests
+        return await self._llm.write(requests)
+
+
+def hash_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def make(folder: Path, items: int, seed: int) -> None:
+    """A built workspace in which `items` items lack title and text."""
+    chance, rng = random.Random(seed), np.random.default_rng(seed)
+    known = round(WITH_TEXT * items)
+    things: list[Thing] = [any_thing(chance) for _ in range(items + known)]
+    tables = folder.with_name(f"{folder.name}-tables")
+    tables.mkdir(parents=True, exist_ok=True)
+    with (tables / "items.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["item_id", "title", "text", *catalogue.COLUMNS.values()])
+        for row, thing in enumerate(things):
+            told = catalogue.write(thing, chance) if row < known else ("", "")
+            table.writerow([f"thing-{row:06d}", *told, *thing.values()])
+    with (tables / "events.jsonl").open("w", encoding="utf-8") as file:
+        for shopper in range(SHOPPERS):
+            for place, row in enumerate(rng.choice(len(things), CHOSEN, replace=False)):
+                event = {"user_id": f"shopper-{shopper}", "item_id": f"thing-{row:06d}", "timestamp": catalogue.START + place}
+                file.write(json.dumps(event) + "\n")
+    with Workspace.create(folder):
+        (folder / SETTINGS_FILE).write_text('[models]\nimage = ""\ntext = ""\n', encoding="utf-8")
+    with Workspace.open(folder) as workspace:
+        ingest(workspace, items=[tables / "items.csv"], events=[tables / "events.jsonl"], report=Report(strict=True))
+        build(workspace)
+
+
+def write_all(folder: Path) -> None:
+    """What the processes do that are killed or not; prints what it cost as JSON."""
+    with Workspace.open(folder) as workspace:
+        used = workspace.registry.in_use("write").adapter
+        llm = Noting(folder / REQUESTS, [used.name] if used else [])
+        start, processor = time.perf_counter(), time.process_time()
+        captioner = Captioner(workspace, llm)
+        planned = captioner.plan(Options())
+        seconds, own = time.perf_counter() - start, time.process_time() - processor
+        processor = time.process_time()
+        made = asyncio.run(captioner.write(planned))
+        spent = time.process_time() - processor
+        print(
+            json.dumps(
+                {
+                    "planned": len(planned.targets),
+                    "unchanged": planned.unchanged,
+                    "written": made.written,
+                    "by": dict(made.sources),
+                    "requests": made.spent.requests,
+                    "plan seconds": round(seconds, 1),
+                    "plan processor seconds": round(own, 1),
+                    "write seconds": round(made.seconds, 1),
+                    "write processor seconds": round(spent, 1),
+                    "of them the engine's": round(llm.seconds, 1),
+                }
+            )
+        )
+
+
+def asked_for(folder: Path) -> list[str]:
+    file = folder / REQUESTS
+    return file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []
+
+
+def killed(folder: Path, items: int) -> dict[str, Any]:
+    def process() -> subprocess.Popen[str]:
+        command = [sys.executable, __file__, "--write-all", str(folder)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    first = process()
+    while len(asked_for(folder)) < items // 2 and first.poll() is None:
+        time.sleep(0.05)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    before = asked_for(folder)
+    with Workspace.open(folder) as workspace:
+        kept = sum(len(list(batch)) for batch in workspace.store.all_captions())
+    figures = []
+    for _ in range(2):
+        begun = process()
+        told, _ = begun.communicate()
+        figures.append(json.loads(told.splitlines()[-1]))
+        print(figures[-1], flush=True)
+    resumed, second = figures
+    asked = Counter(asked_for(folder))
+    own = resumed["write processor seconds"] - resumed["of them the engine's"]
+    return {
+        "items": items,
+        "asked before the kill": len(before),
+        "kept before the kill": kept,
+        "resumed": resumed,
+        "second run": second,
+        "requests": asked.total(),
+        "asked twice": asked.total() - len(asked),
+        "milliseconds of processor for a caption besides the engine": round(1000 * own / max(1, resumed["written"]), 2),
+    }
+
+
+async def beside(folder: Path, rounds: int, each: int) -> dict[str, Any]:
+    """Tokens a second of `genrec caption` and of the bare engine, from the same requests."""
+    figures: list[dict[str, float]] = []
+    with Workspace.open(folder) as workspace:
+        llm = load_llm(workspace)
+        assert llm is not None
+        lacking = [item.item_id for batch in workspace.store.all_items(given=True) for item in batch if not item.title]
+        for number in range(rounds + 1):  # the first one warms up
+            recording: Any = Recording(llm)
+            wanted = each if number else 4
+            ids = tuple(lacking[number * each : number * each + wanted])
+            captioner = Captioner(workspace, recording)
+            planned = captioner.plan(Options(items=ids, rewrite=True))
+            if number % 2:
+                made = await captioner.write(planned)
+                bare = await _bare(llm, recording.asked)
+            else:  # the requests of a run that is thrown away
+                await captioner.write(planned)
+                asked, recording.asked = recording.asked, []
+                bare = await _bare(llm, asked)
+                made = await captioner.write(planned)
+            tokens = sum(llm.count_tokens(r.prefix) + llm.count_tokens(r.prompt) for r in recording.asked)
+            if number:
+                row = {"requests": len(recording.asked), "tokens": tokens, "genrec": made.seconds, "bare": bare}
+                figures.append({name: round(value, 2) for name, value in row.items()})
+                print(figures[-1], flush=True)
+        model = llm.id
+        llm.close()
+    ratios = [row["bare"] / row["genrec"] for row in figures]
+    return {
+        "model": model,
+        "captions a round": each,
+        "rounds": figures,
+        "genrec of bare, share": round(sum(row["bare"] for row in figures) / sum(row["genrec"] for row in figures), 4),
+        "by round": [round(ratio, 4) for ratio in ratios],
+    }
+
+
+async def _bare(llm: LLM, requests: Sequence[WriteRequest]) -> float:
+    start = time.perf_counter()
+    await llm.write(list(requests))
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--items", type=int, default=10_000)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--each", type=int, default=48)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--work", type=Path, help="folder of the workspace, kept; default: a temporary one")
+    options.add_argument("--write-all", type=Path, help=argparse.SUPPRESS)
+    options.add_argument("--out", type=Path, default=RESULTS)
+    asked = options.parse_args()
+    if asked.write_all:
+        write_all(asked.write_all)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (asked.work or Path(temporary)).resolve() / "shop"
+        start = time.perf_counter()
+        make(folder, asked.items, asked.seed)
+        result: dict[str, Any] = {"built in seconds": round(time.perf_counter() - start, 1)}
+        print(result, flush=True)
+        result["killed"] = killed(folder, asked.items)
+        print(json.dumps(result, indent=1), flush=True)
+        _save(asked, result)
+        if asked.rounds:
+            result["engine"] = asyncio.run(beside(folder, asked.rounds, asked.each))
+            print(json.dumps(result, indent=1), flush=True)
+            _save(asked, result)
+
+
+def _save(asked: argparse.Namespace, result: dict[str, Any]) -> None:
+    told = {**provenance(seed=asked.seed), "items": asked.items, **result}
+    asked.out.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
