@@ -32,16 +32,21 @@ def chat(
     from genrec.cli.printing import Bars, say
     from genrec.recommender import Recommender
 
-    with Bars() as bars, Recommender.open(workspace, progress=bars) as genrec:
-        talks = sys.stdin.isatty() and message is None
-        if talks:
-            say("loading …")
+    talks = sys.stdin.isatty() and message is None
+    with Bars() as bars:  # gone before anybody talks: they draw over what is printed
+        genrec = Recommender.open(workspace, progress=bars)
+        try:
             genrec.warm_up()
+        except BaseException:
+            genrec.close()
+            raise
+    with genrec:
+        if talks:
             say("Tell me what you are looking for. /quit ends.")
         for turn in message if message is not None else _turns(talks=talks):
             session = _answer(genrec, turn, user, session, k, json)
-        if talks or (session and not json):
-            say(f"go on with: genrec chat -w {workspace}{f' -u {user}' if user else ''} --session {session}" if session else "")
+    if session and not json:
+        say(f"go on with: genrec chat -w {workspace}{f' -u {user}' if user else ''} --session {session}")
 
 
 def _turns(*, talks: bool) -> Iterator[str]:
