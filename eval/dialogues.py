@@ -10,14 +10,24 @@ the events of MovieLens-100K joined by imdb_id. Rankings go over the whole catal
 `known: own`     cross-fitted: five folds of dialogues, the counts and weights of a fold learned from the other four
 """
 
+import argparse
 import json
 import re
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from record import provenance
+
 from genrec.building import build, ingest
+from genrec.data.dialogues import Moment, read_moments
+from genrec.evaluation.dialogues import Ranker, linking, recalls, started
+from genrec.evaluation.dialogues_workspace import FOLDS, Bench, constraints, effort
+from genrec.retrieval.dialogues_model import DialogueModel
 from genrec.settings import SETTINGS_FILE
+from genrec.transcripts import Transcript, learned
 from genrec.workspace import Workspace
 
 RESULTS = Path(__file__).parent / "results" / "dialogues.json"
@@ -70,3 +80,107 @@ def workspace_of(folder: Path, items: Sequence[Mapping[str, Any]], events: Seque
     ingest(opened, items=[tables["items"]], events=[tables["events"]] if events else [])
     build(opened)
     return opened
+
+
+def other_moments(path: Path, items: Sequence[Mapping[str, Any]], own: Sequence[Mapping[str, Any]]) -> list[Moment]:
+    """Dialogues over another catalogue with its titles as ids of this one, where title and year say that it is the same item."""
+    years = {row["title"]: row.get("year") for row in items}
+    by_title: dict[str, list[tuple[int | None, str]]] = {}
+    for row in own:
+        by_title.setdefault(plain(row["title"]), []).append((row.get("year"), row["item_id"]))
+
+    def joined(title: str) -> str:
+        year, found = years.get(title), by_title.get(plain(title), [])
+        near = [item_id for other, item_id in found if year and other and abs(other - year) <= 1]
+        return near[0] if near else found[0][1] if len(found) == 1 and not year else title
+
+    return [
+        replace(one, wanted=tuple(map(joined, one.wanted)), named=tuple(map(joined, one.named or ())))
+        for one in read_moments(path)
+    ]
+
+
+def plain(title: str) -> str:
+    """Letters and figures alone, without a year in brackets."""
+    return re.sub(r"[^a-z0-9]", "", re.sub(r"\(\d{4}\)", "", title).lower())
+
+
+def measured(bench: Bench, transcripts: Sequence[Transcript], systems: Mapping[str, Ranker]) -> dict[str, Any]:
+    """Recalls of all systems on the same moments, and how often the target lies in the pool that the engine finds."""
+    results = started(transcripts)
+    for name, rank in systems.items():
+        start = time.perf_counter()
+        results.systems[name] = recalls(transcripts, rank)
+        print(name, results.as_json()["systems"][name], f"{time.perf_counter() - start:.0f} s", flush=True)
+    return results.as_json()
+
+
+def redial(bench: Bench, given: argparse.Namespace, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    heard = bench.rows(bench.listener().hear(read_moments(given.redial)))
+    named = [one.as_named() for one in heard]
+    table = json.loads(given.opendialkg_items.read_text(encoding="utf-8"))
+    others = bench.listener().hear(other_moments(given.opendialkg_train, item_rows(table), rows))
+    joined = [one.as_named() for one in others if one.wanted]
+    other = learned(bench.rows(joined), bench.catalogue, bench.items, bench.people)
+    plain_systems = {
+        "popularity (MovieLens)": bench.chosen(),
+        "popularity, cross-fitted": bench.popularity(FOLDS, 0),
+        "text search": bench.search(),
+    }
+    own = {
+        "known: none": bench.ranker(DialogueModel.untrained()),
+        "known: other": bench.ranker(other),
+        "known: own": bench.cross_fitted(FOLDS, 0),
+    }
+    untrained = DialogueModel.untrained()
+    return {
+        "mentions named by the file": measured(bench, named, {**plain_systems, **own}),
+        "mentions found in the text": measured(bench, heard, own),
+        "linking": {name: round(value, 4) for name, value in asdict(linking(heard)).items()},  # type: ignore[arg-type]
+        "constraints": constraints(bench, heard, untrained),
+        "effort": effort(bench, heard, untrained),
+        "moments of other dialogues": len(joined),
+    }
+
+
+def opendialkg(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
+    known = bench.rows(bench.listener().hear(read_moments(given.opendialkg_train)))
+    heard = bench.rows(bench.listener().hear(read_moments(given.opendialkg)))
+    results = {}
+    for name, train, asked in (
+        ("mentions named by the file", [one.as_named() for one in known], [one.as_named() for one in heard]),
+        ("mentions found in the text", known, heard),
+    ):
+        model = learned(train, bench.catalogue, bench.items, bench.people)
+        systems = {
+            "popularity (train dialogues)": bench.named_most(train),
+            "text search": bench.search(),
+            "known: none": bench.ranker(DialogueModel.untrained()),
+            "known: train": bench.ranker(model),
+        }
+        results[name] = measured(bench, asked, systems)
+    return results
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    for name in ("redial-items", "redial", "movies", "opendialkg-items", "opendialkg-train", "opendialkg", "work"):
+        options.add_argument(f"--{name}", type=Path, required=True)
+    options.add_argument("--only", choices=("redial", "opendialkg"))
+    given = options.parse_args()
+    table = json.loads(given.redial_items.read_text(encoding="utf-8"))
+    other = json.loads(given.opendialkg_items.read_text(encoding="utf-8"))
+    result = json.loads(RESULTS.read_text(encoding="utf-8")) if given.only and RESULTS.exists() else {}
+    result |= provenance(seed=0) | {"bars": {"recall@1": 0.04, "recall@10": 0.18, "recall@50": 0.38}}
+    if given.only != "opendialkg":
+        rows = item_rows(table)
+        with workspace_of(given.work / "redial", rows, movielens(given.movies, table)) as opened:
+            result["redial"] = redial(Bench.of(opened), given, rows)
+    if given.only != "redial":
+        with workspace_of(given.work / "opendialkg", item_rows(other), []) as opened:
+            result["opendialkg"] = opendialkg(Bench.of(opened), given)
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

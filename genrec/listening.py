@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.errors import WeightsError
+from genrec.errors import WeightsError, WorkspaceError
 from genrec.loading import same_weights
 from genrec.progress import SILENT, Progress
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.dialogues import DialogueRetriever
-from genrec.retrieval.dialogues_model import MANIFEST, DialogueModel
+from genrec.retrieval.dialogues_model import MANIFEST, RETRAIN, DialogueModel
 from genrec.retrieval.dialogues_space import DialogueSpace
 from genrec.retrieval.people import People
 from genrec.retrieval.vectors import TEXT
@@ -42,8 +42,16 @@ def dialogue_retriever(
 ) -> DialogueRetriever:
     """`items` in the order of the catalogue; without `model` the serving one. Raises WorkspaceError."""
     weighs = serving_model(workspace) if model is None else model
-    space = DialogueSpace(catalogue, items, weighs.sessions_over(catalogue.vectors.item_ids))
-    return DialogueRetriever(workspace.index, space, people, weighs)
+    return DialogueRetriever(workspace.index, space_of(catalogue, items, weighs), people, weighs)
+
+
+def space_of(catalogue: Catalogue, items: Sequence[Item], model: DialogueModel) -> DialogueSpace:
+    """The features of the catalogue with what the model knows. Raises WorkspaceError when it learned from another encoder."""
+    trained, served = dict(model.card.get("models", {})).get(TEXT, ""), catalogue.vectors.models.get(TEXT, "")
+    if trained and not same_weights(trained, served):
+        raise WorkspaceError(f"what dialogues taught was read by {trained}, the catalogue's texts are by {served}", hint=RETRAIN)
+    ids = catalogue.vectors.item_ids
+    return DialogueSpace(catalogue, items, model.sessions_over(ids), model.echoes_over(ids))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Dialogues of a file as the dialogue retriever reads them: titles as items, mentions and wishes parsed, texts as vectors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from genrec.progress import SILENT, Progress
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.dialogues import texts_of
 from genrec.retrieval.dialogues_fitting import Example, fit
-from genrec.retrieval.dialogues_model import DialogueModel
+from genrec.retrieval.dialogues_model import DialogueModel, Heard
 from genrec.retrieval.dialogues_space import Attitude, DialogueSpace, Mentioned, Said
 from genrec.retrieval.people import People
 from genrec.types import Item
@@ -176,12 +176,24 @@ def learned(
 ) -> DialogueModel:
     """What these dialogues teach. `items` in the order of the catalogue. Raises TrainingError when they do not suffice."""
     sessions = session_items(transcripts)
-    seen = frozenset(one.moment.digest for one in transcripts)
-    model = DialogueModel(weights={}, sessions=list(sessions.values()), seen=seen)
-    space = DialogueSpace(catalogue, items, model.sessions_over(catalogue.vectors.item_ids))
     number = {dialogue_id: n for n, dialogue_id in enumerate(sessions)}
+    seen = frozenset(one.moment.digest for one in transcripts)
+    model = DialogueModel(weights={}, sessions=list(sessions.values()), heard=_heard(transcripts, number), seen=seen)
+    ids = catalogue.vectors.item_ids
+    space = DialogueSpace(catalogue, items, model.sessions_over(ids), model.echoes_over(ids))
     examples = [Example(said=one.said, wanted=one.wanted, session=number[one.moment.dialogue_id]) for one in transcripts]
     return replace(model, weights=fit(space, people, examples, seed=seed, progress=progress))
+
+
+def _heard(transcripts: Sequence[Transcript], number: Mapping[str, int]) -> Heard | None:
+    told = [(one, one.said.rows[1]) for one in transcripts if one.said.rows is not None and one.said.rows[1].any() and one.wanted]
+    if not told:
+        return None
+    return Heard(
+        rows=np.stack([row for _, row in told]),
+        wanted=[one.wanted for one, _ in told],
+        sessions=np.array([number[one.moment.dialogue_id] for one, _ in told], np.int64),
+    )
 
 
 def folds_of(transcripts: Sequence[Transcript], folds: int, seed: int) -> list[tuple[list[Transcript], list[int]]]:

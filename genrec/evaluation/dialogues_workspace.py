@@ -53,6 +53,9 @@ class Bench:
         people, speech = load_people(workspace, catalogue), speech_of(workspace, catalogue, progress)
         return cls(workspace=workspace, catalogue=catalogue, people=people, items=items, speech=speech, progress=progress)
 
+    def listener(self) -> Listener:
+        return Listener(self.items, schema_of(self.workspace))
+
     def rows(self, transcripts: Sequence[Transcript]) -> list[Transcript]:
         """With the vectors of what was said, where the catalogue has text."""
         return list(transcripts) if self.speech is None else encoded(transcripts, self.speech.rows)
@@ -93,23 +96,21 @@ class Bench:
         def rank(transcripts: Sequence[Transcript], k: int) -> list[list[str]]:
             lists: list[list[str]] = [[] for _ in transcripts]
             for known, asked in folds_of(transcripts, folds, seed):
-                model = DialogueModel(weights={}, sessions=list(session_items(known).values()))
-                counts = model.sessions_over(self.catalogue.vectors.item_ids).counts
-                listed = self._most(counts, k)
-                for place in asked:
+                for place, listed in zip(asked, self.named_most(known)([transcripts[n] for n in asked], k), strict=True):
                     lists[place] = listed
             return lists
 
         return rank
 
+    def named_most(self, known: Sequence[Transcript]) -> Ranker:
+        """What these dialogues name most, ties by the number of people."""
+        model = DialogueModel(weights={}, sessions=list(session_items(known).values()))
+        counts = model.sessions_over(self.catalogue.vectors.item_ids).counts
+        return lambda transcripts, k: [self._most(counts, k)] * len(transcripts)
+
     def chosen(self) -> Ranker:
         """What most people of the workspace chose."""
-        listed: dict[int, list[str]] = {}
-
-        def rank(transcripts: Sequence[Transcript], k: int) -> list[list[str]]:
-            return [listed.setdefault(k, self._most(np.zeros(len(self.items)), k)) for _ in transcripts]
-
-        return rank
+        return self.named_most([])
 
     def _most(self, counts: NDArray[np.float64], k: int) -> list[str]:
         order = np.lexsort((np.arange(len(counts)), -self.catalogue.popularity, -counts))[:k]
@@ -146,7 +147,7 @@ def evaluate(
     """
     moments = read_moments(path)
     bench = Bench.of(workspace, progress)
-    transcripts = bench.rows(Listener(bench.items, schema_of(workspace)).hear(_sampled(moments, sample, seed)))
+    transcripts = bench.rows(bench.listener().hear(_sampled(moments, sample, seed)))
     results = started(transcripts)
     results.linking = linking(transcripts)
     systems: dict[str, Ranker] = {"popularity": bench.chosen(), "text search": bench.search()}
@@ -201,7 +202,7 @@ def constraints(bench: Bench, transcripts: Sequence[Transcript], model: Dialogue
 
 def effort(bench: Bench, transcripts: Sequence[Transcript], model: DialogueModel) -> dict[str, float]:
     """Milliseconds of a turn that is understood, encoded and answered alone, and the tokens that its encoder reads."""
-    listener = Listener(bench.items, schema_of(bench.workspace))
+    listener = bench.listener()
     retriever = bench.retriever(model)
     times: list[float] = []
     tokens: list[int] = []

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from genrec.errors import WorkspaceError
-from genrec.retrieval.dialogues_space import Sessions
+from genrec.retrieval.dialogues_space import Echoes, Sessions
 from genrec.retrieval.vectors import write_named
 
 SCHEMA = 1
@@ -36,17 +37,28 @@ UNTRAINED: Mapping[str, float] = {
 """Nats a unit of each feature where no dialogues were learned from; `alike`, `wanted` and `near` stand for every attribute."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Heard:
+    """T moments: `rows` (T, d) of the whole texts, ids of the items recommended then, the number of each one's dialogue (T,)."""
+
+    rows: NDArray[np.float32]
+    wanted: Sequence[Sequence[str]]
+    sessions: NDArray[np.int64]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialogueModel:
     """`weights`: feature to nats a unit; one that is not there takes the weight of its kind (what stands before the colon).
 
     sessions   ids of the items that each known dialogue named
+    heard      their moments; None where texts have no vectors
     seen       digests of the moments that it learned from
     card       how it was made
     """
 
     weights: Mapping[str, float]
     sessions: Sequence[Sequence[str]] = ()
+    heard: Heard | None = None
     seen: frozenset[str] = frozenset()
     card: Mapping[str, Any] = field(default_factory=dict)
     digest: str = ""
@@ -65,19 +77,28 @@ class DialogueModel:
 
     def sessions_over(self, item_ids: Sequence[str]) -> Sessions:
         """The known dialogues over a catalogue; items that it has not are left out."""
-        row_of = {item_id: row for row, item_id in enumerate(item_ids)}
-        return Sessions.of([[row_of[one] for one in named if one in row_of] for named in self.sessions], len(item_ids))
+        return Sessions.of(_places(self.sessions, item_ids), len(item_ids))
+
+    def echoes_over(self, item_ids: Sequence[str]) -> Echoes | None:
+        """The known moments over a catalogue."""
+        if self.heard is None or not len(self.heard.rows):
+            return None
+        offsets, columns = _flat(_places(self.heard.wanted, item_ids))
+        wanted = sparse.csr_array((np.ones(len(columns)), columns, offsets), shape=(len(offsets) - 1, len(item_ids)))
+        return Echoes(self.heard.rows.astype(np.float32), wanted, self.heard.sessions)
 
     def save(self, folder: Path) -> str:
         """Write into `folder`, which is created; returns the digest. Raises WorkspaceError when the disk refuses."""
         from safetensors.numpy import save
 
-        ids = sorted({item_id for named in self.sessions for item_id in named})
-        row_of = {item_id: row for row, item_id in enumerate(ids)}
-        tensors = {
-            "offsets": np.concatenate([[0], np.cumsum([len(named) for named in self.sessions])]).astype(np.int64),
-            "items": np.array([row_of[one] for named in self.sessions for one in named], np.int64),
-        }
+        heard = self.heard
+        ids = sorted({item_id for named in (*self.sessions, *(heard.wanted if heard else ())) for item_id in named})
+        offsets, columns = _flat(_places(self.sessions, ids))
+        tensors: dict[str, NDArray] = {"offsets": offsets, "items": columns}
+        if heard is not None:
+            offsets, columns = _flat(_places(heard.wanted, ids))
+            tensors |= {"heard/rows": heard.rows.astype(np.float16), "heard/sessions": heard.sessions}
+            tensors |= {"heard/offsets": offsets, "heard/items": columns}
         manifest = {
             "schema": SCHEMA,
             "weights": dict(self.weights),
@@ -108,10 +129,14 @@ class DialogueModel:
             if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
                 raise WorkspaceError(f"{folder / manifest['tensors']}: the file is damaged (its digest differs)", hint=RETRAIN)
             tensors, ids = load(data), manifest["item_ids"]
-            bounds = tensors["offsets"]
+            heard = None
+            if "heard/rows" in tensors:
+                wanted = _named(tensors["heard/offsets"], tensors["heard/items"], ids)
+                heard = Heard(rows=tensors["heard/rows"].astype(np.float32), wanted=wanted, sessions=tensors["heard/sessions"])
             return cls(
                 weights={str(name): float(value) for name, value in manifest["weights"].items()},
-                sessions=[[ids[row] for row in tensors["items"][start:end]] for start, end in pairwise(bounds)],
+                sessions=_named(tensors["offsets"], tensors["items"], ids),
+                heard=heard,
                 seen=frozenset(manifest["seen"]),
                 card=manifest["card"],
                 digest=manifest["sha256"][:16],
@@ -122,3 +147,19 @@ class DialogueModel:
             raise WorkspaceError(
                 f"{path}: what was learned from dialogues cannot be read: {error!r:.300}", hint=RETRAIN
             ) from error
+
+
+def _places(named: Sequence[Sequence[str]], item_ids: Sequence[str]) -> list[list[int]]:
+    """Ids as places in `item_ids`; those that are not there are left out."""
+    row_of = {item_id: row for row, item_id in enumerate(item_ids)}
+    return [[row_of[one] for one in dict.fromkeys(each) if one in row_of] for each in named]
+
+
+def _flat(places: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Offsets (n + 1,) and all places in one row."""
+    offsets = np.concatenate([[0], np.cumsum([len(one) for one in places])]).astype(np.int64)
+    return offsets, np.array([place for one in places for place in one], np.int64)
+
+
+def _named(offsets: NDArray[np.int64], columns: NDArray[np.int64], ids: Sequence[str]) -> list[list[str]]:
+    return [[ids[int(row)] for row in columns[start:end]] for start, end in pairwise(offsets.tolist())]

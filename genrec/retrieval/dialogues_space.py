@@ -8,6 +8,7 @@ catalogue. Every feature is 0 for an item or a dialogue of which nothing is know
     people          log of how many people chose it
     person          cosine to the person: mentions and history through the retriever's own people
     together        log of its share in the known dialogues that named what this one names
+    echo            log of its share in what was recommended at known moments that sound like this one
     recent, whole   cosine of its text to the latest turns, to all turns
     likeness        cosine of its text to the texts of what was named
     alike:NAME      cosine of its values of an attribute to those of what was named, rare values weighing more
@@ -26,13 +27,13 @@ from scipy import linalg, sparse
 
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.fusion import centred
-from genrec.retrieval.vectors import TEXT
+from genrec.retrieval.vectors import TEXT, unit_rows
 from genrec.types import AttributeValue, Item, scalars
 
 Attitude = Literal["liked", "disliked", "seen", "neutral"]
 FEELING = {"liked": 1.0, "neutral": 1.0, "seen": 1.0, "disliked": -1.0}
 """What a mention counts. What people talk about without a word on it is of the kind they look for (eval/LOG.md)."""
-PLAIN = ("told", "expected", "people", "person", "together", "recent", "whole", "likeness")
+PLAIN = ("told", "expected", "people", "person", "together", "echo", "recent", "whole", "likeness")
 MOST_ATTRIBUTES = 12
 """Attributes that are compared: those that most items have."""
 FADING = 0.9
@@ -41,6 +42,10 @@ SMOOTH = 2.0
 """Dialogues of nothing in particular beside those that named an item, in `together`."""
 FLOOR = 0.003
 """Share in `together` of an item that no dialogue named beside these."""
+SHARPNESS = 10.0
+"""Of the softmax over known moments, in `echo`: nats a unit of cosine."""
+FAINT = 0.0005
+"""Share in `echo` of an item that was recommended at none of them."""
 RIDGE = 20.0
 FREQUENT = 64
 """Values that `expected` knows one by one."""
@@ -101,6 +106,29 @@ class Sessions:
         return self.counts - own, own
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Echoes:
+    """T known moments: `rows` (T, d) of their whole texts, `wanted` (T, N) of 0 and 1: what was recommended, `sessions` (T,)."""
+
+    rows: NDArray[np.float32]
+    wanted: sparse.csr_array
+    sessions: NDArray[np.int64]
+    mean: NDArray[np.float32] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", self.rows.mean(axis=0) if len(self.rows) else self.rows.sum(axis=0))
+        object.__setattr__(self, "rows", unit_rows(self.rows - self.mean))
+
+    def share(self, row: NDArray[np.float32], left_out: int | None) -> NDArray[np.float64]:
+        """(N,) by a softmax over the moments, those of the session `left_out` left out."""
+        near = self.rows @ unit_rows((row - self.mean)[None])[0]
+        near = np.where(self.sessions == left_out, -np.inf, SHARPNESS * near) if left_out is not None else SHARPNESS * near
+        if not np.isfinite(near).any():
+            return 0.0 * self.wanted.sum(axis=0)
+        weight = np.exp(near - near.max())
+        return (weight / weight.sum()) @ self.wanted
+
+
 @dataclass(frozen=True, slots=True)
 class _Values:
     """One attribute: (N, V) rows of length 1 weighted by rarity, the same unscaled, and the place of each value."""
@@ -113,11 +141,13 @@ class _Values:
 class DialogueSpace:
     """The features of all items of a catalogue. `items` in the order of `catalogue.vectors.item_ids`.
 
-    `sessions`: known dialogues over the same items; None: none.
+    `sessions`: known dialogues over the same items, `echoes` their moments; None: none.
     """
 
-    def __init__(self, catalogue: Catalogue, items: Sequence[Item], sessions: Sessions | None = None) -> None:
-        self.catalogue = catalogue
+    def __init__(
+        self, catalogue: Catalogue, items: Sequence[Item], sessions: Sessions | None = None, echoes: Echoes | None = None
+    ) -> None:
+        self.catalogue, self._echoes = catalogue, echoes
         self.sessions = sessions or Sessions.of([], len(items))
         vectors = catalogue.vectors
         has_text = TEXT in vectors.matrices and vectors.matrices[TEXT].shape[1] > 0
@@ -157,6 +187,8 @@ class DialogueSpace:
             found["person"] = self.catalogue.fused[rows] @ person
         if said.rows is not None and said.rows.shape[1] == self._text.shape[1]:
             found["recent"], found["whole"] = said.rows @ self._text[rows].T
+            if (share := self._echo(said, left_out)) is not None:
+                found["echo"] = np.log(1.0 + share[rows] / FAINT)
         named, weights = self.named_rows(said)
         if len(named):
             self._beside(found, named, weights, rows, counts, own)
@@ -198,8 +230,15 @@ class DialogueSpace:
                 away = np.abs(numbers[rows] - told.mean())
                 found[f"near:{name}"] = np.where(np.isfinite(away), FAR - np.minimum(away, FAR), 0.0)
 
+    def _echo(self, said: Said, left_out: int | None) -> NDArray[np.float64] | None:
+        """(N,) shares; None where no moment is known or nothing was said."""
+        heard = self._echoes
+        if heard is None or said.rows is None or not said.rows[1].any() or heard.rows.shape[1] != said.rows.shape[1]:
+            return None
+        return heard.share(said.rows[1], left_out)
+
     def neighbours(self, said: Said, n: int) -> list[str]:
-        """At most n items that known dialogues speak for: named beside what is named here, or often named at all."""
+        """At most n items that known dialogues speak for: named beside what is named here, or told like words, or often."""
         counts = self.sessions.counts
         named, weights = self.named_rows(said)
         score = np.log(2 * counts + 1) + 0.2 * self._expected
@@ -208,6 +247,8 @@ class DialogueSpace:
             pairs = self.sessions.pairs[liked]
             share = np.asarray((sparse.diags_array(1.0 / (counts[liked] + SMOOTH)) @ pairs).sum(axis=0)).ravel() / len(liked)
             score = score + np.log(1.0 + share / FLOOR)
+        if (heard := self._echo(said, None)) is not None:
+            score = score + 0.3 * np.log(1.0 + heard / FAINT)
         score[named] = -np.inf
         best = np.argsort(-score, kind="stable")[:n]
         ids = self.catalogue.vectors.item_ids

@@ -10,7 +10,7 @@ import numpy as np
 
 from genrec.data.dialogues import read_moments
 from genrec.errors import TrainingError, WorkspaceError
-from genrec.listening import FOLDER, speech_of
+from genrec.listening import FOLDER, space_of, speech_of
 from genrec.loading import REBUILD, load_catalogue, load_people, schema_of
 from genrec.progress import SILENT, Progress
 from genrec.retrieval.catalogue import Catalogue
@@ -86,7 +86,7 @@ def _proof(
         drawn = sorted(chance.choice(fresh, min(len(fresh), PROVED // FOLDS), replace=False).tolist())
         part = [(transcripts[n].said, transcripts[n].wanted) for n in drawn]
         model = learned(known, catalogue, items, people, seed=seed, progress=progress)
-        space = DialogueSpace(catalogue, items, model.sessions_over(catalogue.vectors.item_ids))
+        space = space_of(catalogue, items, model)
         sums[0] += len(part) * recall(space, people, model.weights_of(space.names), part, AT)
         sums[1] += len(part) * recall(bare, people, plain.weights_of(bare.names), part, AT)
         asked += len(part)

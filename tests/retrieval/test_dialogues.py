@@ -15,7 +15,7 @@ from genrec.index.protocol import IndexSpec, Point
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.dialogues import DIALOGUE, DialogueAsk, DialogueRetriever, texts_of
 from genrec.retrieval.dialogues_fitting import Example, fit, history_of, recall
-from genrec.retrieval.dialogues_model import MANIFEST, DialogueModel
+from genrec.retrieval.dialogues_model import MANIFEST, DialogueModel, Heard
 from genrec.retrieval.dialogues_space import DialogueSpace, Mentioned, Said, Sessions
 from genrec.retrieval.people import MeanPeople
 from genrec.retrieval.vectors import ModalityVectors, unit_rows
@@ -257,3 +257,32 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
     path.write_text("[]")
     with pytest.raises(WorkspaceError, match="cannot be read"):
         DialogueModel.load(tmp_path)
+
+
+def heard_three() -> Heard:
+    """Two moments of dialogue 0 that sound alike, one of dialogue 1 that does not."""
+    rows = unit_rows(np.array([[1.0, 0, 0, 0, 0, 0, 0, 0], [0.9, 0.1, 0, 0, 0, 0, 0, 0], [0, 0, 1.0, 0, 0, 0, 0, 0]]))
+    return Heard(rows=rows, wanted=[["m40"], ["m41", "gone"], ["m59"]], sessions=np.array([0, 0, 1]))
+
+
+def test_words_like_those_of_known_moments(catalogue: Catalogue) -> None:
+    model = DialogueModel(weights={"echo": 1.0}, sessions=[["m40", "m41"], ["m59"]], heard=heard_three())
+    ids = catalogue.vectors.item_ids
+    space = DialogueSpace(catalogue, ITEMS, model.sessions_over(ids), model.echoes_over(ids))
+    what = Said(turns=("x",), rows=np.eye(8, dtype=np.float32)[[0, 0]])
+    found = column(space, what, "echo")
+    assert found[40] > found[59] > found[0] == 0
+    alone = column(space, what, "echo", left_out=0)
+    assert alone[59] > 0 == alone[40] == alone[41]
+    assert not column(space, Said(turns=("x",)), "echo").any()
+    assert not column(space, Said(rows=np.ones((2, 3), np.float32)), "echo").any()  # an encoder of another width
+    assert space.neighbours(what, 2)[0] in ("m40", "m41")
+
+
+def test_moments_are_saved(tmp_path: Path) -> None:
+    DialogueModel(weights={}, sessions=[["m40"]], heard=heard_three()).save(tmp_path)
+    heard = DialogueModel.load(tmp_path).heard
+    assert heard is not None
+    assert [list(one) for one in heard.wanted] == [["m40"], ["m41", "gone"], ["m59"]]
+    assert heard.sessions.tolist() == [0, 0, 1]
+    assert np.allclose(heard.rows, heard_three().rows, atol=1e-3)
