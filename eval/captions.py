@@ -294,7 +294,7 @@ def main() -> None:
     options.add_argument("--clip", type=Path, default=CLIP)
     options.add_argument("--write", choices=("llm", "template"), default="llm")
     options.add_argument("--again", type=Path, help="an earlier run's workspace `stripped`: captions that hold are taken over")
-    options.add_argument("--out", type=Path, default=RESULTS, help="result file; figures of the other writer in it are kept")
+    options.add_argument("--out", type=Path, default=RESULTS, help="result file; figures of other writers and seeds stay")
     options.add_argument("--only-tags", action="store_true", help="stop after the tagger; no result file")
     asked = options.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -319,7 +319,12 @@ def main() -> None:
         result["effect"] = effect(result)
     print(json.dumps(result, indent=1, ensure_ascii=False))
     known = json.loads(asked.out.read_text(encoding="utf-8")) if asked.out.exists() else {}
-    known[asked.write] = {**provenance(seed=asked.seed), "items": asked.items, "shoppers": asked.shoppers, **result}
+    known[asked.write if not asked.seed else f"{asked.write}, seed {asked.seed}"] = {
+        **provenance(seed=asked.seed),
+        "items": asked.items,
+        "shoppers": asked.shoppers,
+        **result,
+    }
     asked.out.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -35,7 +35,7 @@ TRUST = 5.0
 """With this many people behind an item, its behaviour counts half."""
 GENERAL_PRIOR, PROPOSED_PRIOR = 0.002, 0.5
 """How likely a general term is before anything is seen; and one that a model which saw the picture proposes."""
-GENERAL_Z = 3.5
+GENERAL_Z = 4.0
 """A general term must stand out by this many standard deviations, whatever its probability."""
 UNLEARNED = Weights(scale=np.ones(1), slope=np.array([2.0]), base=-2.0)
 """Log-likelihood ratio of standing out, in nats, where no attribute of the catalogue shows what it is worth."""
