@@ -12,7 +12,8 @@ NAMED = "\ue000"
 """Stands for a mention in text in which words are looked for."""
 _QUOTE = "['’´`]?"
 NOT_REFUSING = re.compile(
-    rf"""\b(?:not\s+(?:only|just|necessarily|bad|sure|that|so|really\s+sure)|no\s+(?:matter|problem|worries|idea|need|preference)
+    rf"""\b(?:not\s+(?:only|just|necessarily|bad|sure|that|so|really\s+sure)
+    |no(?=\s*[,.;!]\s)|no\s+(?:matter|problem|worries|idea|need|preference)
     |why\s+not|can{_QUOTE}t\s+(?:wait|decide|remember|think|find|go\s+wrong)|(?:don{_QUOTE}t|do\s+not)\s+(?:mind|know|care|remember|have|think)|if\s+not|or\s+not|not\s+yet
     |(?:have|has|had|did)(?:n{_QUOTE}t|\s+not|\s+never)\s+(?:\w+\s+)?(?:seen|see|watched|heard|tried|found|read|know)
     |never\s+(?:seen|watched|heard|tried|read)|(?:does|do)(?:n{_QUOTE}t|\s+not)\s+(?:have|need)\s+to)\b""",

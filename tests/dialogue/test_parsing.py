@@ -208,6 +208,11 @@ def test_what_was_not_seen_is_not_refused() -> None:
     assert read("it doesn't have to be a comedy, a drama").filter != Not(Has("genres", "Comedy"))
 
 
+def test_a_no_by_itself_refuses_nothing_that_comes_after_it() -> None:
+    assert read("No, something about submarines.", ongoing=True).need == "submarines"
+    assert read("no submarines", ongoing=True).need == ""
+
+
 def test_surnames_stand_for_people_and_given_names_do_not() -> None:
     people: dict[Scalar, int] = {
         "Bruce Willis": 9,
