@@ -1,26 +1,27 @@
 """One answer, stage by stage: people → candidates → ranking → evidence → reasons, with a trace."""
 
 import asyncio
-import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from genrec.errors import ConfigError, ModelError, UnknownUserError, WeightsError, WorkspaceError
 from genrec.filters import Field
+from genrec.listening import Ears
 from genrec.loading import REBUILD, load_people, retriever_name, same_weights, schema_of
 from genrec.models.llm import LLM
 from genrec.models.registry import InUse
+from genrec.parts import Parts
 from genrec.progress import Progress
 from genrec.ranking.prompting import Profile
 from genrec.ranking.ranker import Ranker, RankRequest
 from genrec.requests import Request
 from genrec.retrieval.catalogue import Catalogue
+from genrec.retrieval.dialogues import DialogueAsk, texts_of
 from genrec.retrieval.exploration import draws_for, new_in
 from genrec.retrieval.feedback import in_force, opinions
 from genrec.retrieval.retriever import Ask, Retriever
@@ -90,10 +91,7 @@ class Answering:
 
     def __init__(self, workspace: Workspace, catalogue: Catalogue, progress: Progress) -> None:
         self._workspace = workspace
-        self._progress = progress
-        self._loading = threading.Lock()  # of threads: callers may come from several event loops
-        self._loaders = {"llm": workspace.llm, "text": workspace.text_encoder, "image": workspace.image_encoder}
-        self._parts: dict[str, Any] = {}  # models, or the ModelError that loading one ended with
+        self._parts = Parts(workspace, progress)
         self._served: dict[str | None, ServedRanking] = {}  # by the method asked for
         self._rankers: dict[str | None, Ranker] = {}
         self._writes: InUse | None = None
@@ -103,6 +101,7 @@ class Answering:
         """Take the catalogue of a new build."""
         self._catalogue = catalogue
         people = load_people(self._workspace, catalogue)
+        self._ears = Ears(self._workspace, catalogue, people)
         self._retriever = Retriever(self._workspace.index, catalogue, self._workspace.settings.retrieval, people)
         self._facts: CatalogueFacts | None = None
         self._schema: dict[str, Field] | None = None
@@ -115,21 +114,17 @@ class Answering:
 
     async def llm(self) -> LLM:
         """The engine, loaded when first needed. Raises ModelError."""
-        return await asyncio.to_thread(self._part, "llm")
+        return await asyncio.to_thread(self._parts.get, "llm")
 
     async def load(self) -> None:
         """Load every model that answers may need; one that cannot be had is left out, as answers will tell."""
-        wanted = [name for name in ("text", "image") if name in self._catalogue.dims()]
         settings = self._workspace.settings
-        wanted += ["llm"] if settings.ranking.mode == "llm" or settings.reasons.explain == "llm" else []
-        for name in wanted:
-            with suppress(ModelError):
-                await asyncio.to_thread(self._part, name)
+        writes = settings.ranking.mode == "llm" or settings.reasons.explain == "llm"
+        names = [name for name in ("text", "image") if name in self._catalogue.dims()]
+        await self._parts.load_all([*names, *(["llm"] if writes else [])])
 
     def close(self) -> None:
-        llm = self._parts.get("llm")
-        if llm is not None and not isinstance(llm, ModelError):
-            llm.close()
+        self._parts.close()
 
     async def answer(self, request: Request) -> Answer:
         """The list, ranked and with its evidence. Raises UnknownUserError, ConfigError, StoreError, IndexFault."""
@@ -138,10 +133,12 @@ class Answering:
         stages = Stages(models={"retriever": retriever_name(self._retriever.people.learned)})
         with stages.timed("people"):
             people = await asyncio.to_thread(self._people, request)
-        asks = await self._asks(request, people, stages)
         wanted = max(request.k, self._workspace.settings.retrieval.candidates)
-        with stages.timed("candidates"):
-            found = await asyncio.to_thread(self._retriever.candidates, asks, wanted)
+        found = await self._heard(request, people, stages, wanted)
+        if found is None:
+            asks = await self._asks(request, people, stages)
+            with stages.timed("candidates"):
+                found = await asyncio.to_thread(self._retriever.candidates, asks, wanted)
         if request.explore:
             stages.told("exploration", f"seed {request.seed}: {new_in(found)} of {sum(map(len, found))} candidates")
         items = await asyncio.to_thread(self._items, request, people, found)
@@ -202,6 +199,33 @@ class Answering:
             raise WorkspaceError(f"the index holds {len(lost)} items that the store has not, {lost[0]!r} first", hint=REBUILD)
         return items
 
+    async def _heard(
+        self, request: Request, people: Sequence[Person], stages: Stages, wanted: int
+    ) -> list[list[Candidate]] | None:
+        """Candidates by what was learned from dialogues; None where nothing was said, or nothing learned."""
+        said = request.moment.said
+        retriever = None if said is None else await asyncio.to_thread(self._ears.retriever)
+        if said is None or retriever is None:
+            return None
+        stages.models["dialogues"] = self._ears.digest
+        texts = [text for text in texts_of(said.turns) if text]
+        if texts and "text" in self._catalogue.dims():
+            await self._parts.load("text", stages)
+            with stages.timed("query text"):
+                said = replace(said, rows=await self._encode("text", list(texts_of(said.turns)), stages))
+        asks = [
+            DialogueAsk(
+                said=said,
+                history=person.taste,
+                filter=request.filter,
+                exclude=request.exclude | person.hidden | {event.item_id for event in person.events},
+            )
+            for person in people
+        ]
+        with stages.timed("candidates"):
+            return await asyncio.to_thread(retriever.candidates, asks, wanted)
+        return None
+
     async def _asks(self, request: Request, people: Sequence[Person], stages: Stages) -> list[Ask]:
         """What the engine is asked for each person; the query is encoded once, stated interests where there is no history."""
         legs: dict[str, np.ndarray] = {}
@@ -213,7 +237,7 @@ class Answering:
         if request.query or stated:
             for name in ("text", "image"):
                 if name in self._catalogue.dims():
-                    await self._load(name, stages)
+                    await self._parts.load(name, stages)
                     with stages.timed(f"query {name}"):
                         rows = await self._encode(name, [*([request.query] if request.query else []), *stated], stages)
                         if request.query:
@@ -236,11 +260,11 @@ class Answering:
 
     async def _encode(self, name: str, texts: list[str], stages: Stages) -> np.ndarray:
         if name == "text":
-            encoder = self._part(name)
+            encoder = self._parts.get(name)
             self._check_space(name, encoder.id)
             stages.models[name] = encoder.id
             return await asyncio.to_thread(lambda: encoder.encode(texts, role="query"))
-        pictures = self._part(name)
+        pictures = self._parts.get(name)
         self._check_space(name, pictures.id)
         stages.models[name] = pictures.id
         return await asyncio.to_thread(pictures.encode_texts, texts)
@@ -258,7 +282,7 @@ class Answering:
         ranked = [p for p in people if p.candidates and (p.taste or p.user.interests or request.words)]
         if not ranked:
             return stages.off("ranking", "nothing is known of the person" if people else "nobody was asked for")
-        await self._load("llm", stages)
+        await self._parts.load("llm", stages)
         with stages.timed("ranking"):
             ranker = self._loaded_ranker(request, stages)
             rankings = await ranker.rank([self._rank_request(request, p, p.candidates, items) for p in ranked])
@@ -284,7 +308,7 @@ class Answering:
             return []
         exact: list[np.ndarray] = []
         if request.evidence == "ranker":
-            await self._load("llm", stages)
+            await self._parts.load("llm", stages)
             with stages.timed("evidence by ranker"):
                 ranker = self._loaded_ranker(request, stages)
                 for person in people:
@@ -334,7 +358,7 @@ class Answering:
         return self._facts
 
     def _loaded_ranker(self, request: Request, stages: Stages) -> Ranker:
-        llm = self._llm(stages)
+        llm = self._parts.llm(stages)
         served = self._who_ranks(request)
         if request.method not in self._rankers:
             self._rankers[request.method] = Ranker(llm, self._workspace.prompts, served.settings, served.adapter)
@@ -349,9 +373,9 @@ class Answering:
 
     async def _writer(self, stages: Stages) -> ReasonWriter:
         """With the LLM and the adapter that writes, or the template and a degraded stage."""
-        await self._load("llm", stages)
+        await self._parts.load("llm", stages)
         with stages.timed("reasons model"):
-            llm = self._llm(stages)
+            llm = self._parts.llm(stages)
             if self._writes is None:  # looked for once: the engine's adapters are those of its opening too
                 self._writes = self._workspace.registry.in_use("write")
             name = self._writes.adapter.name if self._writes.adapter else ""
@@ -361,27 +385,3 @@ class Answering:
 
     def _template(self) -> ReasonWriter:
         return ReasonWriter(None, self._workspace.prompts, self._workspace.settings.reasons)
-
-    def _llm(self, stages: Stages) -> LLM:
-        llm = self._part("llm")
-        stages.models["llm"] = llm.id
-        return llm
-
-    async def _load(self, name: str, stages: Stages) -> None:
-        """Load a model that is needed for the first time, as a stage of its own: not to be taken for the time of its work."""
-        if name not in self._parts:
-            with stages.timed(f"loading {name}"):
-                await asyncio.to_thread(self._part, name)
-
-    def _part(self, name: str) -> Any:
-        """The model of that name, loaded once. Its ModelError is raised at every call: missing weights are not sought again."""
-        with self._loading:
-            if name not in self._parts:
-                try:
-                    self._parts[name] = self._loaders[name](self._progress)
-                except ModelError as error:
-                    self._parts[name] = error
-            part = self._parts[name]
-        if isinstance(part, ModelError):
-            raise part.with_traceback(None)
-        return part

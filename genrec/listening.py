@@ -1,5 +1,6 @@
 """What finds items for a dialogue, out of a workspace: the model learned from dialogues, its features, the encoder of texts."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -79,3 +80,29 @@ def speech_of(workspace: Workspace, catalogue: Catalogue, progress: Progress = S
         hint = "Run `genrec build`, or set models.text back."
         raise WeightsError(f"the text vectors were made by {made_by}, the dialogue would be by {encoder.id}", hint=hint)
     return Speech(encoder, progress)
+
+
+class Ears:
+    """The dialogue retriever that serves a workspace, loaded when first needed. Safe to share among threads."""
+
+    def __init__(self, workspace: Workspace, catalogue: Catalogue, people: People) -> None:
+        self._workspace, self._catalogue, self._people = workspace, catalogue, people
+        self._loading = threading.Lock()
+        self._loaded: DialogueRetriever | None = None
+        self._looked = False
+        self.digest = ""
+        """Of what was learned; empty before it is loaded, and where nothing serves."""
+
+    def retriever(self) -> DialogueRetriever | None:
+        """None where nothing was learned from dialogues, or what was lost to its baseline. Raises WorkspaceError, StoreError."""
+        with self._loading:
+            if not self._looked:
+                model = load_dialogue_model(self._workspace)
+                if model is not None and model.card.get("serves", True):
+                    items = [item for batch in self._workspace.store.all_items() for item in batch]
+                    known = {item.item_id: item for item in items}
+                    ordered = [known.get(one, Item(item_id=one)) for one in self._catalogue.vectors.item_ids]
+                    self._loaded = dialogue_retriever(self._workspace, self._catalogue, self._people, ordered, model)
+                    self.digest = model.digest
+                self._looked = True
+            return self._loaded

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from genrec.filters import Filter
+from genrec.retrieval.dialogues_space import Said
 from genrec.types import Event
 
 
@@ -15,12 +16,14 @@ class Moment:
     alone    these events alone say what is wanted (`more like this`); the history still is not offered again
     new      the store need not know the person
     words    the wish in words for the ranker and for reasons; the request's query is what is searched
+    said     all that was said, for a retriever that learned from dialogues; None: it is not asked
     """
 
     events: tuple[Event, ...] = ()
     alone: bool = False
     new: bool = False
     words: str = ""
+    said: Said | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

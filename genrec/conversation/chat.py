@@ -172,7 +172,10 @@ class Conversation:
         yield ChatChunk(text=await self._opening(reply, found, after, lexicon))
         if not found.count:
             return
-        request = request_of(reply.draft, after, found, self._workspace.settings, user_id=dialogue.user_id, k=reply.k)
+        turns = [turn.text for turn in (*dialogue.turns, reply.turn)]
+        request = request_of(
+            reply.draft, after, found, self._workspace.settings, user_id=dialogue.user_id, k=reply.k, turns=turns
+        )
         answer = await self._answering.answer(request)
         async for row in _in_order(answer):
             reply.rows.append(row)

@@ -9,10 +9,12 @@ from genrec.dialogue.filter_text import all_of, attributes_of, parts_of
 from genrec.dialogue.policy import Draft
 from genrec.dialogue.relaxing import relaxed
 from genrec.dialogue.state import State
-from genrec.filters import And, Compare, Filter, Has, In, Not, Or
+from genrec.filters import Filter, Has, In, Not
 from genrec.index.protocol import VectorIndex
 from genrec.requests import Moment, Request
+from genrec.retrieval.dialogues_space import Attitude, Mentioned, Said
 from genrec.settings import Settings
+from genrec.transcripts import wanted_pairs
 from genrec.types import DISLIKE, LIKE, Event
 
 
@@ -69,14 +71,16 @@ def _flat(parts: Sequence[Filter]) -> list[Filter]:
     return [one for part in parts for one in parts_of(part)]
 
 
-def request_of(draft: Draft, state: State, found: Fitting, settings: Settings, *, user_id: str, k: int) -> Request:
-    """`state`: what holds after the turn of `draft`."""
+def request_of(
+    draft: Draft, state: State, found: Fitting, settings: Settings, *, user_id: str, k: int, turns: Sequence[str] = ()
+) -> Request:
+    """`state`: what holds after the turn of `draft`; `turns`: what the person said in all turns, this one last."""
     now = time.time()
     liked = draft.turn.focus if draft.alone else (*state.liked, *state.accepted)
     events = [Event(user_id=user_id, item_id=item_id, timestamp=now, kind=DISLIKE) for item_id in state.disliked]
     events += [Event(user_id=user_id, item_id=item_id, timestamp=now, kind=LIKE) for item_id in liked]
     query = " ".join(state.needs)
-    words = " ".join([query, *(value for part in found.parts for value in _wanted(part))]).strip()
+    words = " ".join([query, *(value for part in found.parts for _, value in wanted_pairs(part))]).strip()
     return Request(
         user_ids=(user_id,),
         k=k,
@@ -89,18 +93,22 @@ def request_of(draft: Draft, state: State, found: Fitting, settings: Settings, *
         method=None,
         explore=settings.retrieval.explore,
         seed=secrets.randbits(32),
-        moment=Moment(events=tuple(events), alone=draft.alone, new=True, words=words),
+        moment=Moment(
+            events=tuple(events),
+            alone=draft.alone,
+            new=True,
+            words=words,
+            said=None if draft.alone else _said(state, found, turns),
+        ),
     )
 
 
-def _wanted(made: Filter) -> list[str]:
-    """The texts that a constraint asks for, for the ranker and for reasons."""
-    match made:
-        case Has(_, str(value)) | Compare(_, "==", str(value)):
-            return [value]
-        case In(_, values):
-            return [value for value in values if isinstance(value, str)]
-        case And(parts) | Or(parts):
-            return [one for part in parts for one in _wanted(part)]
-        case _:
-            return []
+def _said(state: State, found: Fitting, turns: Sequence[str]) -> Said:
+    felt: dict[str, Attitude] = {**dict.fromkeys(state.seen, "seen"), **dict.fromkeys(state.liked, "liked")}
+    felt |= dict.fromkeys(state.disliked, "disliked")
+    named = dict.fromkeys((*state.mentioned, *felt))
+    return Said(
+        turns=tuple(turns),
+        mentions=tuple(Mentioned(item_id=one, attitude=felt.get(one, "neutral")) for one in named),
+        wanted=tuple(pair for part in found.parts for pair in wanted_pairs(part)),
+    )

@@ -7,8 +7,8 @@ from genrec.dialogue.telling import named
 from genrec.dialogue.titles import year_of
 from genrec.dialogue.vocabulary import Vocabulary
 from genrec.filters import Filter
+from genrec.prompts import listed
 from genrec.types import Item
-from genrec.writing.facts import listed
 
 HELLO = "Hello! Tell me what you are looking for, or name something that you liked."
 THANKS = "You are welcome. Tell me if you want to see something else."

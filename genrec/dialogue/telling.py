@@ -6,9 +6,8 @@ from genrec.dialogue.critiques import number_of
 from genrec.dialogue.filter_text import number, spoken
 from genrec.dialogue.meanings import Role
 from genrec.dialogue.vocabulary import Vocabulary
-from genrec.prompts import data
+from genrec.prompts import data, listed
 from genrec.types import AttributeValue, Item, scalars
-from genrec.writing.facts import listed
 
 TITLE_CHARS = 80
 VALUE_CHARS = 60

@@ -1,10 +1,10 @@
 """What one reason may say: the evidence in words."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from genrec.prompts import data
+from genrec.prompts import data, listed
 from genrec.types import TAGS, Evidence, Item
 from genrec.writing.evidence import LIKED
 
@@ -139,6 +139,6 @@ def _first(facts: Facts) -> str:
     return "Nothing in your history points to it: it fills the list."
 
 
-def listed(words: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else list(words))
+def any_of(phrases: Iterable[str]) -> str:
+    """A pattern for any of these phrases, the longest first; without phrases it matches nothing."""
+    return "|".join(re.escape(phrase) for phrase in sorted(phrases, key=lambda phrase: (-len(phrase), phrase))) or "(?!)"

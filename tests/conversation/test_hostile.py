@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec.conversation.records import ChatAnswer
@@ -90,6 +90,7 @@ WORDS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(WORDS, max_size=14).map(" ".join), min_size=1, max_size=4))
 def test_any_dialogue_is_answered(talking: Recommender, turns: list[str]) -> None:
     session = ""
