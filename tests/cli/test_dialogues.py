@@ -82,3 +82,20 @@ def test_what_is_refused(same_shop: Path, tmp_path: Path) -> None:
     strange = tmp_path / "strange.jsonl"
     strange.write_text('{"context": ["a"], "rec": ["Unheard Of"]}\n')
     refused(run("eval", "-w", same_shop, "--dialogues", strange), 10, "no moment recommends an item")
+
+
+def test_the_chat_finds_by_what_was_learned(taught: tuple[Path, Path], own_shop: Path) -> None:
+    said = ("I liked The Star Begins, something from before 1990", "something else", "something like The Ghost Begins")
+    turns = [part for turn in said for part in ("-m", turn)]
+    done = run("chat", "-w", taught[0], "--json", *turns)
+    assert done.code == 0, done.err
+    first, again, like = map(json.loads, done.out.splitlines())
+    assert first["trace"]["models"]["dialogues"]
+    assert "dialogue" in first["items"][0]["sources"]
+    shown = [one["item_id"] for one in (*first["items"], *again["items"])]
+    assert "space-0" not in shown
+    assert len(set(shown)) == len(shown)
+    assert all(one["item"]["attributes"]["year"] < 1990 for one in (*first["items"], *again["items"]))
+    assert "dialogues" not in like["trace"]["models"]  # near one item: no dialogue is needed for that
+    bare = json.loads(run("chat", "-w", own_shop, "--json", "-m", "hi, a war film").out)
+    assert "dialogues" not in bare["trace"]["models"]
