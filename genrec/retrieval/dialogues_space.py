@@ -47,6 +47,8 @@ SHARPNESS = 10.0
 FAINT = 0.0005
 """Share in `echo` of an item that was recommended at none of them."""
 RIDGE = 20.0
+BLOCK = 8192
+"""Items whose content is laid out at a time."""
 FREQUENT = 64
 """Values that `expected` knows one by one."""
 FAR = 3.0
@@ -259,17 +261,26 @@ class DialogueSpace:
         target = np.log(2 * self.sessions.counts + 1)
         if not target.any():
             return target
-        parts: list[NDArray] = [self._apart]
-        for values in self._values.values():
-            often = np.argsort(-np.bincount(values.rare.indices, minlength=len(values.place)), kind="stable")[:FREQUENT]
-            parts.append(0.5 * (values.rare[:, often].toarray() > 0))
-        for numbers in self._numbers.values():
-            known = numbers[np.isfinite(numbers)]
-            edges = np.quantile(known, np.linspace(0.1, 0.9, 9)) if len(known) else np.zeros(0)
-            parts.append(0.3 * (np.nan_to_num(numbers, nan=-np.inf)[:, None] >= edges))
-        content = np.concatenate([part.astype(np.float64) for part in parts], axis=1)
-        gram = content.T @ content + RIDGE * np.eye(content.shape[1])
-        return content @ linalg.solve(gram, content.T @ (target - target.mean()), assume_a="pos")
+        often = [
+            values.rare[:, np.argsort(-np.bincount(values.rare.indices, minlength=len(values.place)), kind="stable")[:FREQUENT]]
+            for values in self._values.values()
+        ]
+        steps = [(numbers, np.nanquantile(numbers, np.linspace(0.1, 0.9, 9))) for numbers in self._numbers.values()]
+
+        def content(rows: slice) -> NDArray[np.float64]:
+            parts: list[NDArray] = [self._apart[rows], *(0.5 * (values[rows].toarray() > 0) for values in often)]
+            parts += [0.3 * (np.nan_to_num(numbers[rows], nan=-np.inf)[:, None] >= edges) for numbers, edges in steps]
+            return np.concatenate([part.astype(np.float64) for part in parts], axis=1)
+
+        blocks = [slice(start, start + BLOCK) for start in range(0, len(target), BLOCK)]
+        wide = content(blocks[0]).shape[1]
+        gram, right = RIDGE * np.eye(wide), np.zeros(wide)
+        for rows in blocks:
+            part = content(rows)
+            gram += part.T @ part
+            right += part.T @ (target - target.mean())[rows]
+        weights = linalg.solve(gram, right, assume_a="pos")
+        return np.concatenate([content(rows) @ weights for rows in blocks])
 
 
 def _asked(wanted: Sequence[tuple[str, str]], name: str, values: _Values) -> NDArray[np.float64] | None:

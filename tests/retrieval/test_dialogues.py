@@ -286,3 +286,12 @@ def test_moments_are_saved(tmp_path: Path) -> None:
     assert [list(one) for one in heard.wanted] == [["m40"], ["m41", "gone"], ["m59"]]
     assert heard.sessions.tolist() == [0, 0, 1]
     assert np.allclose(heard.rows, heard_three().rows, atol=1e-3)
+
+
+def test_content_speaks_for_items_that_no_dialogue_names(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = [[place, place + 1] for place in range(20, 38)]
+    found = column(space_of(catalogue, *sessions), Said(), "expected")
+    assert found[39] > 0.3 > 0 > found[[0, 59]].max()  # of the kind that is talked about, but not named itself
+    monkeypatch.setattr("genrec.retrieval.dialogues_space.BLOCK", 7)
+    assert np.allclose(found, column(space_of(catalogue, *sessions), Said(), "expected"), atol=1e-5)
+    assert not column(space_of(catalogue), Said(), "expected").any()
