@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from genrec.cli.evaluating_dialogues import evaluate_dialogues, refuse_unused
+from genrec.cli.evaluating_simulated import evaluate_simulated
 from genrec.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -58,28 +59,45 @@ def evaluate(
     dialogues: Annotated[
         Path | None, typer.Option(help="A file of dialogues in which items were recommended: are they found? (docs/dialogues.md)")
     ] = None,
+    simulate: Annotated[
+        int | None, typer.Option(min=1, help="So many simulated people talk to the chat (docs/feedback.md).")
+    ] = None,
 ) -> None:
     """Compare recommenders on this workspace's events: a table, and a page and JSON in the reports folder."""
+    given = {"split": bool(split), "systems": bool(systems), "reference": bool(reference), "seeds": seeds != SEEDS}
+    given |= {"no_tune": no_tune, "candidates": candidates is not None, "newcomers": newcomers, "attribute": bool(attribute)}
+    if simulate is not None:
+        refuse_unused("--simulate", "--k, --out and --json", **given, people=people is not None, dialogues=dialogues is not None)
+        evaluate_simulated(workspace, simulate, k=None if k == LENGTHS else one_length(k), out=out, as_json=json)
+        return
+    if dialogues is not None:
+        refuse_unused("--dialogues", "--people, --k, --out and --json", **given)
+        evaluate_dialogues(workspace, dialogues, people, () if k == LENGTHS else lengths(k), out, json)
+        return
+    ks, names, wanted = lengths(k), split or [SplitName.LEAVE_ONE_OUT], names_of(systems)
+    _check_used(wanted, names, candidates, newcomers)
+    how: dict[str, Any] = {"tune": not no_tune, "seeds": range(seeds), "ks": ks}
+    how |= {"attribute": attribute or None, "reference": reference or None}
+    _compare(workspace, names, wanted, people, candidates, newcomers, out, json, how)
+
+
+def _compare(
+    workspace: Path,
+    names: Sequence[SplitName],
+    wanted: Sequence[str],
+    people: int | None,
+    candidates: int | None,
+    newcomers: bool,
+    out: Path | None,
+    json: bool,
+    how: "dict[str, Any]",
+) -> None:
+    """`how`: further options of `harness.evaluate`."""
     from genrec.cli.printing import Bars
     from genrec.evaluation import harness
     from genrec.loading import load_content
     from genrec.workspace import Workspace
 
-    if dialogues is not None:
-        refuse_unused(
-            split=bool(split),
-            systems=bool(systems),
-            reference=bool(reference),
-            seeds=seeds != SEEDS,
-            no_tune=no_tune,
-            candidates=candidates is not None,
-            newcomers=newcomers,
-            attribute=bool(attribute),
-        )
-        evaluate_dialogues(workspace, dialogues, people, () if k == LENGTHS else lengths(k), out, json)
-        return
-    ks, names, wanted = lengths(k), split or [SplitName.LEAVE_ONE_OUT], names_of(systems)
-    _check_used(wanted, names, candidates, newcomers)
     with Workspace.open(workspace) as opened, Engine(opened.llm) as engine:
         chosen = _systems(wanted, opened.settings, _reranker(opened, engine, candidates))
         folder = out or opened.folder / REPORTS
@@ -87,17 +105,7 @@ def evaluate(
         splits = [_split(name, sequences, newcomers) for name in dict.fromkeys(names)]
         for asked in splits if people is None else [whole.sampled(people) for whole in splits]:
             with Bars() as bars:
-                results = harness.evaluate(
-                    chosen,
-                    asked,
-                    content,
-                    seeds=range(seeds),
-                    tune=not no_tune,
-                    ks=ks,
-                    progress=bars,
-                    attribute=attribute or None,
-                    reference=reference or None,
-                )
+                results = harness.evaluate(chosen, asked, content, progress=bars, **how)
             _publish(results, folder, json)
 
 
@@ -179,6 +187,14 @@ def lengths(text: str) -> tuple[int, ...]:
     if not ks or min(ks) < 1:
         raise ConfigError(f"--k {text!r}: needs numbers of at least 1", hint="For example --k 1,5,10,20,50.")
     return ks
+
+
+def one_length(text: str) -> int:
+    """Raises ConfigError."""
+    ks = lengths(text)
+    if len(ks) != 1:
+        raise ConfigError(f"--k {text!r}: simulated people are shown lists of one length", hint="For example --k 3.")
+    return ks[0]
 
 
 def _systems(names: Sequence[str], settings: "Settings", rerank: "Callable[[System], System]") -> "list[System]":

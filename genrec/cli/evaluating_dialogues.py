@@ -15,13 +15,11 @@ if TYPE_CHECKING:
 REPORT = "eval-dialogues.json"
 
 
-def refuse_unused(**given: bool) -> None:
-    """Raises ConfigError for options of splits that dialogues do not read."""
+def refuse_unused(asked: str, beside: str, **given: bool) -> None:
+    """Raises ConfigError for options of splits that `asked` does not read; `beside`: those that it does."""
     named = [f"--{name.replace('_', '-')}" for name, is_given in given.items() if is_given]
     if named:
-        raise ConfigError(
-            f"--dialogues does not go with {', '.join(named)}", hint="Beside it there are --people, --k, --out and --json."
-        )
+        raise ConfigError(f"{asked} does not go with {', '.join(named)}", hint=f"Beside it there are {beside}.")
 
 
 def evaluate_dialogues(
