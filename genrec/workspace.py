@@ -174,7 +174,14 @@ class Workspace:
             return VLLMEngine(weights, adapters, settings=settings, dtype=models.dtype)
         from genrec.models.local import TransformersLLM
 
-        return TransformersLLM(weights, adapters, device=models.device, dtype=models.dtype, batch_tokens=models.batch_tokens)
+        return TransformersLLM(
+            weights,
+            adapters,
+            device=models.device,
+            dtype=models.dtype,
+            batch_tokens=models.batch_tokens,
+            image_pixels=settings.image_pixels,
+        )
 
     def close(self) -> None:
         for part in ("store", "index"):

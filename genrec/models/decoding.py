@@ -1,6 +1,6 @@
 """Batched decoding: many short texts at once, each handed out as soon as it ends."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,6 +27,8 @@ class Text:
     on_end: Callable[[str], None]
     on_fault: Callable[[EngineError], None]
     constraint: Constraint | None = None
+    shown: Mapping[str, torch.Tensor] | None = None
+    """Where the request shows pictures: what the model's forward pass takes, the prompt included."""
     tokens: list[int] = field(default_factory=list)
     sent: int = 0
     generator: torch.Generator | None = None
@@ -79,6 +81,56 @@ def _write_batch(
             inputs = torch.as_tensor([token for token in chosen if token is not None], device=device)[:, None]
             positions = positions[:, -1:] + 1
             seen = torch.cat([seen, seen.new_ones((len(alive), 1))], dim=1)
+
+
+@torch.inference_mode()
+def write_shown(forward: Forward, text: Text, decode: Callable[[list[int]], str], ends: frozenset[int]) -> None:
+    """Decode a text whose request shows pictures, with the adapter in use."""
+    text.generator = torch.Generator(device=forward.device).manual_seed(text.request.seed)
+    going = _following(forward, text.shown or {})
+    logits = next(going)
+    while (token := _next(logits, text, decode, ends)) is not None:
+        logits = going.send(token)
+
+
+def _following(forward: Forward, shown: Mapping[str, torch.Tensor]) -> Generator[torch.Tensor, int, None]:
+    """Logits (V,) float32 of what comes next, then after each token that is sent."""
+    model = forward.model
+    given = _on_device(forward, shown)
+    seen = given["attention_mask"]
+    output = model.base_model(**given, use_cache=True)
+    while True:
+        token = yield model.get_output_embeddings()(output.last_hidden_state[0, -1]).float()
+        seen = torch.cat([seen, seen.new_ones((1, 1))], dim=1)
+        last = torch.tensor([[token]], device=forward.device)
+        output = model.base_model(input_ids=last, attention_mask=seen, past_key_values=output.past_key_values, use_cache=True)
+
+
+def _on_device(forward: Forward, shown: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """As the model takes them: there, numbers with a fraction in its own precision."""
+    dtype = forward.model.dtype
+    return {name: part.to(forward.device, dtype if part.is_floating_point() else part.dtype) for name, part in shown.items()}
+
+
+@torch.inference_mode()
+def apart(forward: Forward, shown: Mapping[str, torch.Tensor], steps: int = 3) -> float:
+    """Greatest difference, in nats, between the log-probabilities of greedy tokens decoded so and by the model's whole pass."""
+    given, found = _on_device(forward, shown), 0.0
+    width = given["input_ids"].shape[1]
+    going = _following(forward, shown)
+    logits = next(going)
+    for _ in range(steps):
+        own = forward.model(**given).logits[0, -1].float().log_softmax(-1)
+        token = int(logits.argmax())
+        found = max(found, abs(float(logits.log_softmax(-1)[token] - own[token])))
+        more = {"input_ids": token, "attention_mask": 1}
+        given = {
+            name: torch.cat([part, part.new_full((1, 1), more.get(name, 0))], dim=1) if part.shape == (1, width) else part
+            for name, part in given.items()
+        }
+        width += 1
+        logits = going.send(token)
+    return found
 
 
 def _next(logits: torch.Tensor, text: Text, decode: Callable[[list[int]], str], ends: frozenset[int]) -> int | None:

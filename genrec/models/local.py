@@ -15,17 +15,21 @@ from genrec.errors import AdapterError, EngineError, WeightsError
 from genrec.models.adapters import unknown
 from genrec.models.batcher import Batcher, Job
 from genrec.models.constrained import Grammars
-from genrec.models.decoding import Text, write
+from genrec.models.decoding import Text, apart, write, write_shown
 from genrec.models.encoders import Device, model_id, pick_device
 from genrec.models.forward import Forward
 from genrec.models.llm import Likelihood, ScoreRequest, Scores, WriteRequest, blind
 from genrec.models.loading import quiet
 from genrec.models.lora import LoraSwitch
 from genrec.models.packing import Row, pack, prompt_of
+from genrec.models.showing import VISION, Shower
 from genrec.models.sources import Weights
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
 
+PROOF_NATS = 0.3
+"""By so much may a log-probability differ from the model's own, in bf16."""
+_SERVE = 'Serve it by vLLM: llm.engine = "openai", see docs/serving.md.'
 _TAKE = "Take a full-attention causal LM (Llama, Qwen, SmolLM …)."
 
 
@@ -37,9 +41,10 @@ class TransformersLLM:
     logits) is refused with an EngineError. A model with sliding windows is used up to the length of its window.
 
     An adapter's weights are loaded when the first request asks for it. What arrives together is computed adapter by adapter.
-    """
 
-    sees = False
+    A model that sees (`AutoModelForImageTextToText`) ranks and writes as any other; texts of requests that show pictures are
+    decoded one by one, through its chat template. That, too, is proved at load, by the model's own `generate`.
+    """
 
     def __init__(
         self,
@@ -49,23 +54,17 @@ class TransformersLLM:
         device: Device = "auto",
         dtype: Literal["bfloat16", "float32"] = "bfloat16",
         batch_tokens: int = 0,
+        image_pixels: int = 262_144,
     ) -> None:
         """Load `weights`. `adapters`: name → folder of the LoRA adapters that requests may ask for. `batch_tokens`: most tokens
-        in one forward pass (0: by device). Raises WeightsError, AdapterError or EngineError.
+        in one forward pass (0: by device). `image_pixels`: of a picture that is shown, at most. Raises WeightsError, AdapterError
+        or EngineError.
         """
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
         self.id = model_id(weights)
         where = pick_device(device)
-        try:
-            with quiet():
-                self._tokenizer = AutoTokenizer.from_pretrained(str(weights.path), local_files_only=True)
-                model = AutoModelForCausalLM.from_pretrained(
-                    str(weights.path), dtype=getattr(torch, dtype), device_map=where, local_files_only=True
-                )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise WeightsError(f"{weights.path}: {error}", hint="The folder must hold a transformers causal LM.") from error
-        lora = LoraSwitch(model.eval(), adapters or {})
+        self._tokenizer, model = _load(weights.path, where, getattr(torch, dtype))
+        self._shower = Shower(weights.path, image_pixels) if hasattr(model.config, VISION) else None
+        lora = LoraSwitch(model, adapters or {})
         self.adapters = lora.names
         self._forward = Forward(model, lora, batch_tokens=batch_tokens or BATCH_TOKENS[where])
         self.max_tokens = longest_prompt(model.config.get_text_config())
@@ -75,6 +74,12 @@ class TransformersLLM:
         self._encoded: dict[str, list[int]] = {}
         self._batcher: Batcher[Row | Text] = Batcher(self._run, "genrec-llm")
         self._prove()
+        if self._shower is not None:
+            self._prove_shown()
+
+    @property
+    def sees(self) -> bool:
+        return self._shower is not None
 
     def count_tokens(self, text: str) -> int:
         return len(self._encode(text))
@@ -85,14 +90,15 @@ class TransformersLLM:
         return list(await asyncio.gather(*(asyncio.wrap_future(future) for future in futures)))
 
     async def write(self, requests: Sequence[WriteRequest]) -> list[str]:
-        futures = self._batcher.submit([self._text(request, lambda piece: None) for request in requests])
+        texts = await self._texts(requests, lambda piece: None)
+        futures = self._batcher.submit(texts)
         return list(await asyncio.gather(*(asyncio.wrap_future(future) for future in futures)))
 
     async def stream(self, request: WriteRequest) -> AsyncIterator[str]:
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
         send = pieces.put_nowait
-        (future,) = self._batcher.submit([self._text(request, lambda piece: _call(loop, send, piece))])
+        (future,) = self._batcher.submit(await self._texts([request], lambda piece: _call(loop, send, piece)))
         future.add_done_callback(lambda _: _call(loop, send, None))  # the end of the pieces
         while (piece := await pieces.get()) is not None:
             yield piece
@@ -108,6 +114,11 @@ class TransformersLLM:
                 for job, scores in zip(group, self._forward.score([job.request for job in group]), strict=True):
                     job.done.set_result(scores)
         writing = [job for job in jobs if isinstance(job.request, Text)]
+        for job in [job for job in writing if job.request.shown is not None]:
+            if self._switch([job]):
+                job.request.on_end, job.request.on_fault = job.done.set_result, job.done.set_exception
+                write_shown(self._forward, job.request, self._decode, self._ends)
+        writing = [job for job in writing if job.request.shown is None]
         for group in _grouped(writing, lambda job: _start_of(job.request.request)):
             if self._switch(group):
                 texts = []
@@ -134,11 +145,18 @@ class TransformersLLM:
         if request.adapter and request.adapter not in self.adapters:
             raise unknown(request.adapter, self.adapters)
 
+    async def _texts(self, requests: Sequence[WriteRequest], on_piece: Any) -> list[Text]:
+        """Pictures are read on another thread."""
+        if any(request.images for request in requests):
+            return await asyncio.to_thread(lambda: [self._text(request, on_piece) for request in requests])
+        return [self._text(request, on_piece) for request in requests]
+
     def _text(self, request: WriteRequest, on_piece: Any) -> Text:
         self._check_adapter(request)
-        if request.images:
+        if request.images and self._shower is None:
             raise blind(self.id)
         prompt = prompt_of(request, self._encode, self.max_tokens)
+        shown = self._shower.inputs(request, self.max_tokens) if request.images and self._shower else None
         constraint = self._grammars.constraint(request.schema) if request.schema else None
         return Text(
             request=request,
@@ -147,6 +165,7 @@ class TransformersLLM:
             on_end=lambda text: None,
             on_fault=lambda error: None,
             constraint=constraint,
+            shown=shown,
         )
 
     @cached_property
@@ -176,17 +195,40 @@ class TransformersLLM:
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
             raise EngineError(f"{self.id} cannot score packed rows: {type(error).__name__}: {error}", hint=_TAKE) from error
         for got, own in zip(fast, plain, strict=True):
-            if not np.isclose(got, own, rtol=0.05, atol=0.3):
+            if not np.isclose(got, own, rtol=0.05, atol=PROOF_NATS):
                 raise EngineError(
                     f"{self.id} scores {got:.3f} where its own logits give {own:.3f}: it is not a plain full-attention model",
                     hint=_TAKE,
                 )
+
+    def _prove_shown(self) -> None:
+        """Compare decoding behind a picture, token by token, with the model's whole forward pass."""
+        try:
+            difference = apart(self._forward, self._shower.sample() if self._shower else {})
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+            raise EngineError(f"{self.id} cannot be shown a picture: {type(error).__name__}: {error}", hint=_SERVE) from error
+        if not difference < PROOF_NATS:
+            raise EngineError(f"{self.id} decodes {difference:.3f} nats off its own pass behind a picture", hint=_SERVE)
 
     def _plain(self, shared: list[int], target: list[int]) -> float:
         """log p(target | shared) by the model's own logits, nothing packed."""
         ids = torch.tensor([shared + target], device=self._forward.device)
         logp = self._forward.model(input_ids=ids).logits[0].float().log_softmax(-1)
         return float(logp[range(len(shared) - 1, ids.shape[1] - 1), target].sum())
+
+
+def _load(folder: Path, device: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Tokenizer and model, in eval mode. Raises WeightsError."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
+
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+            kind: Any = AutoModelForImageTextToText if hasattr(config, VISION) else AutoModelForCausalLM
+            return tokenizer, kind.from_pretrained(str(folder), dtype=dtype, device_map=device, local_files_only=True).eval()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise WeightsError(f"{folder}: {error}", hint="The folder must hold a transformers causal LM.") from error
 
 
 def longest_prompt(config: Any) -> int:

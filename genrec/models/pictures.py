@@ -60,15 +60,20 @@ def open_named(path: Path) -> Image.Image:
         raise MediaError(f"{path}: {error}", hint="Leave the picture out, or put a whole one in its place.") from error
 
 
-def data_url(path: Path, pixels: int) -> str:
-    """The picture as a `data:` URL of a JPEG of at most `pixels` pixels. Raises MediaError."""
+def shown(path: Path, pixels: int) -> Image.Image:
+    """`open_named`, scaled down to at most `pixels` pixels. Raises MediaError."""
     picture = open_named(path)
     shrink = math.sqrt(pixels / (picture.width * picture.height))
-    if shrink < 1:
-        size = (max(1, int(picture.width * shrink)), max(1, int(picture.height * shrink)))
-        picture = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    if shrink >= 1:
+        return picture
+    size = (max(1, int(picture.width * shrink)), max(1, int(picture.height * shrink)))
+    return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def data_url(path: Path, pixels: int) -> str:
+    """The picture as a `data:` URL of a JPEG of at most `pixels` pixels. Raises MediaError."""
     out = io.BytesIO()
-    picture.save(out, format="JPEG", quality=90)
+    shown(path, pixels).save(out, format="JPEG", quality=90)
     return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode('ascii')}"
 
 

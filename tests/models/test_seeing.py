@@ -64,7 +64,8 @@ class TestSeen:
         assert "".join(await pieces_of(seer, showing(red))) == (await seer.write([showing(red)]))[0]
 
     async def test_schema(self, seer: LLM, red: Path) -> None:
-        schema = {"type": "object", "properties": {"kind": {"enum": ["film", "book"]}}, "required": ["kind"]}
+        kinds = {"kind": {"enum": ["film", "book"]}}
+        schema = {"type": "object", "properties": kinds, "required": ["kind"], "additionalProperties": False}
         (text,) = await seer.write([showing(red, max_tokens=80, schema=json.dumps(schema))])
         assert json.loads(text)["kind"] in ("film", "book")
 
