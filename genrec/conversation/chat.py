@@ -18,7 +18,7 @@ from genrec.conversation.lexicon import Lexicon
 from genrec.conversation.messages import Message, listed_lines
 from genrec.conversation.records import ChatAnswer, ChatChunk
 from genrec.conversation.sessions import Dialogue, save
-from genrec.conversation.understanding import Understanding
+from genrec.conversation.understanding import Understanding, parse
 from genrec.data.cleaning import clean_text
 from genrec.dialogue import replies, telling
 from genrec.dialogue.asking import Question, question
@@ -103,32 +103,37 @@ class Conversation:
         yield ChatChunk(answer=_answer_of(dialogue.session_id, reply, turn))
 
     async def replayed(self, messages: Sequence[Message], *, user_id: str) -> Dialogue:
-        """The dialogue that these messages are; it has no place in the store. What users said is understood anew."""
+        """The dialogue that these messages are; it has no place in the store. What users said is parsed anew."""
         lexicon = await self.lexicon()
-        dialogue = Dialogue(user_id=user_id)
+        dialogue, answers = Dialogue(user_id=user_id), False
         for message in messages:
             state = state_of(dialogue.turns)
             if message.role == "user":
                 command = command_of(tidied(clean_text(message.text)), lexicon.vocabulary, asked=state.just_asked)
+                answers = not command.undo
                 if command.undo:
                     dialogue.turns[-1:] = []
                     continue
-                _, draft = await self._read(tidied(clean_text(message.text)), state, command, lexicon, Stages())
+                _, draft = await self._read(tidied(clean_text(message.text)), state, command, lexicon, None)
                 dialogue.turns.append(draft.turn)
-            elif message.role == "assistant" and dialogue.turns:
+            elif message.role == "assistant" and answers:
                 dialogue.turns[-1] = replace(dialogue.turns[-1], shown=shown_in(message.text, lexicon), reply=message.text)
         return dialogue
 
     async def _read(
-        self, text: str, state: State, command: Command, lexicon: Lexicon, stages: Stages
+        self, text: str, state: State, command: Command, lexicon: Lexicon, stages: Stages | None
     ) -> tuple[Understood, Draft]:
-        """What a turn says, given the dialogue before it. With a command to begin anew, `state` is cleared."""
+        """What a turn says, given the dialogue before it; without `stages` by the parser alone. With a command to begin anew,
+        `state` is cleared.
+        """
         if command.reset:
             state.clear()
             text = without_reset(text)
-        near = [*state.these, *state.choices]
-        items = await asyncio.to_thread(self._workspace.store.items, near)
-        understood = await self._understanding.read(text, state, lexicon, stages, items)
+        items = await asyncio.to_thread(self._workspace.store.items, [*state.these, *state.choices])
+        if stages is None:
+            understood = parse(text, state, lexicon)
+        else:
+            understood = await self._understanding.read(text, state, lexicon, stages, items)
         wanted = {item_id for mention in understood.mentions for item_id in mention.item_ids}
         items |= await asyncio.to_thread(self._workspace.store.items, sorted(wanted - items.keys()))
         chosen_by = lexicon.popularity.get
@@ -213,21 +218,21 @@ class Conversation:
 
     async def _taken_back(self, dialogue: Dialogue, command: Command, text: str, lexicon: Lexicon) -> ChatAnswer:
         """The last turn, or with a reset what all turns asked for; what the turn recorded of the person goes with it."""
-        state = state_of(dialogue.turns)
+        state, events = state_of(dialogue.turns), []
         if command.reset:
             said = replies.RESET
             dialogue.turns.append(Turn(text=text, reply=said, reset=True))
-        elif not dialogue.turns:
+        elif not dialogue.turns or dialogue.turns[-1].summed:
             said = replies.NOTHING_TO_UNDO
         else:
             gone = dialogue.turns.pop()
             events = [Event(user_id=dialogue.user_id, item_id=one, kind=kind, timestamp=at) for one, kind, at in gone.noted]
-            await asyncio.to_thread(self._workspace.store.delete_events, events)
             state = state_of(dialogue.turns)
             holds = in_words(state.constraints, lexicon.vocabulary)
             said = f"{replies.UNDONE} {f'What holds: {holds}.' if holds else ''}".strip()
         if dialogue.session_id:
             await asyncio.to_thread(save, self._workspace.store, dialogue)
+            await asyncio.to_thread(self._workspace.store.delete_events, events)
         standing = None if command.reset else all_of(state.constraints)
         return ChatAnswer(
             session_id=dialogue.session_id,
@@ -300,8 +305,8 @@ def _about(reply: _Reply, focus: Sequence[Item], lexicon: Lexicon) -> str:
     if not focus:
         return replies.WHICH if reply.state.shown else replies.NO_LIST
     if turn.intent == "why":
-        known = {**reply.state.reasons}
-        return "\n".join(f"{telling.named(item)}: {known.get(item.item_id, replies.NOT_RECOMMENDED)}" for item in focus)
+        reasons = reply.state.reasons
+        return "\n".join(f"{telling.named(item)}: {reasons.get(item.item_id, replies.NOT_RECOMMENDED)}" for item in focus)
     if turn.intent == "compare" and len(focus) > 1:
         best = [telling.foremost(focus, one.attribute, one.direction, vocabulary) for one in reply.understood.steers]
         return "\n".join(line for line in best if line) or telling.compared(focus, vocabulary)

@@ -30,6 +30,12 @@ class _Plan:
     note: str = ""
 
 
+def parse(text: str, state: State, lexicon: Lexicon) -> Understood:
+    """By the parser alone."""
+    linker = Referring(lexicon.linker, state.choices or state.these)
+    return Parser(lexicon.vocabulary, linker).parse(text, ongoing=bool(state.shown))
+
+
 class Understanding:
     """Reads turns over one workspace. `dialogue.understand` says by whom."""
 
@@ -37,22 +43,20 @@ class Understanding:
         self._workspace, self._answering = workspace, answering
         self._plan: _Plan | None = None
 
-    async def read(
-        self, text: str, state: State, lexicon: Lexicon, stages: Stages, items: Mapping[str, Item] | None = None
-    ) -> Understood:
+    async def read(self, text: str, state: State, lexicon: Lexicon, stages: Stages, items: Mapping[str, Item]) -> Understood:
         """`text` after the dialogue so far; `items` has those of the last list. A fault of the model is told in `stages`, and the
         parser's reading then stands. Raises AdapterError, for one that the settings name and that does not fit.
         """
         linker = Referring(lexicon.linker, state.choices or state.these)
         with stages.timed("understanding"):
-            parsed = Parser(lexicon.vocabulary, linker).parse(text, ongoing=bool(state.shown))
+            parsed = parse(text, state, lexicon)
         if self._plan is None:  # looked for once, as the engine's adapters are those of its opening
             self._plan = await asyncio.to_thread(self._planned)
         if not self._plan.reads or not parsed.text.strip() or self._settled(parsed, self._plan.trust):
             return parsed
         stages.adapter("converse", self._plan.adapter, self._plan.note)
         with stages.timed(STAGE):
-            shown = tuple(plain_title(items[one]) for one in state.these if items and one in items)
+            shown = tuple(plain_title(items[one]) for one in state.these if one in items)
             reader = Reader(
                 llm=await self._answering.llm(),
                 prompts=self._workspace.prompts,

@@ -12,6 +12,8 @@ from genrec.filters import Filter
 
 KEPT_TURNS = 40
 """Turns kept one by one; older ones are summed up in one."""
+KEPT_REASONS = 50
+"""Latest reasons of the turns that are summed up."""
 MOST_CHARS = 500
 """Of a text and a reply that are kept."""
 NEEDS = 3
@@ -31,6 +33,7 @@ class Turn:
     asked        the attribute that the answer asks for
     choices      items of which one was meant, for the answer to ask back
     reset        the turn began anew: what was asked for and liked before no longer counts
+    summed       it stands for many turns that are not kept
     noted        (item, kind of event, seconds since 1970 UTC): what was recorded of the person in this turn
     """
 
@@ -51,6 +54,7 @@ class Turn:
     asked: str = ""
     choices: tuple[str, ...] = ()
     reset: bool = False
+    summed: bool = False
     noted: tuple[tuple[str, str, float], ...] = ()
 
 
@@ -141,9 +145,10 @@ def kept(turns: Sequence[Turn]) -> tuple[Turn, ...]:
         accepted=tuple(old.accepted),
         mentioned=tuple(old.mentioned),
         shown=(*(one for one in old.shown if one not in old.these), *old.these),
-        reasons=tuple(old.reasons.items()),
+        reasons=tuple(old.reasons.items())[-KEPT_REASONS:],
         focus=old.focus,
         asked=old.just_asked,
         choices=old.choices,
+        summed=True,
     )
     return (summed, *short[len(short) - KEPT_TURNS + 1 :])

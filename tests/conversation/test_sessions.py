@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from genrec.conversation import sessions
-from genrec.dialogue.state import Turn
+from genrec.dialogue import replies
+from genrec.dialogue.state import KEPT_TURNS, Turn
 from genrec.errors import ConfigError, StoreError, UnknownSessionError
 from genrec.filters import Field, Has
 from genrec.recommender import Recommender
@@ -77,6 +78,32 @@ def test_messages_without_a_session_leave_nothing(own_shop: Path) -> None:
         assert not {"horror-0", "horror-1"} & shown
         assert all(one.startswith("horror") for one in shown)
         assert genrec.workspace.store.sessions_of("u00") == []
+
+
+def test_messages_that_take_back(talking: Recommender) -> None:
+    said = [
+        "a horror film",
+        "1. The Ghost Begins: x",
+        "from before 1970",
+        "1. The Cellar Begins: x",
+        "undo",
+        "I have taken that back.",
+    ]
+    messages = [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(said)]
+    answer = talking.chat([*messages, {"role": "user", "content": "something else"}], k=10)
+    assert answer.filter == 'genres has "Horror"'
+    assert "horror-0" not in {row.item.item_id for row in answer.items}
+    assert "horror-1" in {row.item.item_id for row in answer.items}
+
+
+def test_what_was_summed_up_can_not_be_taken_back(talking: Recommender) -> None:
+    session = talking.chat("a horror film").session_id
+    for _ in range(KEPT_TURNS):
+        talking.chat("hi", session_id=session)
+    for _ in range(KEPT_TURNS - 1):
+        talking.chat("undo", session_id=session)
+    last = talking.chat("undo", session_id=session)
+    assert (last.text, last.filter) == (replies.NOTHING_TO_UNDO, 'genres has "Horror"')
 
 
 @pytest.mark.parametrize(
