@@ -27,7 +27,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -168,7 +167,8 @@ def killed(folder: Path, items: int) -> dict[str, Any]:
         figures.append(json.loads(told.splitlines()[-1]))
         print(figures[-1], flush=True)
     resumed, second = figures
-    asked = Counter(asked_for(folder))
+    asked = asked_for(folder)
+    first_tries = sum(line.endswith(" 0.0") for line in asked)
     own = resumed["write processor seconds"] - resumed["of them the engine's"]
     return {
         "items": items,
@@ -176,8 +176,8 @@ def killed(folder: Path, items: int) -> dict[str, Any]:
         "kept before the kill": kept,
         "resumed": resumed,
         "second run": second,
-        "requests": asked.total(),
-        "asked twice": asked.total() - len(asked),
+        "requests": len(asked),
+        "paid twice": first_tries - items,
         "milliseconds of processor for a caption besides the engine": round(1000 * own / max(1, resumed["written"]), 2),
     }
 
@@ -232,7 +232,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--each", type=int, default=48)
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--work", type=Path, help="folder of the workspace, kept; default: a temporary one")
+    options.add_argument("--work", type=Path, help="folder of the workspace, kept and used again; default: a temporary one")
     options.add_argument("--write-all", type=Path, help=argparse.SUPPRESS)
     options.add_argument("--out", type=Path, default=RESULTS)
     asked = options.parse_args()
@@ -241,21 +241,19 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = (asked.work or Path(temporary)).resolve() / "shop"
-        start = time.perf_counter()
-        make(folder, asked.items, asked.seed)
-        result: dict[str, Any] = {"built in seconds": round(time.perf_counter() - start, 1)}
-        print(result, flush=True)
-        result["killed"] = killed(folder, asked.items)
-        print(json.dumps(result, indent=1), flush=True)
-        _save(asked, result)
+        if not folder.exists():
+            start = time.perf_counter()
+            make(folder, asked.items, asked.seed)
+            print(f"built in {time.perf_counter() - start:.0f} s", flush=True)
+            _save(asked, {"killed": killed(folder, asked.items)})
         if asked.rounds:
-            result["engine"] = asyncio.run(beside(folder, asked.rounds, asked.each))
-            print(json.dumps(result, indent=1), flush=True)
-            _save(asked, result)
+            _save(asked, {"engine": asyncio.run(beside(folder, asked.rounds, asked.each))})
 
 
-def _save(asked: argparse.Namespace, result: dict[str, Any]) -> None:
-    told = {**provenance(seed=asked.seed), "items": asked.items, **result}
+def _save(asked: argparse.Namespace, found: dict[str, Any]) -> None:
+    print(json.dumps(found, indent=1), flush=True)
+    known = json.loads(asked.out.read_text(encoding="utf-8")) if asked.out.exists() else {}
+    told = known | {name: {**provenance(seed=asked.seed), **part} for name, part in found.items()}
     asked.out.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
