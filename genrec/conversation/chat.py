@@ -29,6 +29,7 @@ from genrec.dialogue.policy import FINDING, Draft, drafted
 from genrec.dialogue.quantities import lowered
 from genrec.dialogue.state import State, Turn, state_of
 from genrec.filters import matches
+from genrec.retrieval.feedback import in_force
 from genrec.stages import Stages
 from genrec.types import DISLIKE, LIKE, NOT_NOW, SEEN, Event, Item, Recommendation
 from genrec.workspace import Workspace
@@ -161,7 +162,9 @@ class Conversation:
     async def _found(self, reply: _Reply, dialogue: Dialogue, lexicon: Lexicon) -> AsyncIterator[ChatChunk]:
         """A list: first what it goes by, then the items as their reasons are there, then a question back."""
         after = _after(reply)
+        days = self._workspace.settings.feedback.not_now_days
         history = await asyncio.to_thread(self._workspace.store.history, dialogue.user_id)
+        history = in_force(history, now=time.time(), not_now_days=days)
         refused = frozenset((*after.disliked, *after.seen, *after.put_off, *after.accepted, *(one.item_id for one in history)))
         found = await asyncio.to_thread(
             fitting,

@@ -42,6 +42,17 @@ def test_not_now_comes_back_when_its_days_are_over(own_shop: Path) -> None:
             assert (first in ids(genrec.recommend(USER, 5, **QUICK))) is there
 
 
+def test_the_chat_keeps_to_it(own_shop: Path) -> None:
+    war = [f"war-{n}" for n in range(10)]
+    with Recommender.open(own_shop, ranking={"mode": "off"}, reasons={"explain": "template"}) as genrec:
+        for days, fits in ((31, True), (29, False)):
+            when = time.time() - days * DAY
+            genrec.add_events([Event(user_id="newcomer", item_id=item, kind=NOT_NOW, timestamp=when) for item in war])
+            answer = genrec.chat('genres has "War", please: a war film', user_id="newcomer", k=3)
+            assert all(row.item.item_id in war for row in answer.items) is fits
+            assert not fits or answer.items
+
+
 def test_likes_and_dislikes_move_the_list_and_the_reasons(own_shop: Path) -> None:
     with Recommender.open(own_shop, feedback={"dislike": 1.0, "like": 4.0}) as genrec:
         person = "newcomer"
