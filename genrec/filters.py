@@ -22,9 +22,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast
 
 from genrec.errors import FilterError
-from genrec.types import AttributeValue, Item, Scalar, scalars
+from genrec.types import AttributeType, AttributeValue, Item, Scalar, scalars, type_of
 
-AttributeType = Literal["text", "number", "boolean"]
 Operator = Literal["==", "!=", "<", "<=", ">", ">="]
 MAX_LENGTH = 4_000
 """Longest filter, in characters."""
@@ -89,13 +88,6 @@ class Not:
 
 
 Filter = Compare | Has | In | And | Or | Not
-
-
-def type_of(value: Scalar) -> AttributeType:
-    """The attribute type of one scalar."""
-    if isinstance(value, bool):
-        return "boolean"
-    return "text" if isinstance(value, str) else "number"
 
 
 def coerce(value: AttributeValue, to: AttributeType) -> tuple[Scalar, ...]:

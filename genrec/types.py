@@ -12,6 +12,15 @@ Scalar = str | int | float | bool
 AttributeValue = Scalar | tuple[Scalar, ...]
 """A typed attribute: one scalar, or a tuple of scalars for a list column."""
 
+AttributeType = Literal["text", "number", "boolean"]
+
+
+def type_of(value: Scalar) -> AttributeType:
+    """The attribute type of one scalar."""
+    if isinstance(value, bool):
+        return "boolean"
+    return "text" if isinstance(value, str) else "number"
+
 
 def scalars(value: AttributeValue | None) -> tuple[Scalar, ...]:
     """The values of an attribute: the one it has, those of its list, none for None."""

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from genrec.filters import And, Compare, Filter, Has, In, Not, Or, coerce, type_of
+from genrec.filters import And, Compare, Filter, Has, In, Not, Or, coerce
 from genrec.index.layout import Layout, stored
-from genrec.types import Scalar
+from genrec.types import Scalar, type_of
 
 C = TypeVar("C")
 

@@ -1,21 +1,13 @@
 """The catalogue's schema: which attributes items have had so far, of which type, and whether as a list."""
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 from sqlalchemy import Connection, delete, insert, select
 
 from genrec.store.tables import attributes
-from genrec.types import AttributeValue, Scalar
+from genrec.types import AttributeType, AttributeValue, type_of
 
-AttributeType = Literal["text", "number", "boolean"]
 Schema = dict[str, tuple[AttributeType, bool]]
-
-
-def _type(value: Scalar) -> AttributeType:
-    if isinstance(value, bool):
-        return "boolean"
-    return "text" if isinstance(value, str) else "number"
 
 
 def widen(schema: Schema, seen: Mapping[str, AttributeValue]) -> None:
@@ -26,8 +18,8 @@ def widen(schema: Schema, seen: Mapping[str, AttributeValue]) -> None:
     for name, value in seen.items():
         is_list = isinstance(value, list | tuple)
         for part in value if isinstance(value, list | tuple) else (value,):
-            kind, was_list = schema.get(name, (_type(part), is_list))
-            schema[name] = (kind if kind == _type(part) else "text", was_list or is_list)
+            kind, was_list = schema.get(name, (type_of(part), is_list))
+            schema[name] = (kind if kind == type_of(part) else "text", was_list or is_list)
 
 
 def read_schema(conn: Connection) -> Schema:

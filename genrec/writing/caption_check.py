@@ -6,13 +6,13 @@ Titles of other items are cited letter for letter, in double quotes, behind word
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from genrec.prompts import data
 from genrec.writing.caption_words import BOTH, ENGLISH, FACT, NEAR, TOGETHER, Wording
 from genrec.writing.captions import CAPTION_CHARS, MAX_TAGS, YES, Caption, CaptionFacts
-from genrec.writing.facts import TITLE_CHARS
+from genrec.writing.facts import TITLE_CHARS, any_of
 
 MIN_TITLE = 2
 NOUNS_IN_CAPITALS = frozenset({"de", "lb"})
@@ -209,7 +209,7 @@ def _cite(text: str, facts: CaptionFacts) -> str:
         title = found[0][1:-1]
         return BOTH if title in near and title in together else NEAR if title in near else TOGETHER
 
-    return re.sub(_any_of(f'"{title}"' for title in near | together), mark, text)
+    return re.sub(any_of(f'"{title}"' for title in near | together), mark, text)
 
 
 def _mark(cited: str, evidence: Evidence) -> tuple[str, list[str]]:
@@ -217,7 +217,7 @@ def _mark(cited: str, evidence: Evidence) -> tuple[str, list[str]]:
     wording = evidence.wording
     exact = {phrase for phrase in evidence.phrases if wording.judgements.intersection(_words(phrase, wording))}
     other = evidence.phrases - exact
-    pattern = rf"(?<![^\W_])(?<!\d[.,:/])(?:{_any_of(exact)}|(?i:{_any_of(other)}))(?![^\W_]|[.,:/]\d)"
+    pattern = rf"(?<![^\W_])(?<!\d[.,:/])(?:{any_of(exact)}|(?i:{any_of(other)}))(?![^\W_]|[.,:/]\d)"
     values: list[str] = []
 
     def mark(found: re.Match[str]) -> str:
@@ -264,7 +264,3 @@ def _restated(name: str, wording: Wording) -> Iterator[str]:
 
 def _words(text: str, wording: Wording) -> set[str]:
     return {wording.bare(word) for word in _TOKEN.findall(text.lower())}
-
-
-def _any_of(phrases: Iterable[str]) -> str:
-    return "|".join(re.escape(phrase) for phrase in sorted(phrases, key=lambda phrase: (-len(phrase), phrase))) or "(?!)"

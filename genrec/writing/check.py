@@ -7,10 +7,9 @@ cannot get through.
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from genrec.writing.facts import WORD, Facts, described
+from genrec.writing.facts import WORD, Facts, any_of, described
 
 PLAIN = frozenset(
     """
@@ -136,7 +135,7 @@ def _read(text: str, facts: Facts) -> _Said:
     phrases = {*names, *values, *bare, *facts.words, *facts.interests, str(facts.people or "")} - {""}
     meant = {phrase.lower(): value.lower() for phrase, value in bare.items()}
     # a title is cited letter for letter, the case of a fact does not matter
-    pattern = rf"(?P<title>{_any_of(titles)})|(?<![^\W_])(?P<fact>(?i:{_any_of(phrases)}))(?![^\W_])"
+    pattern = rf"(?P<title>{any_of(titles)})|(?<![^\W_])(?P<fact>(?i:{any_of(phrases)}))(?![^\W_])"
     cited: Counter[str] = Counter()
     said: list[str] = []
     parts, wrong, before, done = [], "", "", 0
@@ -153,10 +152,6 @@ def _read(text: str, facts: Facts) -> _Said:
                 wrong = f"`{fact}` is no {before}"
         before = fact
     return _Said("".join([*parts, text[done:]]), cited, tuple(said), wrong)
-
-
-def _any_of(phrases: Iterable[str]) -> str:
-    return "|".join(re.escape(phrase) for phrase in sorted(phrases, key=lambda phrase: (-len(phrase), phrase))) or "(?!)"
 
 
 def _forms(name: str) -> tuple[str, ...]:

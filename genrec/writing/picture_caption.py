@@ -28,8 +28,6 @@ from genrec.writing.captions import MAX_TAGS, Caption, CaptionFacts, frame
 from genrec.writing.facts import NAME_CHARS, TITLE_CHARS, VALUE_CHARS
 
 PROMPT = "caption_picture"
-SOURCE = "picture"
-"""`source` of a stored caption that was written so."""
 LANGUAGE = ENGLISH.code
 
 BearsOut = Callable[[str], bool]
