@@ -104,7 +104,7 @@ class SimulatedUser:
         new = [aspect for aspect in fitting if aspect not in self.said]
         chosen = (new or fitting)[0]
         self.said.append(chosen)
-        text = self._one((chosen.answer, chosen.answer, chosen.words))
+        text = chosen.answer if chosen.words.startswith("that is ") else self._one((chosen.answer, chosen.answer, chosen.words))
         return f"{text[0].upper()}{text[1:]}."
 
     def _critique(self) -> str:
