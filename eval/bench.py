@@ -70,9 +70,9 @@ def batch(workspace: Path, users: int) -> dict[str, Any]:
     with Recommender.open(workspace, retrieval={"candidates": 20}) as genrec:
         ids = genrec.workspace.store.user_ids()[:users]
         genrec.recommend(ids[0], explain="off")
-        llm = genrec._answering._parts["llm"]
+        llm = genrec._answering._parts.get("llm")
         assert isinstance(llm, TransformersLLM)
-        genrec._answering._ranker._priors.clear()  # type: ignore[union-attr]
+        genrec._answering._rankers[None]._priors.clear()
         score = llm._forward.score
 
         def recording(packed: Any) -> Any:

@@ -153,8 +153,9 @@ def test_maps_reach_their_table(own_shop: Path, tmp_path: Path) -> None:
 
 CODES = {
     "GenrecError": 1, "ConfigError": 2, "FilterError": 2, "WorkspaceError": 3, "DataError": 4, "TableError": 4, "RowError": 4,
-    "MediaError": 4, "StoreError": 5, "IndexFault": 6, "UnknownError": 7, "UnknownUserError": 7, "UnknownItemError": 7, "UnknownSessionError": 7,
-    "ModelError": 8, "WeightsError": 8, "LabelError": 8, "AdapterError": 8, "EngineError": 8, "UnfinishedError": 8, "PromptError": 9,
+    "MediaError": 4, "StoreError": 5, "IndexFault": 6, "UnknownError": 7, "UnknownUserError": 7, "UnknownItemError": 7,
+    "UnknownSessionError": 7, "UnfinishedError": 8,
+    "ModelError": 8, "WeightsError": 8, "LabelError": 8, "AdapterError": 8, "EngineError": 8, "PromptError": 9,
     "EvaluationError": 10, "TrainingError": 11,
 }  # fmt: skip
 CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, errors.GenrecError)]
