@@ -7,6 +7,15 @@ import pytest
 
 from genrec.recommender import Recommender
 from tests import shop
+from tests.models.engines import llama as llama
+from tests.models.engines import own_cache
+
+
+@pytest.fixture(scope="module")
+def own_digests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """For modules whose throw-away models are none of the person's business."""
+    with own_cache(tmp_path_factory.mktemp("cache")):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -34,6 +35,16 @@ def genrec(*args: str | Path) -> Done:
 def process(*args: str | Path, code: str = "from genrec.cli import main; main()", env: dict[str, str] | None = None) -> Done:
     """The same in a process of its own."""
     done = subprocess.run([sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, env=env, check=False)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def launched(script: Path, *args: str | Path) -> Done:
+    """The same by two processes of `accelerate launch`, which wants a `script` to start."""
+    script.write_text("from genrec.cli import main\nmain()\n")
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1"]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*launch, script, *args], capture_output=True, text=True, timeout=300, check=False, env=env)
     return Done(done.returncode, done.stdout, done.stderr)
 
 

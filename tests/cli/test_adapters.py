@@ -15,11 +15,6 @@ from tests.cli.command import genrec as run
 from tests.models import cards, engines
 
 
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return engines.save_llama(tmp_path_factory.mktemp("llama") / "model")
-
-
 @pytest.fixture
 def folder(tmp_path: Path, llama: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workspace on the tiny model with three adapters: two rank, one writes."""

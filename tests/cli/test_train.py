@@ -1,18 +1,15 @@
 """`genrec train retriever` on the shop: what it says, what it leaves behind, its options, two processes."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from genrec.settings import SETTINGS_FILE
 from tests import shop
-from tests.cli.command import Done, refused
+from tests.cli.command import Done, launched, refused
 from tests.cli.command import genrec as run
 
 TINY = '[retriever]\nwidth = 16\nlayers = 1\nepochs = 2\nprecision = "no"\n'
@@ -116,21 +113,10 @@ def test_what_is_refused(own_shop: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_learn_together_and_one_saves(own_shop: Path) -> None:
     small(own_shop)
-    script = own_shop / "train.py"
-    script.write_text("from genrec.cli import main\nmain()\n")
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1"]
-    done = subprocess.run(
-        [*launch, str(script), "train", "retriever", "-w", str(own_shop)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("retriever: validation NDCG@10") == 1
-    assert done.stderr.count("60 items indexed") == 1
+    done = launched(own_shop / "train.py", "train", "retriever", "-w", own_shop)
+    assert done.code == 0, done.err
+    assert done.err.count("retriever: validation NDCG@10") == 1
+    assert done.err.count("60 items indexed") == 1
     card = manifest(own_shop)["card"]
     assert isinstance(card, dict)
     assert len(card["epochs"]) == 2

@@ -1,32 +1,16 @@
 """`genrec train rerank` and `genrec train write`: what they say, their options, what goes together and what does not."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.command import Done, refused
+from tests.cli.command import Done, launched, refused
 from tests.cli.command import genrec as run
-from tests.models import engines
 from tests.training import alphabet
 from tests.training.test_writing import REASON
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with engines.own_cache(tmp_path_factory.mktemp("cache")):
-        yield
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return engines.save_llama(tmp_path_factory.mktemp("llama") / "model")
 
 
 @pytest.fixture(scope="module")
@@ -151,20 +135,9 @@ def test_what_is_refused(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_learn_together_and_one_saves(folder: Path) -> None:
-    script = folder / "train.py"
-    script.write_text("from genrec.cli import main\nmain()\n")
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process", "1"]
-    done = subprocess.run(
-        [*launch, str(script), "train", "rerank", "-w", str(folder), "--name", "both"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("shop: NDCG@10 of 20 people") == 1
+    done = launched(folder / "train.py", "train", "rerank", "-w", folder, "--name", "both")
+    assert done.code == 0, done.err
+    assert done.err.count("shop: NDCG@10 of 20 people") == 1
     together = card(folder, "both")["training"]["loss of histories"]
     ok("train", "rerank", "-w", folder, "--name", "alone")
     assert together == pytest.approx(card(folder, "alone")["training"]["loss of histories"], abs=0.3)

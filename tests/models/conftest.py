@@ -11,6 +11,7 @@ from genrec.models.fake import FakeLLM
 from genrec.models.llm import LLM
 from genrec.models.sources import resolve
 from tests.models import engines, tiny
+from tests.models.engines import llama as llama
 from tests.models.vllm_double import NAME, Double
 
 if TYPE_CHECKING:
@@ -39,11 +40,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("GENREC_CACHE", str(folder))
     return folder
-
-
-@pytest.fixture(scope="session")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return engines.save_llama(tmp_path_factory.mktemp("llama") / "model")
 
 
 @pytest.fixture(scope="session", params=["fake", "tiny-float32", "tiny-bfloat16", "smollm2"])

@@ -136,6 +136,11 @@ def own_cache(folder: Path) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_llama(tmp_path_factory.mktemp("llama") / "model")
+
+
 def load(folder: Path, dtype: Dtype = "float32", **options: Any) -> Any:
     """A `TransformersLLM` on a model of `save_model`."""
     from genrec.models.local import TransformersLLM

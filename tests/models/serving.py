@@ -13,6 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import pytest
+
+PYTHON = os.environ.get("GENREC_VLLM_PYTHON", "")
+needs_vllm = pytest.mark.skipif(not PYTHON, reason="GENREC_VLLM_PYTHON names no interpreter that has vLLM (see make test-vllm)")
+SETTINGS = """
+[models]
+llm = "{model}"
+dtype = "float32"
+[llm]
+kv_cache_gb = 0.05
+max_num_seqs = 16
+block_size = 32
+eager = true
+"""
+"""`{model}`: a tiny one."""
 READY_S = 600.0
 """A machine that is busy with other things needs minutes to start vLLM."""
 

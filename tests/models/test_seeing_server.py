@@ -1,6 +1,5 @@
 """The `openai` engine and `genrec llm serve` with a real vLLM that serves a model that sees. Run by `make test-vllm`."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,26 +11,14 @@ from genrec.settings import LlmSettings
 from genrec.workspace import Workspace
 from tests.models import engines, seeing
 from tests.models.asking import writing
-from tests.models.serving import serve
+from tests.models.serving import PYTHON, SETTINGS, needs_vllm, serve
 from tests.models.test_seeing import TestSeen as TestSeen  # the contract of engines that see, run on the `seer` below
 from tests.models.test_seeing import blue as blue
 from tests.models.test_seeing import cut as cut
 from tests.models.test_seeing import red as red
 from tests.models.test_seeing import showing
 
-PYTHON = os.environ.get("GENREC_VLLM_PYTHON", "")
-pytestmark = pytest.mark.skipif(not PYTHON, reason="GENREC_VLLM_PYTHON names no interpreter that has vLLM (see make test-vllm)")
-
-SETTINGS = """
-[models]
-llm = "{model}"
-dtype = "float32"
-[llm]
-kv_cache_gb = 0.05
-max_num_seqs = 16
-block_size = 32
-eager = true
-"""
+pytestmark = needs_vllm
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ Needs an interpreter that has vLLM, named by GENREC_VLLM_PYTHON; `make test-vllm
 
 import asyncio
 import dataclasses
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -23,22 +22,10 @@ from genrec.settings import LlmSettings
 from genrec.workspace import Workspace
 from tests.models import cards, engines, seeing
 from tests.models.asking import CONTEXT, PREFIX, assert_same, labels, likelihood, markers, mixed, writing
-from tests.models.serving import READY_S, Served, serve
+from tests.models.serving import PYTHON, READY_S, SETTINGS, Served, needs_vllm, serve
 from tests.models.test_engines import *  # noqa: F403 - the contract, run on the `engine` below
 
-PYTHON = os.environ.get("GENREC_VLLM_PYTHON", "")
-pytestmark = pytest.mark.skipif(not PYTHON, reason="GENREC_VLLM_PYTHON names no interpreter that has vLLM (see make test-vllm)")
-
-SETTINGS = """
-[models]
-llm = "{model}"
-dtype = "float32"
-[llm]
-kv_cache_gb = 0.05
-max_num_seqs = 16
-block_size = 32
-eager = true
-"""
+pytestmark = needs_vllm
 
 
 @pytest.fixture(scope="module")

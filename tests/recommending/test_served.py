@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +18,17 @@ from genrec.types import Recommendation, Stage
 from genrec.workspace import Workspace
 from genrec.writing.facts import Facts
 from genrec.writing.reasons import prompt_of
-from tests.models import cards, engines
+from tests.models import cards
 from tests.training import alphabet
+
+pytestmark = pytest.mark.usefixtures("own_digests")
 
 CARD = {"weight": 0.4, "prior": 0.25, "per_token": False, "history": 5, "title_chars": 30}
 HERE = {"weight": 0.7, "prior": 0.5, "per_token": True, "history": 4, "title_chars": 20}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with engines.own_cache(tmp_path_factory.mktemp("cache")):
-        yield
-
-
 @pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return engines.save_llama(tmp_path_factory.mktemp("llama") / "model")
-
-
-@pytest.fixture(scope="module")
-def made(llama: Path, tmp_path_factory: pytest.TempPathFactory, own_cache: None) -> Path:
+def made(llama: Path, tmp_path_factory: pytest.TempPathFactory, own_digests: None) -> Path:
     """Two adapters, `ranker` and `writer`, both active; nobody may change it."""
     folder = alphabet.make(tmp_path_factory.mktemp("served") / "shop", llama, people=12)
     cards.make(folder / "adapters", "ranker", llama, ranking=CARD)
