@@ -1,14 +1,16 @@
 """An event loop of one's own on a thread of its own, for what is bound to one loop but called from many."""
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 from genrec.errors import EngineError
 
 T = TypeVar("T")
+Send = Callable[[str], None]
 
 
 class Background:
@@ -38,6 +40,26 @@ class Background:
             if self._closed and future.cancelled():
                 raise closed() from None
             raise
+
+    async def pieces(self, work: Callable[[Send], Coroutine[Any, Any, None]]) -> AsyncIterator[str]:
+        """What `work` sends, as it comes; a caller that gives up cancels it."""
+        loop = asyncio.get_running_loop()
+        sent: asyncio.Queue[str | None] = asyncio.Queue()
+
+        def send(piece: str | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for this text any more
+                loop.call_soon_threadsafe(sent.put_nowait, piece)
+
+        future = self.submit(work(send))
+        future.add_done_callback(lambda _: send(None))
+        try:
+            while (piece := await sent.get()) is not None:
+                yield piece
+            if future.cancelled():
+                raise closed()
+            future.result()
+        finally:
+            future.cancel()
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work` for a caller that is no coroutine."""

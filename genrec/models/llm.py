@@ -10,6 +10,7 @@ A request to write may show pictures (`images`) to an engine that `sees`. It the
 message of a user: the prefix, the pictures, the prompt.
 """
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
-from genrec.errors import EngineError
+from genrec.errors import EngineError, UnfinishedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,19 @@ def blind(model: str, why: str = "") -> EngineError:
         f"{model} takes no pictures{': ' if why else ''}{why}",
         hint="Serve a vision-language model (engine `vllm` or `openai`), or write without pictures.",
     )
+
+
+def check_whole(request: WriteRequest, text: str, end: str = "") -> None:
+    """Raises UnfinishedError when a text that was to be JSON ended, by `end`, before the value did."""
+    if not request.schema:
+        return
+    try:
+        json.loads(text)
+    except ValueError as error:
+        how = f" ({end})" if end else ""
+        raise UnfinishedError(
+            f"the JSON value is not whole after {request.max_tokens} tokens{how}", hint="Raise max_tokens."
+        ) from error
 
 
 class LLM(Protocol):

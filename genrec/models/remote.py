@@ -3,17 +3,16 @@
 import asyncio
 import contextlib
 import dataclasses
-import json
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from pathlib import Path
 
-from genrec.errors import AdapterError, EngineError, UnfinishedError
+from genrec.errors import AdapterError, EngineError
 from genrec.models import vllm_http
-from genrec.models.background import Background, closed
+from genrec.models.background import Background, Send
 from genrec.models.constrained import parse_schema
-from genrec.models.llm import Labels, Likelihood, ScoreRequest, Scores, WriteRequest, blind
+from genrec.models.llm import Labels, Likelihood, ScoreRequest, Scores, WriteRequest, blind, check_whole
 from genrec.models.packing import Tokens
 from genrec.models.resilience import BusyError
 from genrec.models.tokens import Tokenizer
@@ -93,24 +92,8 @@ class RemoteLLM:
     async def write(self, requests: Sequence[WriteRequest]) -> list[str]:
         return await self._background.run(self._write(requests))
 
-    async def stream(self, request: WriteRequest) -> AsyncIterator[str]:
-        loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[str | None] = asyncio.Queue()
-
-        def send(piece: str | None) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for this text any more
-                loop.call_soon_threadsafe(pieces.put_nowait, piece)
-
-        future = self._background.submit(self._stream(request, send))
-        future.add_done_callback(lambda _: send(None))
-        try:
-            while (piece := await pieces.get()) is not None:
-                yield piece
-            if future.cancelled():
-                raise closed()
-            future.result()
-        finally:
-            future.cancel()
+    def stream(self, request: WriteRequest) -> AsyncIterator[str]:
+        return self._background.pieces(lambda send: self._stream(request, send))
 
     def close(self) -> None:
         self._background.close(self._wire.close())
@@ -156,10 +139,10 @@ class RemoteLLM:
                 vllm_http.written(self._wire, body, request.adapter) for request, body in zip(requests, bodies, strict=True)
             )
         for request, (text, reason) in zip(requests, ends, strict=True):
-            _check_whole(request, text, reason)
+            check_whole(request, text, reason or "no end")
         return [text for text, _ in ends]
 
-    async def _stream(self, request: WriteRequest, send: Callable[[str | None], None]) -> None:
+    async def _stream(self, request: WriteRequest, send: Send) -> None:
         async with self._limit():
             served = await self._ready({request.adapter})
             body = await self._body(request, served)
@@ -171,7 +154,7 @@ class RemoteLLM:
                         send(piece)
             if not end:
                 raise nonsense("a text without an end")
-        _check_whole(request, whole, end)
+        check_whole(request, whole, end)
 
     async def _body(self, request: WriteRequest, served: Served) -> dict[str, object]:
         if request.schema:
@@ -258,15 +241,3 @@ class RemoteLLM:
             if error.retryable and not isinstance(error, BusyError):
                 self._served = None
             raise
-
-
-def _check_whole(request: WriteRequest, text: str, reason: str) -> None:
-    """Raises UnfinishedError when a text that was to be JSON ended before the value did."""
-    if not request.schema:
-        return
-    try:
-        json.loads(text)
-    except ValueError as error:
-        raise UnfinishedError(
-            f"the JSON value is not whole after {request.max_tokens} tokens ({reason or 'no end'})", hint="Raise max_tokens."
-        ) from error

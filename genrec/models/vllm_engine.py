@@ -4,29 +4,25 @@ import asyncio
 import contextlib
 import importlib
 import itertools
-import json
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from genrec.errors import AdapterError, ConfigError, EngineError, UnfinishedError
+from genrec.errors import AdapterError, ConfigError, EngineError
 from genrec.models.adapters import check_weights, unknown
-from genrec.models.background import Background, closed
+from genrec.models.background import Background, Send
 from genrec.models.constrained import parse_schema
 from genrec.models.encoders import model_id
-from genrec.models.llm import Likelihood, ScoreRequest, Scores, WriteRequest, blind
+from genrec.models.llm import Likelihood, ScoreRequest, Scores, WriteRequest, blind, check_whole
 from genrec.models.packing import Tokens
 from genrec.models.sources import Weights
 from genrec.models.tokens import Tokenizer
 from genrec.models.vllm_options import engine_flags
-from genrec.models.vllm_prompts import Answer, Call, Plan, Rows, conversation, plan, score, together, written
+from genrec.models.vllm_prompts import AGREE, Answer, Call, Plan, Rows, conversation, plan, score, together, written
 from genrec.settings import LlmSettings
-
-AGREE = 0.35
-"""Nats per token that two ways to the same log-probability may differ by in bf16."""
 
 _QUIET = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
 """Variables of vLLM that are set unless they are: no reports to its makers, no log of good news, no fork where threads run."""
@@ -90,24 +86,8 @@ class VLLMEngine:
     async def write(self, requests: Sequence[WriteRequest]) -> list[str]:
         return await self._background.run(self._write(requests))
 
-    async def stream(self, request: WriteRequest) -> AsyncIterator[str]:
-        loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[str | None] = asyncio.Queue()
-
-        def send(piece: str | None) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for this text any more
-                loop.call_soon_threadsafe(pieces.put_nowait, piece)
-
-        future = self._background.submit(self._stream(request, send))
-        future.add_done_callback(lambda _: send(None))
-        try:
-            while (piece := await pieces.get()) is not None:
-                yield piece
-            if future.cancelled():
-                raise closed()
-            future.result()
-        finally:
-            future.cancel()
+    def stream(self, request: WriteRequest) -> AsyncIterator[str]:
+        return self._background.pieces(lambda send: self._stream(request, send))
 
     def close(self) -> None:
         """End the engine's processes; calls under way and later ones raise EngineError."""
@@ -192,17 +172,17 @@ class VLLMEngine:
 
     async def _text(self, request: WriteRequest, tokens: Tokens | Rendered, params: Mapping[str, Any]) -> str:
         text = str((await self._last(request, tokens, params)).outputs[0].text)
-        _check_whole(request, text)
+        check_whole(request, text)
         return text
 
-    async def _stream(self, request: WriteRequest, send: Callable[[str | None], None]) -> None:
+    async def _stream(self, request: WriteRequest, send: Send) -> None:
         tokens, params = await self._input(request)
         whole = ""
         async for output in self._outputs(request, tokens, params, "DELTA"):
             whole += (piece := output.outputs[0].text)
             if piece:
                 send(piece)
-        _check_whole(request, whole)
+        check_whole(request, whole)
 
     async def _input(self, request: WriteRequest) -> tuple[Tokens | Rendered, dict[str, Any]]:
         tokens, params = self._prompt(request)
@@ -315,16 +295,6 @@ def _refusals() -> Iterator[None]:
         raise EngineError(f"vLLM refused: {error}", hint="See docs/serving.md for what it takes.") from error
     except errors.VLLMError as error:
         raise EngineError(f"vLLM failed: {error.__cause__ or error}", hint=_LOG, retryable=True) from error
-
-
-def _check_whole(request: WriteRequest, text: str) -> None:
-    """Raises UnfinishedError when a text that was to be JSON ended before the value did."""
-    if not request.schema:
-        return
-    try:
-        json.loads(text)
-    except ValueError as error:
-        raise UnfinishedError("the text ended before the JSON value was whole", hint="Raise max_tokens.") from error
 
 
 async def _no_server(text: str) -> Tokens:

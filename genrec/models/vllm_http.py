@@ -27,7 +27,7 @@ import numpy as np
 from genrec.errors import EngineError
 from genrec.models.llm import WriteRequest
 from genrec.models.packing import Tokens
-from genrec.models.vllm_prompts import Answer, Call, Read, Rows
+from genrec.models.vllm_prompts import AGREE, Answer, Call, Read, Rows
 from genrec.models.wire import Json, RefusedError, Wire, nonsense, parsed
 
 Route = Literal["ids", "own", "uncached"]
@@ -48,9 +48,6 @@ NEUTRAL: Json = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1
 
 UNSPEAKABLE = "not JSON compliant"
 """Part of vLLM's answer when it would have to say NaN or infinity."""
-
-AGREE = 0.35
-"""Nats per token that two routes may differ by in bf16, where two orders of summation differ, too."""
 
 _BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 

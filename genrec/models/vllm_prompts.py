@@ -34,6 +34,9 @@ Rows = Literal["ids", "own"]
 MOST_NEXT = 128
 """Tokens that vLLM scores at most as the next one (its MAX_LOGPROB_TOKEN_IDS)."""
 
+AGREE = 0.35
+"""Nats per token that two ways to one log-probability may differ by in bf16, where two orders of summation differ, too."""
+
 MOST_TEMPERATURE = 2.0
 """vLLM's own bound."""
 
