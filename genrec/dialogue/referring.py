@@ -9,11 +9,16 @@ _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", 
 _PLACES = {word: place for place, word in enumerate(_ORDINALS)} | {f"{n + 1}": n for n in range(10)}
 _SUFFIXED = {"1st": 0, "2nd": 1, "3rd": 2} | {f"{n}th": n - 1 for n in range(4, 11)}
 _ORDINAL = re.compile(
-    r"\b(?:the\s+)?(?P<word>first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|1st|2nd|3rd|[4-9]th|10th|last|latter|former)"
-    r"(?:\s+(?:one|item|film|movie|book|game|suggestion|recommendation|option|choice|pick))?\b"
+    r"\b(?P<the>the\s+)?(?P<word>first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|1st|2nd|3rd|[4-9]th|10th|last|latter|former)"
+    r"(?P<what>\s+(?:one|item|film|movie|book|game|suggestion|recommendation|option|choice|pick))?\b"
     r"(?!\s+(?:time|year|half|hand|world|season|episode|part|decade|century|war|thing|place|night|day|week|of\s+all))",
     re.IGNORECASE,
 )
+_BEFORE = re.compile(
+    r"(?:^|\b(?:compare|between|and|or|vs\.?|versus|with|is|was|about|like|liked|love|loved|why|not|take|seen|want|than|to|pick|yes|no|ok|okay|then))\W{0,3}$",
+    re.IGNORECASE,
+)
+"""What comes before a bare `second` that speaks of the list: in `sharp, second` it is a word like others."""
 _NUMBER = re.compile(
     r"(?:#\s?|\b(?:number|no\.|option|item)\s+)(?P<word>10|[1-9])\b(?!\s*(?:%|stars?|minutes|hours))", re.IGNORECASE
 )
@@ -56,7 +61,8 @@ class Referring:
         for pair in _PAIR.finditer(text):
             yield *pair.span("one"), self._item(pair["one"])
             yield *pair.span("other"), self._item(pair["other"])
-        for one in (*_ORDINAL.finditer(text), *_NUMBER.finditer(text)):
+        ordinals = (one for one in _ORDINAL.finditer(text) if one["the"] or one["what"] or _BEFORE.search(text[: one.start()]))
+        for one in (*ordinals, *_NUMBER.finditer(text)):
             yield *one.span(), self._item(one["word"].lower())
 
     def _item(self, word: str) -> str:

@@ -40,6 +40,10 @@ def spoken(text: str, these: tuple[str, ...] = ("i0", "i2", "i3")) -> list[str]:
         ("First Blood was great", ["i1"]),
         ("like Jaws, not the first one", ["i2", "i0"]),
         ("2 hours", []),
+        ("something about crisp, last", []),
+        ("about often, third", []),
+        ("yes, second", ["i2"]),
+        ("Third.", ["i3"]),
         ("", []),
     ],
 )
