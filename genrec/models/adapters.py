@@ -233,8 +233,12 @@ def read_card(folder: Path) -> Card:
     except OSError as error:
         raise AdapterError(f"{path}: {error.strerror or error}", hint=_AGAIN) from error
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors()[:3])
-        raise AdapterError(f"{path}: {faults}", hint=_AGAIN) from error
+        raise AdapterError(f"{path}: {_faults(error)}", hint=_AGAIN) from error
+
+
+def _faults(error: ValidationError) -> str:
+    """The first of them, with their keys."""
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors()[:3])
 
 
 def check_weights(folder: Path) -> dict[str, Any]:
@@ -290,8 +294,7 @@ def write_card(folder: Path, card: Card | Mapping[str, Any]) -> Card:
     try:
         card = card if isinstance(card, Card) else Card.model_validate(dict(card))
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:3])
-        raise AdapterError(f"{folder / CARD}: {faults}", hint="See genrec.models.adapters.Card.") from error
+        raise AdapterError(f"{folder / CARD}: {_faults(error)}", hint="See genrec.models.adapters.Card.") from error
     if card.name != folder.name:
         raise AdapterError(f"{folder}: the card's name is {card.name!r}", hint="The name must be the folder's.")
     card = card.model_copy(update={"files": {name: sha256(folder / name) for name in (CONFIG, WEIGHTS)}})

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from genrec.errors import EngineError
+from genrec.models.background import closed
 
 J = TypeVar("J")
 
@@ -38,7 +39,7 @@ class Batcher(Generic[J]):
         jobs = [Job(request) for request in requests]
         with self._lock:
             if self._closed:
-                raise EngineError("the engine is closed", hint="Open the recommender again.")
+                raise closed()
             first = bool(jobs) and not self._waiting
             self._waiting.extend(jobs)
             if first:
