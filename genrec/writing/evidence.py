@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genrec.types import LIKE, AttributeValue, Event, Evidence, Item, scalars
+from genrec.types import LIKE, TAGS, AttributeValue, Event, Evidence, Item, scalars
 
 LIKED, CHOSEN = "liked", "chosen"
 SHARED_VALUES = 3
@@ -115,16 +115,40 @@ def _cited(past: Past, weight: float) -> Evidence:
 
 
 def _attributes(item: Item, cited: Sequence[Item], catalogue: CatalogueFacts) -> list[Evidence]:
-    """Text values that the item shares with cited past items; most shared first, then the rarest in the catalogue."""
+    """Text values that the item shares with cited past items; most shared first, then the rarest in the catalogue.
+
+    A tag that a model gave is a value of the one attribute that has this value among these items, where the tagged item does not
+    tell that attribute itself.
+    """
+    names = {name for one in (item, *cited) for name in one.attributes if name != TAGS}
+    told = {(name, text): None for name, value in item.attributes.items() for text in text_values(value)}
+    told |= {
+        (name, text): None
+        for one in cited
+        for name, value in one.attributes.items()
+        for text in text_values(value)
+        if name != TAGS and _tagged(item, name, text)
+    }
     found = []
-    for name, value in item.attributes.items():
-        for text in text_values(value):
-            sharing = tuple(p.item_id for p in cited if text in text_values(p.attributes.get(name, ())))
-            rarity = 1.0 - catalogue.values.get((name, text), 0) / max(1, catalogue.items)
-            if sharing and rarity >= MIN_RARITY:
-                found.append(Evidence(kind="attribute", item_ids=sharing, attribute=name, value=text, weight=rarity))
+    for name, text in told:
+        single = name == TAGS or not any((other, text) in catalogue.values for other in names - {name})
+        sharing = tuple(p.item_id for p in cited if _has(p, name, text) or (single and _tagged(p, name, text)))
+        rarity = 1.0 - catalogue.values.get((name, text), 0) / max(1, catalogue.items)
+        if sharing and rarity >= MIN_RARITY and (single or _has(item, name, text)):
+            found.append(Evidence(kind="attribute", item_ids=sharing, attribute=name, value=text, weight=rarity))
     found.sort(key=lambda e: (-len(e.item_ids), -e.weight, e.attribute, e.value))
     return found[:SHARED_VALUES]
+
+
+def _has(item: Item, name: str, text: str) -> bool:
+    return text in text_values(item.attributes.get(name, ()))
+
+
+def _tagged(item: Item, name: str, text: str) -> bool:
+    """Whether a model gave the item this value as a tag, and the item itself does not tell the attribute."""
+    if TAGS not in item.generated or name in item.attributes:
+        return False
+    return text.lower() in {tag.lower() for tag in text_values(item.attributes.get(TAGS, ()))}
 
 
 def _words(text: str) -> set[str]:

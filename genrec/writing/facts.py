@@ -77,13 +77,18 @@ def state(evidence: Sequence[Evidence], items: Mapping[str, Item], item: Item | 
 def _generated(evidence: Sequence[Evidence], items: Mapping[str, Item], item: Item | None) -> tuple[str, ...]:
     """Ids of the items of whose title, text or tags the evidence has something that a model wrote."""
     found = [one for e in evidence if e.kind == "history" for one in e.item_ids if "title" in items[one].generated]
-    tagged = [e for e in evidence if e.kind == "attribute" and e.attribute == TAGS]
-    found += [one for e in tagged for one in e.item_ids if one in items and TAGS in items[one].generated]
+    shared = [e for e in evidence if e.kind == "attribute"]
+    found += [one for e in shared for one in e.item_ids if one in items and _by_tag(items[one], e)]
     if item is not None:
-        own = (tagged and TAGS in item.generated) or any(e.kind == "caption" for e in evidence)
+        own = any(_by_tag(item, e) for e in shared) or any(e.kind == "caption" for e in evidence)
         own = own or (item.generated and any(e.kind in ("query", "interest") for e in evidence))
         found += [item.item_id] if own else []
     return tuple(dict.fromkeys(found))
+
+
+def _by_tag(item: Item, shared: Evidence) -> bool:
+    """Whether the item has what is shared from a model's tags alone."""
+    return TAGS in item.generated and (shared.attribute == TAGS or shared.attribute not in item.attributes)
 
 
 def _said(evidence: Evidence) -> tuple[str, str]:

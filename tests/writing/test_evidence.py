@@ -1,5 +1,7 @@
 """`gather` and `state` on small cases: what is evidence, in which order, and how it is put in words."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -168,3 +170,32 @@ def test_titles_are_quoted_on_one_line_without_quotes_of_their_own() -> None:
     assert title(Item(item_id='i"1', title="")) == "i'1"
     assert len(title(Item(item_id="i", title="x" * 500))) == 80
     assert title(Item(item_id="\u200b", title="\u202e")) == "untitled"
+
+
+TAGGED = Item(item_id="t", title="Tin Stars", attributes={"tags": ("sci-fi", "UK"), "language": "English"}, generated=("tags",))
+
+
+def shared_of(item: Item, *past: Item) -> list[tuple[str, str, tuple[str, ...]]]:
+    evidence = found([Past(item=one) for one in past], [0.5] * len(past), item=item, cited=len(past))
+    return [(e.attribute, e.value, e.item_ids) for e in evidence if e.kind == "attribute"]
+
+
+def test_a_tag_of_a_model_is_a_value_of_the_attribute_that_has_it() -> None:
+    assert shared_of(TAGGED, B) == [("genres", "Sci-Fi", ("b",))]
+    assert shared_of(B, TAGGED) == [("genres", "Sci-Fi", ("t",))]
+    evidence = found([Past(item=B)], [0.5], item=TAGGED)
+    assert state(evidence, ITEMS, item=TAGGED).generated == ("t",)
+    assert state(found([Past(item=TAGGED)], [0.5], item=B), {**ITEMS, "t": TAGGED}, item=B).generated == ("t",)
+
+
+def test_a_tag_says_nothing_of_an_attribute_that_the_item_tells_or_that_people_gave_as_a_tag() -> None:
+    told = replace(TAGGED, attributes={"tags": ("Sci-Fi",), "genres": ("Drama",)})
+    assert shared_of(told, B) == []
+    assert shared_of(replace(TAGGED, generated=()), B) == []
+
+
+def test_a_tag_of_two_meanings_is_no_evidence() -> None:
+    twice = replace(CATALOGUE, values={**CATALOGUE.values, ("studio", "UK"): 3})
+    evidence = gather(TAGGED, [Past(item=A), Past(item=C)], np.array([0.5, 0.5]), catalogue=twice, cited=2)
+    assert "UK" not in {e.value for e in evidence if e.kind == "attribute"}
+    assert ("country", "UK", ("a",)) in shared_of(TAGGED, A)
