@@ -8,9 +8,8 @@ have both, shoppers chose from all.
 killed   An engine that answers at once by the schema (`FakeLLM`) notes each request in a file. A process that writes captions is
          killed when half of the items have been asked for, another one goes on, a third one finds nothing to do. Counted:
          requests, those that were asked twice, and the processor time of a caption besides the engine's.
-engine   The model of the workspace writes captions of `each` items, and then the same requests are handed to the bare engine in
-         one call, in turns that change places, `rounds` times: tokens a second of both. Both runs share the machine with whatever
-         else runs on it.
+engine   The model of the workspace writes captions of `each` items, and the bare engine is handed the first tries in one call, in
+         turns that change places, `rounds` times: what a request takes of both, in seconds and in seconds of the processor.
 
 Writes eval/results/captions_scale.json.
 """
@@ -27,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -183,47 +182,55 @@ def killed(folder: Path, items: int) -> dict[str, Any]:
 
 
 async def beside(folder: Path, rounds: int, each: int) -> dict[str, Any]:
-    """Tokens a second of `genrec caption` and of the bare engine, from the same requests."""
+    """Requests a second of `genrec caption` and of the bare engine, which gets the same first tries in one call."""
     figures: list[dict[str, float]] = []
     with Workspace.open(folder) as workspace:
         llm = load_llm(workspace)
         assert llm is not None
+        used = workspace.registry.in_use("write").adapter
         lacking = [item.item_id for batch in workspace.store.all_items(given=True) for item in batch if not item.title]
         for number in range(rounds + 1):  # the first one warms up
-            recording: Any = Recording(llm)
-            wanted = each if number else 4
-            ids = tuple(lacking[number * each : number * each + wanted])
-            captioner = Captioner(workspace, recording)
-            planned = captioner.plan(Options(items=ids, rewrite=True))
+            ids = tuple(lacking[number * each : number * each + (each if number else 4)])
+            _, first_tries = await _captions(workspace, FakeLLM([used.name] if used else []), ids)
             if number % 2:
-                made = await captioner.write(planned)
-                bare = await _bare(llm, recording.asked)
-            else:  # the requests of a run that is thrown away
-                await captioner.write(planned)
-                asked, recording.asked = recording.asked, []
-                bare = await _bare(llm, asked)
-                made = await captioner.write(planned)
-            tokens = sum(llm.count_tokens(r.prefix) + llm.count_tokens(r.prompt) for r in recording.asked)
+                genrec, asked = await _captions(workspace, llm, ids)
+                bare = await _bare(llm, first_tries)
+            else:
+                bare = await _bare(llm, first_tries)
+                genrec, asked = await _captions(workspace, llm, ids)
             if number:
-                row = {"requests": len(recording.asked), "tokens": tokens, "genrec": made.seconds, "bare": bare}
+                row = {"captions": len(ids), "requests": len(asked), "tokens": sum(map(_tokens(llm), asked))}
+                row |= {f"genrec, {name}": value for name, value in genrec.items()}
+                row |= {f"bare, {name}": value for name, value in bare.items()}
                 figures.append({name: round(value, 2) for name, value in row.items()})
                 print(figures[-1], flush=True)
         model = llm.id
         llm.close()
-    ratios = [row["bare"] / row["genrec"] for row in figures]
-    return {
-        "model": model,
-        "captions a round": each,
-        "rounds": figures,
-        "genrec of bare, share": round(sum(row["bare"] for row in figures) / sum(row["genrec"] for row in figures), 4),
-        "by round": [round(ratio, 4) for ratio in ratios],
-    }
+    shares = {}
+    for name in ("seconds", "processor seconds"):
+        per = [(row[f"genrec, {name}"] / row["requests"], row[f"bare, {name}"] / row["captions"]) for row in figures]
+        shares[f"genrec of bare, by {name}"] = round(sum(bare for _, bare in per) / sum(own for own, _ in per), 4)
+    return {"model": model, "rounds": figures, **shares}
 
 
-async def _bare(llm: LLM, requests: Sequence[WriteRequest]) -> float:
-    start = time.perf_counter()
+def _tokens(llm: LLM) -> Callable[[WriteRequest], int]:
+    return lambda request: llm.count_tokens(request.prefix) + llm.count_tokens(request.prompt)
+
+
+async def _captions(workspace: Workspace, llm: LLM, ids: tuple[str, ...]) -> tuple[dict[str, float], list[WriteRequest]]:
+    """What writing captions of these items takes, and what was asked of the engine."""
+    recording: Any = Recording(llm)
+    captioner = Captioner(workspace, recording)
+    planned = captioner.plan(Options(items=ids, rewrite=True))
+    processor = time.process_time()
+    made = await captioner.write(planned)
+    return {"seconds": made.seconds, "processor seconds": time.process_time() - processor}, recording.asked
+
+
+async def _bare(llm: LLM, requests: Sequence[WriteRequest]) -> dict[str, float]:
+    start, processor = time.perf_counter(), time.process_time()
     await llm.write(list(requests))
-    return time.perf_counter() - start
+    return {"seconds": time.perf_counter() - start, "processor seconds": time.process_time() - processor}
 
 
 def main() -> None:
