@@ -98,8 +98,8 @@ class TextEncoder:
         if not texts:
             return 0
         window = self._model.max_seq_length
-        read = self._model.tokenizer(list(texts))["input_ids"]
-        return sum(len(one) if window is None else min(len(one), window) for one in read)
+        read = self._model.tokenizer(list(texts), truncation=window is not None, max_length=window)["input_ids"]
+        return sum(map(len, read))
 
 
 class ImageEncoder:

@@ -66,6 +66,14 @@ def test_no_texts_make_no_rows(texts: TextEncoder) -> None:
     assert texts.encode([]).shape == (0, 16)
 
 
+def test_tokens_are_those_that_the_model_reads(texts: TextEncoder, text_model: Path) -> None:
+    window = SentenceTransformer(str(text_model), device="cpu").max_seq_length
+    assert window is not None
+    assert texts.tokens([]) == 0
+    assert texts.tokens(["a dog", "a red cat"]) == texts.tokens(["a dog"]) + texts.tokens(["a red cat"]) > 5
+    assert texts.tokens(["dog " * 5 * window]) == window
+
+
 def test_a_query_uses_the_models_own_prompt(texts: TextEncoder) -> None:
     query, document = texts.encode(["a dog"], role="query"), texts.encode(["a dog"], role="document")
     assert not np.allclose(query, document, atol=1e-3)
