@@ -21,7 +21,7 @@ SHARED = 3
 """A value tells something of texts when at least so many items have it that people wrote about."""
 MOST_VALUES = 2000
 """The most frequent values that are looked at."""
-MOST_LEARNED = 20_000
+MOST_LEARNED = 10_000
 """Items that are learned from, at most."""
 LEAST_LEARNED = 30
 RIDGES = (1.0, 10.0, 100.0)
@@ -46,17 +46,17 @@ def likely_text(
     table = _values([items[row] for row in [*learned.tolist(), *wanted.tolist()]], len(learned))
     if not table.shape[1]:
         return nothing
-    x, asked = table[: len(learned)].astype(np.float64), table[len(learned) :].astype(np.float64)
-    y = rows[learned].astype(np.float64)
-    centre, mean = np.asarray(x.mean(axis=0)).ravel(), y.mean(axis=0)
+    x, y = table[: len(learned)].toarray().astype(np.float64), rows[learned].astype(np.float64)
+    centre, mean = x.mean(axis=0), y.mean(axis=0)
     x -= centre
     y -= mean
     weights, share = _fitted(x, y)
-    return (max(0.0, share) * unit_rows((asked - centre) @ weights + mean)).astype(np.float32)
+    expected = table[len(learned) :].astype(np.float64) @ weights + (mean - centre @ weights)
+    return (max(0.0, share) * unit_rows(expected)).astype(np.float32)
 
 
-def _values(items: Sequence[Item], learned: int) -> NDArray[np.bool_]:
-    """(N, V) which value each item has, of those that enough of the first `learned` items share."""
+def _values(items: Sequence[Item], learned: int) -> Any:
+    """(N, V) sparse: which value each item has, of those that enough of the first `learned` items share."""
     edges = deciles(items)
     links = [{*attribute_links(item, edges)} for item in items]
     counts = Counter(link for own in links[:learned] for link in own)
@@ -65,8 +65,7 @@ def _values(items: Sequence[Item], learned: int) -> NDArray[np.bool_]:
     columns = [sorted(place[link] for link in own if link in place) for own in links]
     offsets = np.concatenate([[0], np.cumsum([len(own) for own in columns])])
     flat = np.array([column for own in columns for column in own], np.int64)
-    made: Any = sparse.csr_array((np.ones(len(flat), bool), flat, offsets), shape=(len(items), len(kept)))
-    return made.toarray()
+    return sparse.csr_array((np.ones(len(flat), bool), flat, offsets), shape=(len(items), len(kept)))
 
 
 def _fitted(x: NDArray, y: NDArray) -> tuple[NDArray[np.float64], float]:
