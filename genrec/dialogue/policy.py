@@ -32,6 +32,8 @@ _LATER = re.compile(
 _LOVED = re.compile(r"\b(?:lik(?:e|ed)|lov(?:e|ed)|enjoy(?:ed)?)\s+(?:it|that|this|them|those|these|all|both)\b")
 _SAME = re.compile(r"^\W*(?:and|but|only|just|also|with|in|without)\b|\b(?:ones?|them|those|these)\b(?!\s+of)")
 """Words that go on from what was asked for before."""
+_NOT_YET = re.compile(r"^\W*(?:no|nope|nah|hmm+|not\s+(?:quite|really|exactly|it))\b(?:\W|\s*$)|\bmake\s+(?:it|that)\b")
+"""Words that find fault with the list: what was wished before still is."""
 _YEAR = re.compile(r"\b(1[89]\d\d|20\d\d)\b")
 _OLDER = re.compile(r"\b(?:original|old(?:er|est)?|earlier|first)\b")
 _NEWER = re.compile(r"\b(?:remake|new(?:er|est)?|later|latest|recent)\b")
@@ -183,7 +185,8 @@ def _wished(
     made += steered(understood.steers, shown, vocabulary)
     constraints = merged(standing, all_of(made), understood.text, fresh=fresh)
     said = () if command.indifferent or command.free else (understood.need,) if understood.need else ()
-    before = () if fresh or turn.intent == "more_like" else state.needs
+    anew = fresh and not _NOT_YET.search(lowered(understood.text))
+    before = () if anew or turn.intent == "more_like" else state.needs
     needs = tuple(dict.fromkeys((*before, *said)))[-NEEDS:]
     return replace(turn, constraints=constraints, needs=needs)
 
