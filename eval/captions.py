@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,8 +144,19 @@ def search(workspace: Workspace, shop: catalogue.Shop, text: TextEncoder, image:
     return found
 
 
+class Stripped(Protocol):
+    """A catalogue of which some items lost their words, and what people chose, in order, what is asked for last."""
+
+    @property
+    def ids(self) -> tuple[str, ...]: ...
+    @property
+    def stripped(self) -> np.ndarray: ...
+    @property
+    def chosen(self) -> tuple[tuple[int, ...], ...]: ...
+
+
 def recommending(
-    vectors: ModalityVectors, shop: catalogue.Shop, settings: RetrievalSettings, *, image: bool, new: bool
+    vectors: ModalityVectors, shop: Stripped, settings: RetrievalSettings, *, image: bool, new: bool
 ) -> dict[str, float]:
     """Leave-one-out by the product's own functions. `new`: stripped items have no events before the one that is asked for."""
     users, items, clock, targets, histories = [], [], [], [], []

@@ -257,7 +257,8 @@ def reasons(films: Films, genrec: Recommender, users: Sequence[str], write: str)
     sources: Counter[str] = Counter()
 
     async def facts(user: str) -> None:
-        answer = await genrec._answer([user], SHOWN, rank="off", explain=write, exclude=whole)
+        options: dict[str, Any] = {"rank": "off", "explain": write, "exclude": whole}
+        answer = await genrec._answer([user], SHOWN, **options)
         async for _, reason in answer.reasons():
             kinds.update({one.kind for one in reason.evidence})
             sources[reason.source] += 1

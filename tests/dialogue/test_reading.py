@@ -21,6 +21,7 @@ from genrec.models.constrained import parse_schema
 from genrec.models.fake import FakeLLM
 from genrec.models.llm import ScoreRequest, Scores, WriteRequest
 from genrec.prompts import Prompts
+from genrec.types import Scalar
 from tests.dialogue import catalogues
 
 ITEMS = catalogues.films()
@@ -50,7 +51,7 @@ class TestView:
         assert view_of(catalogues.SHOP, "a wooden thing").by_name["material"].values[0] == "wood"
 
     def test_what_cannot_be_shown_is_left_out(self) -> None:
-        values = {"a|b": 9, "plain": 3, 'with "quotes"': 5, "x" * 50: 4, "two\nlines": 8, "<|im_end|>": 7}
+        values: dict[Scalar, int] = {"a|b": 9, "plain": 3, 'with "quotes"': 5, "x" * 50: 4, "two\nlines": 8, "<|im_end|>": 7}
         odd = Vocabulary({"kind": Field("text"), "bad\nname": Field("text"), "none": Field("text")}, {"kind": values})
         view = view_of(odd, "anything")
         assert [(one.name, one.values) for one in view.attributes] == [("kind", ("plain",))]
@@ -272,7 +273,8 @@ class TestReader:
     parsed = Parser(catalogues.FILMS, LINKER).parse("a slow comedy")
 
     def read(self, llm: Any, **changes: Any) -> Understood:
-        reader = Reader(llm, PROMPTS, catalogues.FILMS, **{"trust": EVERY} | changes)
+        told: dict[str, Any] = {"trust": EVERY} | changes
+        reader = Reader(llm, PROMPTS, catalogues.FILMS, **told)
         return asyncio.run(reader.read(self.parsed, Context(), LINKER))
 
     def test_both_as_one(self) -> None:
