@@ -6,7 +6,7 @@ Turns: those of `prompts/examples/converse-*.jsonl` whose catalogues nobody lear
 the two hundred requests of `tests/dialogue/requests.jsonl`, of which the parser was tuned on `tune`. A turn is right in its
 intent; in its conditions when they let the same items pass (600 drawn ones) and ask for the same wishes relative to what was
 shown; in its feelings when the titles liked, disliked and seen are the wanted ones; need: F1 of its words. `--base` asks the
-base model with its examples, too. Milliseconds are of one turn at a time.
+base model with its examples, too. Milliseconds are of one turn at a time, the first twenty.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import Any
 from record import provenance
 
 from genrec.dialogue.hearing import Heard, hear
-from genrec.dialogue.merging import Trust
+from genrec.dialogue.merging import Trust, merged
 from genrec.dialogue.parsing import Parser
 from genrec.dialogue.reading import Context, request_of
 from genrec.dialogue.view import view_of
@@ -42,23 +42,36 @@ RESULTS = Path(__file__).parent / "results" / "reading.json"
 REQUESTS = ROOT / "tests" / "dialogue" / "requests.jsonl"
 
 
-async def listen(
-    llm: LLM, workspace: Workspace, text: str, vocabulary: Vocabulary, context: Context, adapter: str
-) -> Heard | None:
-    """What the model says; None where it failed."""
-    view = view_of(vocabulary, text)
-    try:
-        (written,) = await llm.write([request_of(workspace.prompts, view, text, context, adapter=adapter)])
-        return hear(written, view, vocabulary, text)
-    except (EngineError, ValueError):
-        return None
+AT_ONCE = 16
+TIMED = 20
+"""Turns that are read one at a time, with a clock."""
+Asked = tuple[str, Vocabulary, Context]
+
+
+async def listen(llm: LLM, workspace: Workspace, asked: Sequence[Asked], adapter: str) -> list[Heard | None]:
+    """What the model says of each turn, some at once; None where it failed."""
+
+    async def one(text: str, vocabulary: Vocabulary, context: Context) -> Heard | None:
+        view = view_of(vocabulary, text)
+        try:
+            (written,) = await llm.write([request_of(workspace.prompts, view, text, context, adapter=adapter)])
+            return hear(written, view, vocabulary, text)
+        except (EngineError, ValueError):
+            return None
+
+    heard: list[Heard | None] = []
+    for start in range(0, len(asked), AT_ONCE):
+        heard += await asyncio.gather(*(one(*part) for part in asked[start : start + AT_ONCE]))
+    return heard
 
 
 def timed(turns: Sequence[Turn], llm: LLM, workspace: Workspace, adapter: str) -> tuple[list[Heard | None], dict[str, float]]:
-    heard, spent = [], []
-    for turn in turns:
+    asked = [(turn.text, turn.shop.vocabulary, turn.context) for turn in turns]
+    heard = asyncio.run(listen(llm, workspace, asked, adapter))
+    spent = []
+    for one in asked[:TIMED]:
         start = time.perf_counter()
-        heard.append(asyncio.run(listen(llm, workspace, turn.text, turn.shop.vocabulary, turn.context, adapter)))
+        asyncio.run(listen(llm, workspace, [one], adapter))
         spent.append(1000 * (time.perf_counter() - start))
     unread = sum(one is None for one in heard)
     return heard, {"ms_median": round(statistics.median(spent), 1), "ms_longest": round(max(spent), 1), "unread": unread}
@@ -78,15 +91,15 @@ def on_turns(turns: Sequence[Turn], llm: LLM, workspace: Workspace, adapter: str
 
 def on_requests(llm: LLM, workspace: Workspace, adapter: str, trust: Trust) -> dict[str, Any]:
     """Shares of the two hundred requests whose conditions are right, by split."""
-    from genrec.dialogue.merging import merged
     from tests.dialogue.catalogues import CATALOGUES
 
     counts: dict[str, dict[str, list[bool]]] = {}
-    for row in map(json.loads, REQUESTS.read_text(encoding="utf-8").splitlines()):
+    rows = [json.loads(text) for text in REQUESTS.read_text(encoding="utf-8").splitlines()]
+    asked = [(row["text"], CATALOGUES[row["catalogue"]], Context()) for row in rows]
+    for row, heard in zip(rows, asyncio.run(listen(llm, workspace, asked, adapter)), strict=True):
         vocabulary = CATALOGUES[row["catalogue"]]
         wanted = parse(row["filter"], vocabulary.schema)
         parsed = Parser(vocabulary).parse(row["text"])
-        heard = asyncio.run(listen(llm, workspace, row["text"], vocabulary, Context(), adapter))
         found = {
             "parser": parsed.filter,
             "model alone": heard.filter if heard else None,
