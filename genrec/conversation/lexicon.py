@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from genrec.dialogue.linking import Linker
+from genrec.dialogue.parsing import Parser
 from genrec.dialogue.vocabulary import Vocabulary
 from genrec.filters import Field
 from genrec.store.store import Store
@@ -22,4 +23,6 @@ class Lexicon:
         """About 3 seconds for 100,000 items. Raises StoreError."""
         items = [item for batch in store.all_items() for item in batch]
         popularity = dict(store.popularity())
-        return cls(Linker(items, popularity), Vocabulary.of(items, schema), popularity)
+        made = cls(Linker(items, popularity), Vocabulary.of(items, schema), popularity)
+        Parser(made.vocabulary, made.linker).parse("anything")  # its tables are made by the first turn: not a person's
+        return made
