@@ -44,7 +44,8 @@ def test_ranks_and_writes_through_the_server(double: Double, same_shop: Path) ->
         rows = genrec.recommend("u00", 5)
         assert not degraded(rows)
         assert double.url in rows[0].trace.models["llm"]
-        assert order(rows) != order(genrec.recommend("u00", 5, rank="off", explain="off"))
+        unranked = genrec.recommend("u00", 5, rank="off", explain="off")
+        assert [row.score for row in rows] != [row.score for row in unranked]  # this server's order may be theirs by chance
 
 
 @pytest.mark.parametrize("fault", ["dead", "stalls"])
