@@ -71,12 +71,17 @@ def load_content(workspace: Workspace) -> tuple[Sequences, Content]:
     Raises WorkspaceError when there is no build, or items came in since.
     """
     read_json(workspace.build_file, hint=REBUILD)
-    items = [item for batch in workspace.store.all_items() for item in batch]
     vectors = ModalityVectors.load(workspace.vectors)
-    ids = tuple(item.item_id for item in items)
-    if ids != vectors.item_ids:
+    items = built_items(workspace, vectors)
+    return Sequences.of(workspace.store.interactions(), vectors.item_ids), content_of(workspace, items, vectors)
+
+
+def built_items(workspace: Workspace, vectors: ModalityVectors) -> list[Item]:
+    """All items, in the order of the vectors. Raises WorkspaceError when some came in or went since the last build."""
+    items = [item for batch in workspace.store.all_items() for item in batch]
+    if tuple(item.item_id for item in items) != vectors.item_ids:
         raise WorkspaceError("items came in or went since the last build", hint=REBUILD)
-    return Sequences.of(workspace.store.interactions(), ids), content_of(workspace, items, vectors)
+    return items
 
 
 def content_of(workspace: Workspace, items: Sequence[Item], vectors: ModalityVectors) -> Content:

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.data.dialogues import Moment, read_moments
-from genrec.errors import TrainingError, WorkspaceError
+from genrec.errors import TrainingError
 from genrec.evaluation.dialogues import KS, SHOWN, DialogueResults, Ranker, linking, recalls, satisfied, started
 from genrec.index.protocol import Dense, Leg, Lexical, Query
 from genrec.listening import Speech, dialogue_retriever, load_dialogue_model, speech_of
-from genrec.loading import REBUILD, load_catalogue, load_people, schema_of
+from genrec.loading import built_items, load_catalogue, load_people, schema_of
 from genrec.progress import SILENT, Progress, track
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.dialogues import DialogueAsk, DialogueRetriever, texts_of
@@ -47,9 +47,7 @@ class Bench:
     def of(cls, workspace: Workspace, progress: Progress = SILENT) -> "Bench":
         """Raises WorkspaceError when the workspace is not built, or items came in since; WeightsError."""
         catalogue = load_catalogue(workspace)
-        items = [item for batch in workspace.store.all_items() for item in batch]
-        if tuple(item.item_id for item in items) != catalogue.vectors.item_ids:
-            raise WorkspaceError("items came in or went since the last build", hint=REBUILD)
+        items = built_items(workspace, catalogue.vectors)
         people, speech = load_people(workspace, catalogue), speech_of(workspace, catalogue, progress)
         return cls(workspace=workspace, catalogue=catalogue, people=people, items=items, speech=speech, progress=progress)
 

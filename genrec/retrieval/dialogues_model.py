@@ -4,8 +4,6 @@ A saved model is a folder: `dialogues.json` (weights, card) names a safetensors 
 content and is renamed into place last.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -18,7 +16,7 @@ from scipy import sparse
 
 from genrec.errors import WorkspaceError
 from genrec.retrieval.dialogues_space import Echoes, Sessions
-from genrec.retrieval.vectors import write_named
+from genrec.retrieval.vectors import read_named, write_named
 
 SCHEMA = 1
 MANIFEST = "dialogues.json"
@@ -122,12 +120,7 @@ class DialogueModel:
 
         path = folder / MANIFEST
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            if manifest["schema"] != SCHEMA:
-                raise WorkspaceError(f"{path}: schema {manifest['schema']}, this version reads {SCHEMA}", hint=RETRAIN)
-            data = (folder / Path(manifest["tensors"]).name).read_bytes()
-            if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
-                raise WorkspaceError(f"{folder / manifest['tensors']}: the file is damaged (its digest differs)", hint=RETRAIN)
+            manifest, data = read_named(folder, MANIFEST, schema=SCHEMA, hint=RETRAIN)
             tensors, ids = load(data), manifest["item_ids"]
             heard = None
             if "heard/rows" in tensors:

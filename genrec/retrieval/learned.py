@@ -4,7 +4,6 @@ A saved retriever is a folder: `retriever.json` (sizes, feature space, event spa
 by the digest of its content, and is renamed into place last.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from genrec.retrieval.histories import EventSpace
 from genrec.retrieval.profile import recency_means
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
-from genrec.retrieval.vectors import write_named, write_whole
+from genrec.retrieval.vectors import read_named, write_named, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -194,12 +193,7 @@ class LearnedRetriever:
 
         path = folder / MANIFEST
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            if manifest["schema"] != SCHEMA:
-                raise WorkspaceError(f"{path}: schema {manifest['schema']}, this version reads {SCHEMA}", hint=RETRAIN)
-            data = (folder / Path(manifest["tensors"]).name).read_bytes()
-            if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
-                raise WorkspaceError(f"{folder / manifest['tensors']}: the file is damaged (its digest differs)", hint=RETRAIN)
+            manifest, data = read_named(folder, MANIFEST, schema=SCHEMA, hint=RETRAIN)
             tensors = load(data)
             means = {name.removeprefix("means/"): t.numpy() for name, t in tensors.items() if name.startswith("means/")}
             weights = {name.removeprefix("network/"): t for name, t in tensors.items() if name.startswith("network/")}

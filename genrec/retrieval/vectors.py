@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,12 +116,7 @@ class ModalityVectors:
 
         path = folder / MANIFEST
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            if manifest["schema"] != SCHEMA:
-                raise WorkspaceError(f"{path}: schema {manifest['schema']}, this version reads {SCHEMA}", hint=REBUILD)
-            data = (folder / Path(manifest["tensors"]).name).read_bytes()
-            if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
-                raise WorkspaceError(f"{folder / manifest['tensors']}: the file is damaged (its digest differs)", hint=REBUILD)
+            manifest, data = read_named(folder, MANIFEST, schema=SCHEMA, hint=REBUILD)
             tensors = load(data)
             names = [name.removeprefix("matrix/") for name in tensors if name.startswith("matrix/")]
             matrices = {name: tensors[f"matrix/{name}"] for name in names}
@@ -175,6 +171,22 @@ def write_named(folder: Path, kind: str, file: str, data: bytes, manifest: Mappi
     write_whole(folder / file, json.dumps(named, ensure_ascii=False).encode())
     sweep(folder, kind, name)
     return digest
+
+
+def read_named(folder: Path, file: str, *, schema: int, hint: str) -> tuple[dict[str, Any], bytes]:
+    """What `write_named` wrote: the manifest and the bytes of the tensors.
+
+    Raises WorkspaceError, with `hint`, for another schema or digest; OSError, ValueError, KeyError and TypeError for what
+    cannot be read at all.
+    """
+    path = folder / file
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    if manifest["schema"] != schema:
+        raise WorkspaceError(f"{path}: schema {manifest['schema']}, this version reads {schema}", hint=hint)
+    data = (folder / Path(manifest["tensors"]).name).read_bytes()
+    if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
+        raise WorkspaceError(f"{folder / manifest['tensors']}: the file is damaged (its digest differs)", hint=hint)
+    return manifest, data
 
 
 def sweep(folder: Path, kind: str, kept: str = "") -> None:

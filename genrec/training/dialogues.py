@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from genrec.data.dialogues import read_moments
-from genrec.errors import TrainingError, WorkspaceError
+from genrec.errors import TrainingError
 from genrec.listening import FOLDER, space_of, speech_of
-from genrec.loading import REBUILD, load_catalogue, load_people, schema_of
+from genrec.loading import built_items, load_catalogue, load_people, schema_of
 from genrec.progress import SILENT, Progress
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.dialogues_fitting import recall
@@ -41,9 +41,7 @@ def train_dialogues(
     Raises WorkspaceError when the workspace is not built, TableError, RowError, TrainingError when the dialogues do not suffice.
     """
     catalogue = load_catalogue(workspace)
-    items = [item for batch in workspace.store.all_items() for item in batch]
-    if tuple(item.item_id for item in items) != catalogue.vectors.item_ids:
-        raise WorkspaceError("items came in or went since the last build", hint=REBUILD)
+    items = built_items(workspace, catalogue.vectors)
     people, speech = load_people(workspace, catalogue), speech_of(workspace, catalogue, progress)
     moments = [
         replace(one, dialogue_id=f"{number} {one.dialogue_id}")  # files number their dialogues each for itself
