@@ -23,6 +23,7 @@ NameOption = Annotated[str, typer.Option(help="Name of the adapter; empty: model
 EpochsOption = Annotated[int | None, typer.Option(min=0, help="Instead of the setting `epochs`.")]
 SeedOption = Annotated[int | None, typer.Option(min=0, help="Instead of the setting `seed`.")]
 FromOption = Annotated[str, typer.Option("--from", metavar="NAME", help="Go on from this adapter.")]
+ExamplesOption = Annotated[list[Path] | None, typer.Option(help="JSON lines to learn from, instead of those that ship.")]
 DryOption = Annotated[bool, typer.Option("--dry-run", help="Show examples and token counts; learn nothing.")]
 
 
@@ -94,7 +95,7 @@ def rerank(
 def write(
     workspace: WorkspaceOption,
     name: NameOption = "",
-    examples: Annotated[list[Path] | None, typer.Option(help="JSON lines to learn from, instead of those that ship.")] = None,
+    examples: ExamplesOption = None,
     epochs: EpochsOption = None,
     seed: SeedOption = None,
     start: FromOption = "",
@@ -123,7 +124,7 @@ def write(
 def converse(
     workspace: WorkspaceOption,
     name: NameOption = "",
-    examples: Annotated[list[Path] | None, typer.Option(help="JSON lines to learn from, instead of those that ship.")] = None,
+    examples: ExamplesOption = None,
     epochs: EpochsOption = None,
     seed: SeedOption = None,
     start: FromOption = "",
