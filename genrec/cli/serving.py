@@ -57,9 +57,9 @@ def serve(
             if came:  # stopped while it was starting
                 raise typer.Exit(0) from None
             raise
-        print(server.url, flush=True)
         say(f"ready: {engine.id}, prompts of up to {engine.max_tokens} tokens; adapters: {', '.join(engine.adapters) or 'none'}")
         say(f"to use it: GENREC_LLM__ENGINE=openai GENREC_LLM__URL={server.url} genrec …, or engine and url below [llm]")
+        print(server.url, flush=True)  # last: who reads it finds all the rest said
         engine.close()
         status = server.wait()
         if not came:
