@@ -79,6 +79,7 @@ class Linker:
         ids: list[str] = []
         self._years = array("i")
         self._chosen = array("f")
+        self._spelt = array("q")  # a hash of each title as it is spelt
         self._owners = array("i")
         self._forms: list[Form] = []
         phrases: list[tuple[str, ...]] = []
@@ -89,6 +90,7 @@ class Linker:
             ids.append(item.item_id)
             self._years.append(year_of(item))
             self._chosen.append(float((popularity or {}).get(item.item_id, 0.0)))
+            self._spelt.append(_spelling(item.title))
             for form in forms_of(item.title):
                 self._forms.append(form)
                 self._owners.append(row)
@@ -171,6 +173,8 @@ class Linker:
                 words[hit.last - 1].end,
             )
         weak = self._weakness(words[hit.first : hit.last], hits, kind, articled=first < hit.first)
+        if hit.last - hit.first > 1 and signs.offhand(first, hit.last, self._ordinary):
+            weak = max(weak, 1)
         if weak and first == hit.first and first and words[first - 1].key in ARTICLES:
             weak = min(3, weak + 1)
         if weak < 2 and hit.last - hit.first == 1 and signs.inside_name(first, hit.last):
@@ -182,9 +186,8 @@ class Linker:
             score *= 0.7
         score *= (0.97 if not hit.spaced else 1.0) * (0.85 if kind == "partial" else 1.0)
         said = words[first].key if first < hit.first else ""
-        ordered = self._ordered(
-            rows, max(year, 0), {self._owners[one.phrase] for one in hits if self._forms[one.phrase].article == said}
-        )
+        meant = {self._owners[one.phrase] for one in hits if self._forms[one.phrase].article == said}
+        ordered = self._ordered(rows, max(year, 0), meant, _spelling(signs.text[start:end]))
         return _Found(first, hit.last, ordered, score, kind, max(year, 0), start, end)
 
     def _is_shared(self, keys: tuple[str, ...], hits: int) -> bool:
@@ -204,16 +207,19 @@ class Linker:
             weak += 2 if single and (kind == "partial" or len(words[0].key) < LONG_WORD) else 1
         return min(weak, 3)
 
-    def _ordered(self, rows: Sequence[int], year: int, articled: set[int]) -> tuple[int, ...]:
-        """Likeliest first; with a year said, those of that year alone."""
+    def _ordered(self, rows: Sequence[int], year: int, articled: set[int], spelt: int) -> tuple[int, ...]:
+        """Likeliest first; with a year said, those of that year alone. Of equals, a title that is spelt just so."""
         if year:
             for slack in (0, 1):
                 same = [row for row in rows if self._years[row] and abs(self._years[row] - year) <= slack]
                 if same:
                     rows = same
                     break
-        best = sorted(rows, key=lambda row: (row not in articled, -self._chosen[row], -self._years[row], row))
+        best = sorted(rows, key=lambda row: self._rank(row, articled, spelt))
         return tuple(best[:MOST_CANDIDATES])
+
+    def _rank(self, row: int, articled: set[int], spelt: int) -> tuple[bool, float, bool, int, int]:
+        return row not in articled, -self._chosen[row], self._spelt[row] != spelt, -self._years[row], row
 
     def _named(self, keys: list[str]) -> list[tuple[int, int]]:
         """Spans that are a value of an attribute, of two words or more: a person, a brand."""
@@ -253,6 +259,10 @@ def _texts(item: Item) -> Iterator[str]:
         for one in scalars(value):
             if isinstance(one, str):
                 yield one
+
+
+def _spelling(title: str) -> int:
+    return hash(title.strip())
 
 
 def _name(value: str) -> str:

@@ -49,6 +49,7 @@ class Signs:
             word for word in words if word.shown[0].isalpha() and word.key != "i" and not begins_sentence(text, word.start)
         ]
         upper = sum(word.shown[0].isupper() for word in lettered)
+        self._cased = any(word.shown[0].isupper() and word.key != "i" for word in words)
         self._capitals_say = 0 < upper <= max(2, _SHOUTING * len(lettered)) or len(lettered) <= 3
 
     def quoted(self, start: int, end: int) -> bool:
@@ -65,6 +66,11 @@ class Signs:
         if not all(is_capital(word.shown) for word in telling) or not any(word.shown[0].isupper() for word in words):
             return False
         return sum(word.shown[0].isupper() for word in words) > begins_sentence(self.text, words[0].start)
+
+    def offhand(self, first: int, last: int, ordinary: Collection[str]) -> bool:
+        """Whether ordinary words stand in small letters in a text that has capitals: `it is about a boy`."""
+        words = self._words[first:last]
+        return self._cased and all(word.shown.islower() and (is_common(word.key) or word.key in ordinary) for word in words)
 
     def cue(self, start: int) -> int:
         """2 for words before `start` that titles follow (`have you seen`), 1 for such that other words follow as well."""

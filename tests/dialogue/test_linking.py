@@ -79,6 +79,30 @@ def test_typing_errors_are_forgiven(text: str, title: str) -> None:
     assert only(text).kind == "typo"
 
 
+def test_of_namesakes_the_one_that_is_spelt_just_so_comes_first() -> None:
+    known = [
+        Item(item_id="a", title="Slap Shot (1977)"),
+        Item(item_id="b", title="Slapshot"),
+        Item(item_id="c", title="Slap Shot"),
+    ]
+    first = {text: Linker(known).link(text)[0].item_ids[0] for text in ("I saw Slap Shot", "Slapshot!", "Slap Shot (1977)")}
+    assert first == {"I saw Slap Shot": "c", "Slapshot!": "b", "Slap Shot (1977)": "a"}
+    assert Linker(known, {"a": 5.0}).link("I saw Slap Shot")[0].item_ids[0] == "a"
+
+
+def test_a_title_of_ordinary_words_needs_a_sign_where_capitals_are_used() -> None:
+    known = [
+        Item(item_id="a", title="About a Boy (2002)"),
+        Item(item_id="b", title="You Laugh (1998)", text="they laugh and laugh"),
+    ]
+    known.append(Item(item_id="c", title="Else", text="to laugh"))
+    linker = Linker(known)
+    assert not linker.link("It's about a boy and his dog")
+    assert not linker.link("Stuff that makes you laugh a lot")
+    for text in ("I loved About a Boy", "i loved about a boy", "You Laugh is good"):
+        assert linker.link(text), text
+
+
 def test_numbers_are_not_mistyped() -> None:
     assert named("rocky 3") == ["Rocky III"]
     assert named("blade runner 2048") == ["Blade Runner"]
