@@ -5,12 +5,12 @@ Events and triples are read once. No more than a batch is in memory, besides the
 """
 
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from genrec.data.attributes import Kinds, attribute, unusable
 from genrec.data.cleaning import MAX_RELATION_CHARS, absent, identifier, number, seconds, text_of
@@ -25,6 +25,8 @@ from genrec.errors import ConfigError, MediaError
 from genrec.progress import SILENT, Progress
 from genrec.settings import IngestSettings
 from genrec.types import AttributeValue, Event, Item, Triple, User, scalars
+
+T = TypeVar("T")
 
 _IMAGE_ROWS = 256
 _IMAGE_THREADS = 8
@@ -257,26 +259,29 @@ def read_events(
     reading = Reading("events", table, layout, report, progress)
     if "timestamp" not in layout.fields:
         report.note(f"{path}: there is no column of times; the order of the rows is used")
-    _note_left(reading)
+    yield from _batches(reading, lambda cells, i, row: _event(cells, i, row, layout, known_items))
+
+
+def _batches(reading: Reading, one: Callable[[Mapping[str, Sequence[Any]], int, int], T]) -> Iterator[list[T]]:
+    """What `one` makes of (cells by field, place in them, row) of each row; a fault of a cell leaves its row out.
+
+    Events and triples have no attributes: what else the table says is noted and not kept.
+    """
+    table, layout = reading.table, reading.layout
+    if left := [column for column in table.columns if column not in layout.used]:
+        reading.report.note(f"{table.source.path}: columns of {reading.kind} that are not kept: {', '.join(left[:30])}")
     for chunk in reading.chunks(only=tuple(layout.used)):
         cells = {name: chunk.columns.get(columns[0], []) for name, columns in layout.fields.items()}
-        batch = []
+        batch: list[T] = []
         for index, row, line in zip(count(), chunk.rows, chunk.lines or chunk.rows, strict=False):
             try:
-                batch.append(_event(cells, index, row, layout, known_items))
+                batch.append(one(cells, index, row))
             except CellFault as fault:
                 reading.leave_out(Place(row, line), fault)
         reading.flush()
         reading.counts.kept += len(batch)
         if batch:
             yield batch
-
-
-def _note_left(reading: Reading) -> None:
-    """Events and triples have no attributes: what else the table says is not kept."""
-    table = reading.table
-    if left := [column for column in table.columns if column not in reading.layout.used]:
-        reading.report.note(f"{table.source.path}: columns of {reading.kind} that are not kept: {', '.join(left[:30])}")
 
 
 def _event(cells: Mapping[str, Sequence[Any]], i: int, row: int, layout: Layout, known_items: Container[str] | None) -> Event:
@@ -315,19 +320,7 @@ def read_triples(
     layout = resolve("triples", table.columns, mapping, Path(path))
     constant = _constant_relation(layout)
     reading = Reading("triples", table, layout, report, progress)
-    _note_left(reading)
-    for chunk in reading.chunks(only=tuple(layout.used)):
-        cells = {name: chunk.columns.get(columns[0], []) for name, columns in layout.fields.items()}
-        batch = []
-        for index, row, line in zip(count(), chunk.rows, chunk.lines or chunk.rows, strict=False):
-            try:
-                batch.append(_triple(cells, index, layout, constant))
-            except CellFault as fault:
-                reading.leave_out(Place(row, line), fault)
-        reading.flush()
-        reading.counts.kept += len(batch)
-        if batch:
-            yield batch
+    yield from _batches(reading, lambda cells, i, _: _triple(cells, i, layout, constant))
 
 
 def _constant_relation(layout: Layout) -> str:
