@@ -16,7 +16,7 @@ PLAIN = frozenset(
     a again also an and another are as at be because both choice choose close could enjoy fit fits for from go
     goes good has if in is it item its itself just kind like likes make makes match matches may might more much near next
     of on other our own perhaps pick picks related same seem seems share shares similar since so some something
-    suggested suit suits that the their them then these they this to too try type very well which why will with you your
+    suggested suit suits that the their them then these they this those to too try type very well which why will with you your
     """.split()
 )
 ASKED = frozenset("interest interests looking search searched want wanted wish".split())
@@ -33,10 +33,11 @@ MAX_CHARS = 400
 """Beside the cited titles."""
 _POSSESSIVE = re.compile(r"['’]s$")
 _SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
-_CHOSE_IT = re.compile(r"\b(?:liked|enjoyed|chose|picked)\s+(?:it|this|that|these|them)\b", re.IGNORECASE)
+_CHOSE_IT = re.compile(r"\b(?:liked|enjoyed|chose|picked)\s+(?:it|this|that|these|those|them)\b", re.IGNORECASE)
 _IS_TITLE = re.compile(rf"\b(?:it|this|that)(?:['’]s|\s+is)\s+{TITLE}", re.IGNORECASE)
 _LIKES_TITLE = re.compile(rf"(?<!\bif )\byou(?:\s+\w+)?\s+(?:like|enjoy)\s+{TITLE}", re.IGNORECASE)
 _WHICH_TITLE = re.compile(rf"\b(?:which|that)\s+you\s+(?:liked|enjoyed|chose|picked)\s+{TITLE}", re.IGNORECASE)
+_JUDGED = re.compile(rf"\b(?:good|very)\s+{FACT}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,8 @@ def _claim_fault(said: _Said, words: list[str], facts: Facts) -> str:
         return "it says twice that something was chosen"
     if not counted and _CHOSE_IT.search(said.text):
         return "it says that the item itself was chosen"
+    if _JUDGED.search(said.text):
+        return "it judges"
     if said.wrong_pair:
         return said.wrong_pair
     if values and not values.intersection(said.facts) and not asked:
@@ -155,8 +158,9 @@ def _read(text: str, facts: Facts) -> _Said:
 
 
 def _forms(name: str) -> tuple[str, ...]:
-    """An attribute's name in the singular and the plural."""
-    return (name, name.removesuffix("s"), name + "s")
+    """An attribute's name in the singular and the plural; what is `rated` has a rating."""
+    noun = (f"{name[:-2]}ing", f"{name[:-2]}ings") if name.endswith("ed") and len(name) > 4 else ()
+    return (name, name.removesuffix("s"), name + "s", *noun)
 
 
 def _fits(facts: Facts, name: str, value: str) -> bool:

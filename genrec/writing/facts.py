@@ -9,12 +9,16 @@ from genrec.types import TAGS, Evidence, Item
 from genrec.writing.evidence import LIKED
 
 TITLE_CHARS = 80
+BRIEF_CHARS = 40
+"""Of a title, for an LLM that cites it by its mark."""
 VALUE_CHARS = 60
 NAME_CHARS = 40
 WORDS = 4
 DESCRIBED_CHARS = 300
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 """A word of a reason."""
+_MORE = re.compile(r"(?<=\w{3})(?:[,;:] | [-–—/] | \().*")
+"""Behind a name in a title: sizes, counts, part numbers, a second name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +109,12 @@ def _counted(name: str, values: int) -> str:
 def title(item: Item) -> str:
     """An item's title as a reason quotes it, its id where it has none."""
     return plain(item.title, TITLE_CHARS) or plain(item.item_id, TITLE_CHARS) or "untitled"
+
+
+def brief(named: str) -> str:
+    """A title's first part: words of a long one would be repeated as if they were said of the item."""
+    name = _MORE.sub("", named)
+    return name if len(name) <= BRIEF_CHARS else name[: BRIEF_CHARS + 1].rsplit(" ", 1)[0][:BRIEF_CHARS]
 
 
 def plain(text: str, limit: int) -> str:

@@ -8,7 +8,7 @@ from genrec.prompts import Prompts
 from genrec.settings import ReasonSettings
 from genrec.types import Reason
 from genrec.writing.check import fault
-from genrec.writing.facts import TITLE_CHARS, Facts, sentence
+from genrec.writing.facts import TITLE_CHARS, Facts, brief, sentence
 from genrec.writing.marks import fill
 
 PROMPT = "reason"
@@ -90,7 +90,7 @@ def prompt_of(prompts: Prompts, facts: Facts, *, opening: str = "", tuned: bool 
         kind=facts.kind,
         tuned=tuned,
         opening=opening,
-        past=facts.past,
+        past=[brief(title) for title in facts.past],
         liked=facts.liked,
         shared=facts.shared,
         words=facts.words or facts.interests,

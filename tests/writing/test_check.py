@@ -27,6 +27,7 @@ ACCEPTED = [
     (SPY, 'If you liked "The Night Manager", it has more of the same spy and thriller.'),
     (SPY, 'Because you liked both "The Night Manager" and "Smiley\'s People", it may suit you: another Thriller!'),
     (SPY, 'You liked "The Night Manager". It is a Spy Thriller too.'),
+    (SPY, 'You liked "The Night Manager" and "Smiley\'s People", and it is another Thriller, just like those.'),
     (CHOSEN, 'You chose "The Night Manager", and it has the same genres Spy and Thriller.'),
     (CHOSEN, 'If you like "The Night Manager", it is another Spy Thriller.'),
     (ONE, 'You chose "Steel Desk Lamp", and it has the same material, Steel.'),
@@ -78,6 +79,9 @@ REFUSED = [
     ("no shared value", SPY, LIKED_SPY + "is a good choice."),
     ("superlative", SPY, LIKED_SPY + "is the best Thriller."),
     ("greatest", SPY, LIKED_SPY + "is the greatest Spy Thriller."),
+    ("a good one of its kind", SPY, LIKED_SPY + "is another good Thriller."),
+    ("very much so", ASKED, "It matches your search: very calm."),
+    ("says that others were liked", CHOSEN, 'You chose those, another Spy Thriller like "The Night Manager".'),
     ("award", SPY, LIKED_SPY + "is an award-winning Thriller."),
     ("directed by", SPY, LIKED_SPY + "is another Spy Thriller directed by Susanne Bier."),
     ("starring", SPY, LIKED_SPY + "is another Thriller starring Tom Hiddleston."),
@@ -166,6 +170,16 @@ def test_the_name_of_an_attribute_needs_a_value_of_it() -> None:
     assert fault('It is G, the same genre as "Aladdin", which you liked.', facts) == "it says `genres` and none of its values"
     assert fault('It is G and Comedy, the same genre as "Aladdin", which you liked.', facts) == ""
     assert fault('It is G, as is "Aladdin", which you liked.', facts) == ""
+
+
+def test_what_is_rated_has_a_rating() -> None:
+    facts = Facts(past=("Kingpin",), liked=True, shared=(("genre", ("Comedy",)), ("rated", ("PG-13",))))
+    assert fault('It is PG-13, the same rating as "Kingpin", which you liked.', facts) == ""
+    assert fault('It is Comedy, the same rating as "Kingpin", which you liked.', facts) == "it says `rated` and none of its values"
+    assert fault('It is PG-13, the rating Comedy of "Kingpin", which you liked.', facts) == "`comedy` is no rating"
+    assert "`rating`" in fault('It is Comedy, the same rating as "Kingpin".', replace(facts, shared=facts.shared[:1]))
+    bed = Facts(past=("Kip",), shared=(("wed", ("Oak",)),))
+    assert "`wing`" in fault('It is Oak with a wing, as is "Kip", which you chose.', bed)
 
 
 def test_a_possessive_value_without_its_ending() -> None:

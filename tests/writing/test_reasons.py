@@ -12,8 +12,8 @@ from genrec.prompts import Prompts
 from genrec.settings import ReasonSettings
 from genrec.types import Evidence
 from genrec.writing.check import fault
-from genrec.writing.facts import Facts, sentence
-from genrec.writing.reasons import SEEDS, ReasonWriter
+from genrec.writing.facts import BRIEF_CHARS, Facts, brief, sentence
+from genrec.writing.reasons import SEEDS, ReasonWriter, prompt_of
 
 
 def past(*titles: str, liked: bool = True, **shared: tuple[str, ...]) -> Facts:
@@ -70,6 +70,17 @@ async def test_without_an_engine_every_reason_is_the_template() -> None:
     assert {(reason.source, reason.verified) for reason in reasons} == {("template", True)}
     assert [reason.evidence for reason in reasons] == [facts.evidence for facts in FACTS]
     assert writer(None).digests() == {}
+
+
+def test_the_engine_sees_the_first_part_of_a_title() -> None:
+    _, prompt = prompt_of(Prompts(), past("Saint, The", "File Folders - Letter Size, Green, 25-Pack"), tuned=True)
+    assert '[1] "Saint" and [2] "File Folders"' in prompt
+    assert brief("2001: A Space Odyssey") == "2001"
+    assert brief("A (B)") == "A (B)"
+    assert brief("Face/Off") == "Face/Off"
+    assert brief("Rapesco Spinna Front Push-Button Loading Stapler of Metal") == "Rapesco Spinna Front Push-Button Loading"
+    assert brief("字" * 90) == "字" * BRIEF_CHARS
+    assert brief("") == ""
 
 
 async def test_what_the_fake_writes_is_checked_too() -> None:
