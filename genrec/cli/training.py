@@ -127,6 +127,7 @@ def converse(
     examples: ExamplesOption = None,
     epochs: EpochsOption = None,
     seed: SeedOption = None,
+    also: Annotated[list[Path] | None, typer.Option(help="Further JSON lines that are only learned from.")] = None,
     start: FromOption = "",
     dry_run: DryOption = False,
 ) -> None:
@@ -139,8 +140,8 @@ def converse(
         _alone("--dry-run", {"--name": name, "--from": start})
     with Workspace.open(workspace, converse=_given(epochs=epochs, seed=seed)) as opened, Bars() as bars:
         if dry_run:
-            return _show([*training.dry_run(opened, examples or (), bars)])
-        made = training.train_converse(opened, examples or (), name, bars, say, start=start, command=_command())
+            return _show([*training.dry_run(opened, examples or (), bars, also=also or ())])
+        made = training.train_converse(opened, examples or (), name, bars, say, also=also or (), start=start, command=_command())
     if made is None:
         return None
     for what, figures in (("the parser alone", made.measured.parser), ("parser and adapter", made.measured.both)):

@@ -57,10 +57,12 @@ def score(figures: Right) -> float:
     return float(np.mean([figures.intent, figures.filter, figures.feelings, figures.need, figures.whole]))
 
 
-def dry_run(workspace: Workspace, files: Sequence[Path], progress: Progress = SILENT) -> list[Sample]:
+def dry_run(
+    workspace: Workspace, files: Sequence[Path], progress: Progress = SILENT, *, also: Sequence[Path] = ()
+) -> list[Sample]:
     """What would be learned from. Raises as `train_converse` does."""
     base = open_base(workspace.settings.models, progress)
-    learned, _, _ = parted(read_turns(files or shipped_turns()))
+    learned, _, _ = _parts(files, also)
     return [sample("turns", _rows(learned, workspace, base), base)]
 
 
@@ -71,18 +73,20 @@ def train_converse(
     progress: Progress = SILENT,
     tell: Callable[[str], None] = lambda _: None,
     *,
+    also: Sequence[Path] = (),
     start: str = "",
     command: str = "",
 ) -> TrainedReader | None:
     """Train by `[converse]` on `files` (none: the examples that ship); a fifth of the catalogues is held out, half of them to
     choose the best pass and whom to believe where. Made active when parser and model together read more right than the parser
-    alone. `start`: the adapter to go on from. Of several processes (`accelerate launch`) the first saves, the others get None.
+    alone. `also`: files that are only learned from, say of weak labels. `start`: the adapter to go on from. Of several processes
+    (`accelerate launch`) the first saves, the others get None.
 
     Raises TableError, RowError, DataError, TrainingError, WeightsError, WorkspaceError, AdapterError.
     """
     base = open_base(workspace.settings.models, progress)
     name = new_folder(workspace.adapters, name or fresh_name(base.weights, "converse")).name
-    learned, choosing, measuring = parted(read_turns(files or shipped_turns()))
+    learned, choosing, measuring = _parts(files, also)
     made = learn(workspace, base, _lesson(workspace, base, learned, choosing), name, start, progress, tell)
     if made is None:
         return None
@@ -96,6 +100,12 @@ def train_converse(
     if active:
         workspace.registry.activate(name)
     return TrainedReader(adapter=adapter, chosen=chosen, measured=measured, active=active)
+
+
+def _parts(files: Sequence[Path], also: Sequence[Path]) -> tuple[list[Turn], list[Turn], list[Turn]]:
+    """(learned from, chosen by, only measured)"""
+    learned, choosing, measuring = parted(read_turns(files or shipped_turns()))
+    return learned + (read_turns(also) if also else []), choosing, measuring
 
 
 def compared(turns: Sequence[Turn], heard: Sequence[Heard | None], trust: Trust | None = None) -> Comparison:
