@@ -175,7 +175,9 @@ def test_the_name_of_an_attribute_needs_a_value_of_it() -> None:
 def test_what_is_rated_has_a_rating() -> None:
     facts = Facts(past=("Kingpin",), liked=True, shared=(("genre", ("Comedy",)), ("rated", ("PG-13",))))
     assert fault('It is PG-13, the same rating as "Kingpin", which you liked.', facts) == ""
-    assert fault('It is Comedy, the same rating as "Kingpin", which you liked.', facts) == "it says `rated` and none of its values"
+    assert (
+        fault('It is Comedy, the same rating as "Kingpin", which you liked.', facts) == "it says `rated` and none of its values"
+    )
     assert fault('It is PG-13, the rating Comedy of "Kingpin", which you liked.', facts) == "`comedy` is no rating"
     assert "`rating`" in fault('It is Comedy, the same rating as "Kingpin".', replace(facts, shared=facts.shared[:1]))
     bed = Facts(past=("Kip",), shared=(("wed", ("Oak",)),))
