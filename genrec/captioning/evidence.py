@@ -4,9 +4,8 @@ people chose. All of it is computed from what people gave; nothing that a model 
 
 import hashlib
 import json
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from genrec.captioning.telling import by_titles, codes, in_order
 from genrec.errors import ModelError, WorkspaceError
 from genrec.loading import BEHAVIOUR, POPULARITY, REBUILD, same_weights
 from genrec.progress import SILENT, Progress
@@ -33,13 +33,10 @@ TOGETHER_PEOPLE = 2
 BACKGROUND = 0.99
 """An item is close when it is closer than this share of all pairs."""
 PAIRS = 20_000
-CODE_SHARE = 0.9
-"""An attribute whose values are codes, nearly each of them another one, says nothing in a caption."""
 COMMON = 0.5
 """A value that more of the items have tells nothing of this one (as in `writing/evidence.py`)."""
 OWN_PHRASES, OWN_TEXT = 6, "text"
 """So many phrases of an item's own text are evidence for its title; they are no tags: its text has them."""
-_CODE = re.compile(r"(?=\S*\d)\S+|\w+://\S*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +76,7 @@ class Evidence:
         self._items = [given[item_id] for item_id in self._vectors.item_ids]
         self._all = given
         self._codes = codes(given.values())
+        self._named = by_titles(given.values())
         self._common = _common(self._items) if len(self._items) >= LEAST_KNOWN else set()
         people = read_json(workspace.vectors / POPULARITY, hint=REBUILD)
         self._people = np.asarray(people, np.int64)
@@ -161,7 +159,7 @@ class Evidence:
                 shown.append(tag.text)
         titles = [self._items[place].title for place, _ in near]
         chosen = [self._items[place].title for place, _ in together]
-        facts = state(attributes, tags=map(str, shown), near=titles, together=chosen, title=item.title)
+        facts = state(in_order(attributes, self._named), tags=map(str, shown), near=titles, together=chosen, title=item.title)
         record: dict[str, Any] = {
             "facts": asdict(facts),
             "tags": [asdict(tag) | {"probability": round(tag.probability, 4)} for tag in tags],
@@ -228,22 +226,6 @@ def background(rows: NDArray[np.float32]) -> float:
     rng = np.random.default_rng(0)
     one, shift = rng.integers(len(rows), size=PAIRS), rng.integers(1, len(rows), size=PAIRS)
     return float(np.quantile((rows[one] * rows[(one + shift) % len(rows)]).sum(axis=1), BACKGROUND))
-
-
-def codes(items: Iterable[Item]) -> frozenset[str]:
-    """Attributes whose values are addresses, or codes that hardly any two items share: `imdb_id: tt0114709`."""
-    seen: dict[str, Counter[str]] = {}
-    coded: Counter[str] = Counter()
-    for item in items:
-        for name, value in item.attributes.items():
-            if isinstance(value, str) and value:
-                seen.setdefault(name, Counter())[value] += 1
-                coded[name] += _CODE.fullmatch(value) is not None
-    return frozenset(
-        name
-        for name, values in seen.items()
-        if coded[name] >= CODE_SHARE * (total := values.total()) and len(values) >= CODE_SHARE * total
-    )
 
 
 def _common(items: Sequence[Item]) -> set[tuple[str, str]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from genrec.captioning.evidence import Evidence, Known
+from genrec.captioning.evidence import OWN_TEXT, Evidence, Known
 from genrec.errors import EngineError, GenrecError, UnknownItemError
 from genrec.progress import SILENT, Progress
 from genrec.types import HUMAN, Item, StoredCaption
@@ -245,9 +245,9 @@ def doubt_of(target: Target, written: Written) -> tuple[float, str]:
     given = {tag.text.lower() for tag in tags}
     own = [name for name, values in facts.attributes if not given.issuperset(value.lower() for value in values)]
     doubts: list[tuple[float, str]] = []
-    if tags:
-        wrong = 1.0 - sum(tag.probability for tag in tags) / len(tags)
-        doubts.append((wrong, f"{len(tags)} tags, {1 - wrong:.0%} sure on average"))
+    if guessed := [tag.probability for tag in tags if tag.group != OWN_TEXT]:
+        wrong = 1.0 - sum(guessed) / len(guessed)
+        doubts.append((wrong, f"{len(guessed)} tags, {1 - wrong:.0%} sure on average"))
     if not (own or facts.title or facts.tags or tags):
         doubts.append((0.5, "nothing is known but titles of other items"))
     elif not (own or facts.title or len(tags) > 1):

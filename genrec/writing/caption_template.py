@@ -1,5 +1,6 @@
 """The plain caption: what is known, said in the fewest words. True by construction, in any language that has words."""
 
+import re
 from collections.abc import Sequence
 
 from genrec.prompts import data
@@ -11,6 +12,7 @@ TITLE_PARTS = 3
 """A title names at most this many tags or values."""
 NAMED = 6
 """A caption names at most this many attributes, and as many tags."""
+_LETTER = re.compile(r"[^\W\d_]")
 
 
 def caption(facts: CaptionFacts, wording: Wording) -> Caption:
@@ -21,9 +23,8 @@ def caption(facts: CaptionFacts, wording: Wording) -> Caption:
 
 
 def _title(facts: CaptionFacts, wording: Wording) -> str:
-    """Its best tags, else its first values; where there are fewer than two, also a title that it belongs to."""
-    said = [*facts.tags, *(word for word in facts.tag_words if word not in facts.tags)]
-    words = ([word for word in said if not word.isdecimal()] or said)[:TITLE_PARTS]
+    """Its best words; where there are fewer than two, also a title that it belongs to."""
+    words = _words(facts)[:TITLE_PARTS]
     phrase, titles = (wording.phrases.near, facts.near) if facts.near else (wording.phrases.together, facts.together)
     if not words:
         room = TITLE_CHARS - len(phrase.format('""'))
@@ -34,6 +35,19 @@ def _title(facts: CaptionFacts, wording: Wording) -> str:
         tries = [f"{words[0]}, {_small(cited)}", *tries]
     fitting = next(title for title in tries if len(title) <= TITLE_CHARS)  # one value does: it is cut at VALUE_CHARS
     return _sentence(fitting).rstrip(".!?,;:")
+
+
+def _words(facts: CaptionFacts) -> list[str]:
+    """Best first: of two attributes or more their first values, then tags, then other values; of one attribute tags first.
+
+    A number says nothing alone: it is left out, or under its name where there is nothing else.
+    """
+    rows = [(name, (name,) if own == YES else own) for name, own in facts.attributes]
+    worded = [[value for value in own if _LETTER.search(value)] for _, own in rows]
+    heads = [own[0] for own in worded if own]
+    values = [value for own in worded for value in own]
+    said = [*heads, *facts.tags, *values] if len(heads) > 1 else [*facts.tags, *values]
+    return list({word.lower(): word for word in said}.values()) or [f"{name} {own[0]}" for name, own in rows]
 
 
 def _text(facts: CaptionFacts, wording: Wording) -> str:

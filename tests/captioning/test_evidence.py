@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from genrec.captioning.evidence import Evidence, background, codes
+from genrec.captioning.evidence import Evidence, background
+from genrec.captioning.telling import by_titles, codes, in_order
 from genrec.retrieval.vectors import ModalityVectors, unit_rows
 from genrec.types import Item, StoredCaption
 from genrec.writing.captions import TITLES
@@ -110,11 +111,27 @@ def given(shop: Shop) -> list[Item]:
         ([f"Person {n}" for n in range(40)], False),
         (["A4", "A5"] * 20, False),
         (["red", "blue"] * 20, False),
+        ([4006381333931 + n for n in range(40)], True),
+        ([4006381333931] * 40, False),
+        ([1_950 + n for n in range(40)], False),
     ],
 )
-def test_codes_are_told_from_words(values: list[str], coded: bool) -> None:
+def test_codes_are_told_from_words(values: list[str | int], coded: bool) -> None:
     items = [Item(item_id=str(n), attributes={"x": value, "year": 1990 + n}) for n, value in enumerate(values)]
     assert codes(items) == ({"x"} if coded else set())
+
+
+def test_what_titles_name_is_stated_first() -> None:
+    items = [
+        Item(item_id=str(n), title=title, attributes={"room": "hall", "colour": "red", "kind": kind, "year": 1990})
+        for n, (title, kind) in enumerate(
+            [("Red Floor Lamp", "floor lamp"), ("A table-lamp", "table lamp"), ("Redwood sofa", "sofa")] * 2
+        )
+    ]
+    assert by_titles(items) == ["kind", "colour"]
+    assert list(in_order({"room": "hall", "colour": "red", "year": 1990}, ["kind", "colour"])) == ["colour", "room", "year"]
+    assert by_titles(items[:3]) == []  # too few titles to tell
+    assert by_titles([replace(item, title="") for item in items]) == []
 
 
 def test_the_background_is_what_random_pairs_have() -> None:

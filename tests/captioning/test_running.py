@@ -136,6 +136,13 @@ async def test_a_caption_from_a_file_is_left_alone_unless_named(opened: Shop) ->
     assert opened.by_model()[NO_TEXT[0]].model == "fake"
 
 
+async def test_phrases_of_its_own_text_are_no_guesses(opened: Shop) -> None:
+    await opened.run(items=NO_TITLE)
+    (one,) = opened.by_model().values()
+    assert any(list(tag["sources"]) == ["text"] for tag in one.evidence["tags"])
+    assert "tags" not in one.note
+
+
 async def test_what_the_checker_refuses_is_asked_for_again_and_then_left_to_the_template(opened: Shop) -> None:
     opened.llm = Typist(lies=["Title: "], tries=1)
     done = await opened.run()

@@ -74,6 +74,25 @@ def test_the_template_names_the_best_tags_first() -> None:
     assert caption(FACTS["title alone"], ENGLISH) == Caption(title="Heat", caption="Heat.")
 
 
+@pytest.mark.parametrize(
+    ("attributes", "tags", "title"),
+    [
+        ((("kind", ("lamp", "spot")), ("colour", ("red",)), ("price", ("12.5",))), ("new home",), "Lamp, red, new home"),
+        ((("kind", ("lamp", "spot")), ("price", ("12.5",))), (), "Lamp, spot"),
+        ((("colour", ("red",)), ("price", ("12.5",))), ("lamp",), "Lamp, red"),
+        ((("price", ("12.5",)), ("weight g", ("7", "8"))), (), "Price 12.5, weight g 7"),
+        ((("waterproof", ("yes",)), ("kind", ("lamp",))), (), "Waterproof, lamp"),
+    ],
+)
+def test_the_template_names_what_it_is_before_what_is_said_of_it(
+    attributes: tuple[tuple[str, tuple[str, ...]], ...], tags: tuple[str, ...], title: str
+) -> None:
+    facts = CaptionFacts(attributes=attributes, tags=tags)
+    made = caption(facts, ENGLISH)
+    assert made.title == title
+    assert fault(made, facts, ENGLISH) == ""
+
+
 def test_nothing_is_written_from_nothing() -> None:
     with pytest.raises(ValueError, match="no evidence"):
         caption(CaptionFacts(), ENGLISH)
