@@ -63,6 +63,8 @@ _NAMES: dict[TableKind, dict[str, tuple[str | tuple[str, ...], ...]]] = {
         "tail": ("tail", ("object", "target"), ("t", "o", "obj", "dst"), ("tailid", "tailentity", "objectid"), "entity"),
     },
 }  # fmt: skip
+_ALSO = {"events": {"rating": "value", "position": "timestamp"}}
+"""Names that a mapping may give a field as a table does."""
 _TEXTS = ("text", "description", "plot", "overview", "summary", "synopsis", "abstract", "storyline", "body")
 _REQUIRED: dict[TableKind, tuple[str, ...]] = {
     "items": ("item_id",),
@@ -162,7 +164,10 @@ def _place(layout: Layout, kind: TableKind, target: str, value: str, columns: Se
     """Enter one pair of the mapping into the layout."""
     listed = _LIST.fullmatch(target)
     name, separator = (listed["name"], listed["separator"]) if listed else (target, "")
+    name = _ALSO.get(kind, {}).get(name, name)
     fields, open_to_more = tuple(_NAMES[kind]), kind in _WITH_ATTRIBUTES
+    if name in layout.fields or name in layout.constants:
+        raise ConfigError(f"--map gives {kind} two columns for {name}", hint="Keep one of the two.")
     plain_attribute = name.startswith(_ATTRIBUTE) and len(name) > len(_ATTRIBUTE)
     if name in fields and (not separator or name == "interests"):
         if value.startswith("=") and name in _CONSTANTS[kind]:

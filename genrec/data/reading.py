@@ -212,6 +212,8 @@ def _take_images(batch: list[_Record], media: MediaFolder, reading: Reading, poo
     for record, image in zip(batch, pool.map(take, batch), strict=True):
         if isinstance(image, MediaError):
             reading.fault(record.place, CellFault("bad picture", reading.layout.fields["image"][0], str(image)))
+            if image.hint:
+                reading.report.note(f"pictures: {image.hint}")
         taken.append(None if isinstance(image, MediaError) else image)
     return taken
 

@@ -60,7 +60,8 @@ class Report:
 
     `strict`      the first fault raises RowError
     `max_faults`  so many faults are kept in `faults`; `totals` goes on counting them by kind
-    `notes`       what was not kept for the whole table (ignored columns, pictures without a media folder), once each
+    `notes`       what was not kept for the whole table (ignored columns, pictures without a media folder) and what to do about
+                  faults, once each
     """
 
     strict: bool = False

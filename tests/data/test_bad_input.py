@@ -325,6 +325,9 @@ def test_bad_picture_is_a_fault_and_its_item_is_kept(
     assert says in fault.message, kind
     assert report.tables["items"].kept == 2
     assert report.tables["items"].faulty == 0
+    assert any("--media-root" in note for note in report.notes) is (
+        says in ("no such file", "absolute path", ".. is not allowed")
+    )
     assert [p.name for p in (tmp_path / "workspace").rglob("*") if p.is_file()] == [Path(first.image).name]
 
 

@@ -95,6 +95,11 @@ def test_events(write: Write) -> None:
     assert event(write, "user,item,platform\nu,1,\n", platform="=web").platform == "web"
 
 
+def test_events_are_mapped_by_the_names_of_tables_too(write: Write) -> None:
+    found = event(write, "user,item,mark,place\nu,1,4.5,7\n", rating="mark", position="place")
+    assert (found.value, found.timestamp) == (4.5, 7.0)
+
+
 def test_without_times_the_order_of_the_rows_counts(write: Write, report: Report) -> None:
     (events,) = read_events(write("e.csv", "user_id,item_id,device\nu,1,tv\nu,2,tv\n"), report=report)
     assert [one.timestamp for one in events] == [1.0, 2.0]
@@ -129,6 +134,7 @@ def test_parse_map_refuses(pairs: list[str], says: str) -> None:
         ("events", {"tags[,]": "x"}, "no field"),
         ("users", {"platform": "=web"}, "no field 'platform'"),
         ("items", {"a[,]": "x", "attributes.b": "x"}, "two attributes"),
+        ("events", {"rating": "x", "value": "x"}, "two columns for value"),
     ],
 )
 def test_mapping_refuses(kind: str, mapping: dict[str, str], says: str) -> None:
