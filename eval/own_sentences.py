@@ -5,8 +5,9 @@
 
 Facts are drawn from the titles and values of the examples that ship, without those that a training holds out: titles get what
 shops put into theirs (sizes, counts, part numbers), attributes are mixed. A sentence that is refused is written once more,
-warmer; no form of a sentence is kept more than five times. Some hand-written reasons, most with other titles in place of theirs,
-and captions are added, so that nothing is forgotten.
+warmer; no form of a sentence is kept more than five times, and
+none that names a value twice. Some hand-written reasons, most with other titles in place of theirs, and captions are added, so
+that nothing is forgotten.
 """
 
 import argparse
@@ -39,8 +40,8 @@ TEMPERATURES = (0.5, 0.8)
 AT_ONCE = 96
 MOST_OF_A_FORM = 5
 LEAST_TITLES = 4
-OWN, HAND, CAPTIONS = 720, 230, 110
-"""Examples of each kind at the most."""
+SHARED, OTHER, HAND, CAPTIONS = 450, 120, 250, 110
+"""Examples of each kind at the most: own sentences that name shared values and others, hand-written reasons, captions."""
 MORE = (
     "Letter Size|Heavy Duty|Medium Point|Non-Slip|Size M|Extra Large|Wide Ruled|Refillable & Retractable|with Lid|100% Recycled|"
     "Self-Adhesive|Dishwasher-Safe|Assorted|Black|Walnut|Clear|Multi-Colour|{a} Count|{b}-Pack|{c}.{b} x {a} Inches|{a} oz|"
@@ -130,12 +131,17 @@ def written(llm: TransformersLLM, adapter: str, asked: Sequence[tuple[str, Facts
                 text = fill(answer.strip(), facts.past)
                 if fault(text, facts):
                     refused.append(n)
-                elif text not in found and forms[form := _form(text, facts)] < MOST_OF_A_FORM:
+                elif not _says_twice(text, facts) and text not in found and forms[form := _form(text, facts)] < MOST_OF_A_FORM:
                     forms[form] += 1
                     found[text] = Written(facts=facts, text=text, domain=domain), attempt
             left = refused
         print(f"{min(start + AT_ONCE, len(asked))} facts, {len(found)} sentences", flush=True)
     return [*found.values()]
+
+
+def _says_twice(text: str, facts: Facts) -> bool:
+    said = text.lower()
+    return any(said.count(value.lower()) > 1 for _, values in facts.shared for value in values)
 
 
 async def _write(llm: TransformersLLM, requests: Sequence[Any]) -> list[str]:
@@ -151,7 +157,7 @@ def _form(text: str, facts: Facts) -> str:
 
 
 def mixed(own: Sequence[tuple[Written, int]], learned: Sequence[Written], seed: int) -> list[Written]:
-    """All that took two tries, of the rest as many with shared values as without, and hand-written examples."""
+    """All that took two tries, of the rest more with shared values than without, and hand-written examples."""
     rng = np.random.default_rng(seed)
 
     def some(examples: Sequence[Written], n: int) -> list[Written]:
@@ -171,12 +177,11 @@ def mixed(own: Sequence[tuple[Written, int]], learned: Sequence[Written], seed: 
     facts = [one.facts for one, _ in own if isinstance(one.facts, Facts)]
     titles = [title for one in facts for title in one.past]
     hard = [one for one, failed in own if failed]
-    half = max(0, (OWN - len(hard)) // 2)
     easy = [(one, one.facts) for one, failed in own if not failed]
     parts = [
         hard,
-        some([one for one, facts in easy if isinstance(facts, Facts) and facts.shared], half),
-        some([one for one, facts in easy if isinstance(facts, Facts) and not facts.shared], half),
+        some([one for one, facts in easy if isinstance(facts, Facts) and facts.shared], SHARED),
+        some([one for one, facts in easy if isinstance(facts, Facts) and not facts.shared], OTHER),
     ]
     reasons, captions = ([one for one in learned if one.task == task] for task in ("reason", "caption"))
     return [*(one for part in parts for one in part), *map(titled, some(reasons, HAND)), *some(captions, CAPTIONS)]

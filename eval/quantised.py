@@ -9,6 +9,7 @@ The requests are made where genrec is installed, the engines run where vLLM is (
 import argparse
 import asyncio
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -24,8 +25,17 @@ from genrec.models.sources import Weights
 from genrec.models.vllm_engine import VLLMEngine
 from genrec.settings import LlmSettings
 
-VARIANTS = ("float32", "bfloat16", "w8a8", "w8a16", "w4a16", "fp8_per_channel", "int8_per_channel_weight_only")
-"""bf16 and float32 as they are; w…: checkpoints rounded here (compressed-tensors); the rest: rounded by vLLM while it loads."""
+VARIANTS = ("float32", "bfloat16", "w8a8", "w8a16", "w4a16", "w4a8", "awq", "awq-a8", "fp8_per_channel", "fp8_per_block", "mxfp8")
+"""bf16 and float32 as they are; w…: checkpoints rounded here (compressed-tensors), awq: scaled by activations, too; the rest:
+rounded by vLLM while it loads. Unless told not to (w4a16, awq), vLLM on a CPU rounds the activations before int4 weights to int8.
+"""
+W4A8 = "VLLM_CPU_INT4_W4A8"
+AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
+"""In which eight int4 columns lie in a word."""
+GROUP = 32
+"""Columns that share a scale of int4."""
+SCALED = {"input_layernorm": ("q_proj", "k_proj", "v_proj"), "post_attention_layernorm": ("gate_proj", "up_proj")}
+"""Norms that can carry the inverse of what the columns of these layers are scaled by."""
 
 OUT = Path(__file__).parent / "results" / "quantised.json"
 
@@ -41,7 +51,7 @@ def ask(workspace: Path, users: int, to: Path) -> None:
 
 
 def rounded(folder: Path, to: Path, bits: int, activations: bool) -> None:
-    """A copy of a checkpoint whose linear layers hold whole numbers, one scale per row (int8) or per 32 columns (int4).
+    """A copy of a checkpoint whose linear layers hold whole numbers, one scale per row (int8) or per group of columns (int4).
 
     Plain rounding to nearest. The output head and the embedding stay as they are. Layout: compressed-tensors.
     """
@@ -57,7 +67,7 @@ def rounded(folder: Path, to: Path, bits: int, activations: bool) -> None:
     save_file(weights, to / "model.safetensors", {"format": "pt"})
     config = json.loads((to / "config.json").read_text(encoding="utf-8"))
     group = {"num_bits": bits, "type": "int", "symmetric": True, "dynamic": False}
-    group |= {"strategy": "channel"} if bits == 8 else {"strategy": "group", "group_size": 32}
+    group |= {"strategy": "channel"} if bits == 8 else {"strategy": "group", "group_size": GROUP}
     inputs = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "token", "dynamic": True} if activations else None
     config["quantization_config"] = {
         "quant_method": "compressed-tensors",
@@ -74,7 +84,7 @@ def _round(name: str, weight: Any, bits: int) -> dict[str, Any]:
 
     most = 2 ** (bits - 1) - 1
     rows, columns = weight.shape
-    grouped = weight.float().view(rows, -1, columns if bits == 8 else 32)
+    grouped = weight.float().view(rows, -1, columns if bits == 8 else GROUP)
     scale = (grouped.abs().amax(-1, keepdim=True) / most).clamp_min(1e-8).to(weight.dtype)
     whole = (grouped / scale.float()).round().clamp(-most - 1, most).to(torch.int32).view(rows, columns)
     found = {f"{name}.weight_scale": scale.squeeze(-1).contiguous()}
@@ -95,6 +105,79 @@ def pack(folder: Path, bits: int) -> None:
         base = name.removesuffix("weight")
         weights |= {f"{base}weight_packed": words, f"{base}weight_shape": torch.tensor(whole.shape)}
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def awq(folder: Path, to: Path, text: str) -> None:
+    """A copy with int4 weights by AWQ (Lin et al., 2023): columns that meet large activations are made larger before they are
+    rounded, by a power of the mean activation over `text` that errs least; the norm before them is divided by as much.
+    """
+    import torch
+    from safetensors.torch import save_file
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    shutil.copytree(folder, to, dirs_exist_ok=True)
+    for file in to.glob("*.safetensors"):
+        file.unlink()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    seen: dict[str, Any] = {}
+    first = {f"{name}.": module for name, module in model.named_modules() if name.endswith(("q_proj", "gate_proj"))}
+    for name, module in first.items():
+        module.register_forward_pre_hook(lambda _, given, name=name: seen.update({name: given[0][0].detach()}))
+    with torch.no_grad():
+        model(**AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt"))
+    weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items() if name != "lm_head.weight"}
+    for norm, layers in SCALED.items():
+        for name in [key for key in seen if key.endswith(f"{layers[0]}.")]:
+            block = name.removesuffix(f"{layers[0]}.")
+            scale = _least_error(seen[name], torch.cat([weights[f"{block}{layer}.weight"] for layer in layers]))
+            weights[f"{block.rsplit('.', 2)[0]}.{norm}.weight"] /= scale
+            for layer in layers:
+                weights[f"{block}{layer}.weight"] *= scale
+    for name in [key for key in weights if key.endswith("_proj.weight")]:
+        whole, zero, scale = _int4(weights.pop(name))
+        base = name.removesuffix("weight")
+        packed = {"qweight": _awq_words(whole.T), "qzeros": _awq_words(zero.T), "scales": scale.T.to(torch.bfloat16).contiguous()}
+        weights |= {base + part: tensor for part, tensor in packed.items()}
+    kept = {name: tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    save_file(kept, to / "model.safetensors", {"format": "pt"})
+    config = json.loads((to / "config.json").read_text(encoding="utf-8"))
+    config["quantization_config"] = {"quant_method": "awq", "bits": 4, "group_size": GROUP, "zero_point": True, "version": "gemm"}
+    (to / "config.json").write_text(json.dumps(config), encoding="utf-8")
+
+
+def _least_error(inputs: Any, weight: Any) -> Any:
+    """(columns,) by what to scale."""
+    import torch
+
+    mean = inputs.abs().mean(0).clamp_min(1e-4)
+    found = []
+    for power in range(10):
+        scale = mean ** (power / 10)
+        scale = scale / (scale.max() * scale.min()).sqrt()
+        whole, zero, step = (one.repeat_interleave(GROUP, 1) if n else one for n, one in enumerate(_int4(weight * scale)))
+        error = ((inputs @ (weight - (whole - zero) * step / scale).T) ** 2).sum()
+        found.append((float(error), power, scale))
+    return torch.as_tensor(min(found, key=lambda one: one[:2])[2])
+
+
+def _int4(weight: Any) -> tuple[Any, Any, Any]:
+    """(rows, columns) in whole numbers of 0 to 15; of each group the one that stands for zero, and the step."""
+    rows, columns = weight.shape
+    grouped = weight.view(rows, -1, GROUP)
+    low, high = grouped.amin(-1).clamp_max(0), grouped.amax(-1).clamp_min(0)
+    step = ((high - low) / 15).clamp_min(1e-8)
+    zero = (-low / step).round().clamp(0, 15)
+    whole = (grouped / step[..., None] + zero[..., None]).round().clamp(0, 15)
+    return whole.view(rows, columns), zero, step
+
+
+def _awq_words(whole: Any) -> Any:
+    import torch
+
+    rows, columns = whole.shape
+    grouped = whole.to(torch.int64).view(rows, columns // 8, 8)[..., list(AWQ_ORDER)]
+    words = (grouped << (torch.arange(8) * 4)).sum(-1)
+    return torch.where(words >= 2**31, words - 2**32, words).to(torch.int32).contiguous()
 
 
 def run(asked: list[dict[str, Any]], folder: Path, dtype: str, quantization: str) -> dict[str, Any]:
@@ -129,6 +212,23 @@ def _busy() -> float:
     return sum(sum(child.cpu_times()[:2]) for child in psutil.Process().children(recursive=True))
 
 
+def _prepared(variant: str, weights: Path, scratch: Path, warm: dict[str, Any]) -> tuple[Path, str, str]:
+    """(checkpoint, precision, vLLM's name of a quantisation). `warm`: a request that is not measured."""
+    os.environ[W4A8] = str(int(variant in ("w4a8", "awq-a8")))
+    if variant in ("float32", "bfloat16"):
+        return weights, variant, ""
+    if variant.startswith("awq"):
+        awq(weights, scratch, warm["prefix"] + warm["context"] + "".join(warm["continuations"]))
+    elif variant.startswith("w"):
+        bits, whole = int(variant[1]), variant == "w8a8"
+        rounded(weights, scratch, bits, whole)
+        if not whole:
+            pack(scratch, bits)
+    else:
+        return weights, "bfloat16", variant
+    return scratch, "bfloat16", ""
+
+
 def measure(asked: Path, weights: Path, variants: list[str]) -> dict[str, Any]:
     """Every variant beside float32 weights of the same engine."""
     told = json.loads(asked.read_text(encoding="utf-8"))
@@ -136,16 +236,7 @@ def measure(asked: Path, weights: Path, variants: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for variant in variants:
         with tempfile.TemporaryDirectory() as scratch:
-            folder, dtype, quantization = weights, "bfloat16", ""
-            if variant in ("float32", "bfloat16"):
-                dtype = variant
-            elif variant.startswith("w"):
-                folder, bits = Path(scratch) / "weights", int(variant[1])
-                rounded(weights, folder, bits, variant.endswith("a8"))
-                if not variant.endswith("a8"):
-                    pack(folder, bits)
-            else:
-                quantization = variant
+            folder, dtype, quantization = _prepared(variant, weights, Path(scratch) / "weights", rows[0])
             try:
                 found[variant] = run(rows, folder, dtype, quantization)
             except EngineError as error:  # a variant that this machine cannot run is a finding
