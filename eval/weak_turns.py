@@ -1,4 +1,4 @@
-"""Turns of known dialogues as examples for `genrec train converse --also`: weak labels, by the parser where it agrees with the file.
+"""Turns of known dialogues as examples for `genrec train converse --also`: weak labels by the parser, where the file agrees.
 
     python eval/weak_turns.py --items redial_items.json --dialogues redial_valid.jsonl --out weak.jsonl [--most N] [--seed N]
 

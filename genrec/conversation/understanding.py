@@ -22,7 +22,7 @@ STAGE = "reading"
 def parse(text: str, state: State, lexicon: Lexicon) -> Understood:
     """By the parser alone."""
     linker = Referring(lexicon.linker, state.choices or state.these)
-    return Parser(lexicon.vocabulary, linker).parse(text, ongoing=bool(state.shown))
+    return Parser(lexicon.vocabulary, linker).parse(text, ongoing=bool(state.shown), asked=state.just_asked)
 
 
 class Understanding:

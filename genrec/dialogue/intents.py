@@ -23,7 +23,10 @@ _WHY = _any(
     r"\bhow\s+come\b",
     r"\bwhat\s+makes\s+(?:you|this|that|it)\b",
     r"\bwhat['’]?s\s+the\s+reason\b",
-    r"\b(?:explain|justify)\s+(?:that|this|why|your)\b",
+    r"\b(?:explain|justify)\s+(?:that|this|why|your)",
+    r"^\W*(?:any\s+(?:\w+\s+)?|for\s+what\s+|the\s+|your\s+)?reasons?\b(?!\s+to\b)",
+    r"^\W*on\s+what\s+grounds\b",
+    r"\bthat\s+(?:you|u)\s+(?:picked|chose|recommended|suggested)\b.*\?",
 )
 _COMPARE = _any(
     r"\bcompare\b",
@@ -34,6 +37,9 @@ _COMPARE = _any(
     rf"\b(?:better|which|prefer|choose|between)\b.{{0,40}}{NAMED}.{{0,12}}\b(?:or|and|than)\b.{{0,12}}{NAMED}",
     rf"{NAMED}.{{0,12}}\bor\b.{{0,12}}{NAMED}\s*\?",
     rf"{NAMED}\s+(?:is\s+)?better\s+than\s+{NAMED}",
+    rf"^\W*(?:so\s+|is\s+|are\s+|would\s+|should\s+i\s+\w+\s+)?(?:the\s+)?{NAMED}\s*(?:,|or\b|or\s+the\b)\s*{NAMED}(?!\s*(?:and|,|or)\s*{NAMED}).*(?:\?|\bfor\b)",
+    rf"{NAMED}\s*(?:(?:vs\.?|versus|against)(?!\w)|compared\s+(?:with|to)\b)",
+    rf"(?:\?|^)[^?]*\w+\s+or\s+(?:the\s+)?{NAMED}\s*\?",
 )
 _MORE_LIKE = _any(
     rf"\bmore\s+(?:\w+\s+)?like\s+(?:\w+\s+)?{_IT}",
@@ -42,7 +48,9 @@ _MORE_LIKE = _any(
     rf"\bin\s+the\s+(?:vein|style|spirit)\s+of\s+{_IT}",
     rf"\balong\s+the\s+lines\s+of\s+{_IT}",
     r"\b(?:more\s+of\s+the\s+same|same\s+(?:kind|sort|type)\s+of|more\s+similar|similar\s+(?:ones?|movies?|films?|items?))\b",
-    rf"^\W*like\s+{NAMED}",
+    rf"^\W*like\s+(?:the\s+)?{NAMED}",
+    rf"{NAMED}.*\b(?:more\s+of\s+(?:that|the\s+same|it|this)|(?:the\s+)?same\s+(?:but|vein|style|again)|along\s+th(?:o|e)se\s+lines|in\s+(?:that|this|the\s+same)\s+(?:direction|vein|style)"
+    rf"|(?:gimme|give\s+me|show\s+me|find\s+me|got\s+(?:any|anything)|anything|something)\s+(?:\w+\s+)?similar|again\s+but|but\s+(?:half|cheaper|\w+er)\b)",
 )
 _ELSE = _any(
     r"\b(?:something|anything|what|anyone|somewhere)\s+else\b",
@@ -52,6 +60,9 @@ _ELSE = _any(
     r"^\W*(?:next|others?|more|another)\W*(?:please\W*)?$",
     r"\bsomething\s+(?:completely\s+|totally\s+|very\s+)?different\b",
     r"\bnone\s+of\s+(?:these|those|them|your)\b",
+    r"^\W*(?:have\s+you\s+)?(?:got\s+)?(?:any|some|another)\s*(?:thing)?\s*(?:more|others?|different|one|two|three|few)?\s*(?:please\s*)?\?+\W*$",
+    r"^\W*(?:got\s+)?others\W*$|^\W*(?:the\s+)?next\s+(?:one|ones|list|page)\b|\b(?:a\s+)?different\s+list\b|\banyone\s+else\b",
+    r"\b(?:what|any|show\s+me|got|see)\s+(?:about\s+)?(?:the\s+)?other\s+\w+s\b",
 )
 _ASK = _any(
     r"\bwho\s+(?:directed|stars?|starred|plays?|played|wrote|made|is\s+in|was\s+in|is\s+the|makes)\b",
@@ -64,6 +75,10 @@ _ASK = _any(
     rf"^\W*(?:so\s+|and\s+|but\s+)?(?:is|are|was|were|does|do|did|can|has)\s+{_IT}\b",
     rf"\b(?:is|was)\s+{NAMED}\b.*\?",
     rf"\bwhat(?:['’]?s|\s+is|\s+was)\s+{NAMED}",
+    rf"^\W*(?:and\s+|so\s+|but\s+|ok(?:ay)?,?\s+)?(?:is|are|was|were|does|do|did|can|could|has|whom?|whose|what|which|where|when|how|from\s+what|in\s+what|in\s+which)\b"
+    rf"(?!\s+(?:you|u|i|we|anyone|about|should)\b).{{0,60}}{NAMED}",
+    rf"^\W*(?:can|could)\s+(?:you|i|we|one|u)\s+(?!re|su|fi|sh|gi|ge|he|te|pl)\w+\s+{NAMED}\s*\?",
+    rf"^\W*(?:weight|price|cost|size|length|colou?r|year|author|director|rating|runtime)\s+of\s+(?:the\s+)?{NAMED}",
 )
 _REJECT = _any(
     r"^\W*(?:no|nope|nah|no\s+way|no\s+thanks?|no\s+thank\s+you)\W*(?:$|,\s*(?:thanks?|thank|not|i|that|this)\b|thanks?\b|thank\b)",
@@ -72,6 +87,13 @@ _REJECT = _any(
     r"\b(?:seen|saw|watched|have|own|read|know)\s+(?:it|that|them|those|that\s+one|this\s+one)\b(?:\s+already)?(?!\s*\?)",
     r"\bi\s+(?:hate|dislike)\s+(?:it|that|this|them)\b",
     r"^\W*(?:pass|skip(?:\s+it)?|boring|not\s+really)\W*$",
+    r"\bno,?\s+(?:thanks|thank\s+you|thx)\W*$",
+    r"^\W*(?:way\s+|far\s+|much\s+|a\s+(?:bit|little)\s+)?too\s+\w+",
+    r"^\W*(?:ugh|yuck|meh|eww?|nah|nope)\b",
+    r"\b(?:can['’]?t|cannot|couldn['’]?t)\s+(?:stand|bear|get\s+into|finish)\b",
+    r"\b(?:bores?\s+me|overpriced|over-priced|never\s+again|not\s+for\s+me|stinks?|sucks?|gave\s+up\s+on|fell\s+asleep)\b",
+    r"\bi(?:['’]ve|\s+have)\s+(?:already\s+)?(?:been\s+there|finished|done|tried)\b",
+    rf"^\W*(?:i(?:['’]?ve|\s+have)?\s+)?(?:already\s+)?(?:seen|saw|watched|read|tried|finished|own|have)\s+{NAMED}",
 )
 _ACCEPT = _any(
     r"\b(?:i['’]?ll|i\s+will|we['’]?ll|let['’]?s|i['’]?d\s+like\s+to|gonna|going\s+to)\s+(?:\w+\s+)?(?:take|watch|go\s+(?:with|for)|try|buy|get|check|have|add|order|see|give)\b",
@@ -81,11 +103,27 @@ _ACCEPT = _any(
     r"\bi\s+(?:like|love|want)\s+(?:it|that|this|that\s+one|this\s+one|the\s+(?:first|second|third|last)(?:\s+one)?)\W*$",
     r"^\W*love\s+it\b",
     r"\b(?:good|great|nice|perfect)\s+(?:choice|suggestion|pick|idea|recommendation)s?\b",
+    r"\b(?:add|adding|put|putting|pop|throw)\b.{0,40}\b(?:basket|cart|bag|trolley|list|queue|shelf)\b",
+    rf"{NAMED}\s+it\s+is\b|\b(?:putting\s+on|booking|ordering|buying)\s+(?:the\s+)?{_IT}",
+    r"^\W*(?:i|we)\s+take\s|,\s*i\s+take\s|\b(?:take\s+my\s+money|count\s+me\s+in|sign\s+me\s+up|thumbs\s+up|go\s+on\s+then)\b|^\W*sold\W*$|^\W*th(?:is|at)\s+one(?:\W|$)",
 )
 _REFINE = _any(
     r"^\W*(?:but|only|and|make|what\s+about|how\s+about|also|rather|instead|not|no|without|even|a\s+(?:bit|little)|more|less|nothing|or|maybe|preferably|ideally|just|except|ok(?:ay)?,?\s+but|yes,?\s+but|\w+er)\b",
     r"\binstead\b",
     r"^\W*(?:something|anything)\s+(?:\w+er|more|less)\b",
+)
+_SOFTER = _any(
+    r"^\W*(?:(?:but|and|or|just|maybe|something|anything|one|ones|with|a|an|the|got|any|for|much|way|even|a\s+bit|a\s+little)\s+){0,3}"
+    r"(?:more|less|fewer|(?:long|short|cheap|new|old|bigg|small|larg|light|heavi|dark|bright|soft|hard|strong|weak|quick|fast|slow|eas|simpl|tough|funni|scari|happi|sadd"
+    r"|angri|calm|quiet|loud|fresh|sweet|mild|hott|cold|warm|cool|tall|wid|narrow|thinn|thick|deep|high|low|young|sturdi|fanci|pretti|nic|clean|saf|clos|lat|earli|green"
+    r"|healthi|creepi|spooki|gentl|smooth|rich|fin|seri|classi|dri|spici)i?er)\b",
+    r"^\W*(?:from|under|over|below|above|without|with|not|no|nothing|only|for|must|ideally)\b",
+    r"\b(?:instead|rather\s+than|would\s+be\s+(?:fine|ok|okay|better)|is\s+(?:fine|ok|okay)|i['’]d\s+(?:prefer|rather|pay|read|use|wear))\b",
+)
+"""Words that change what was asked for, although no value of the catalogue is among them."""
+_BEGUN = _any(
+    r"^\W*(?:but|only|make|also|instead|what\s+about|how\s+about|rather|and|except|ok(?:ay)?,?\s+but|yes,?\s+but)\b",
+    r"\binstead\b",
 )
 _START = _any(
     r"\b(?:looking\s+for|recommend|suggest|i\s+(?:want|need|would\s+like)|i['’]d\s+(?:like|love)|can\s+you|could\s+you|find\s+me|searching\s+for|show\s+me|do\s+you\s+have|any\s+good)\b"
@@ -152,7 +190,9 @@ def intent_of(masked: str, found: Found, *, ongoing: bool) -> Intent:
         return "reject"
     if _ACCEPT.search(masked) and not asked_for and not (asks or fresh) and (ongoing or not found.need):
         return "accept"
-    if asked_for and not fresh and (ongoing or found.steered or _REFINE.search(masked)):
+    if asked_for and not fresh and (ongoing or found.steered or _BEGUN.search(masked)):
+        return "refine"
+    if ongoing and not fresh and not found.liked and _SOFTER.search(masked):
         return "refine"
     return "recommend"
 

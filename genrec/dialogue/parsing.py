@@ -28,13 +28,14 @@ MASKING = 0.55
 _STEER = re.compile(
     r"\b(?:" + "|".join(sorted(STEERS, key=len, reverse=True)) + r")\b(?!\s+than\s+(?!that|this|it|these|those|the))"
 )
+_LESS = re.compile(r"\b(?P<how>less|fewer|more)\s+(?P<what>[^\W\d_]{3,})(?!\s+than\b)")
 _QUOTED = re.compile(r'"[^"\n]{2,80}"|“[^”\n]{2,80}”')
 _TOO = re.compile(
     r"\b(?:(?:that|this|it|those|these|they)(?:['’]s|\s+is|\s+are|['’]re)\s+|not\s+|n['’]t\s+|nothing\s+)?(?:all\s+|a\s+bit\s+|far\s+|way\s+)?"
     rf"too\s+(?P<what>{'|'.join(TOO)})\b"
 )
 _REQUEST = re.compile(
-    r"""\b(?:(?:can|could|would|will)\s+(?:you|u)(?:\s+please)?(?:\s+(?:recc?omm?end|sugg?est|find|show|give|help|tell))?(?:\s+me)?
+    r"""\b(?:in\s+the\s+(?:spirit|vein|style)\s+of|along\s+th(?:o|e)se\s+lines|(?:can|could|would|will)\s+(?:you|u)(?:\s+please)?(?:\s+(?:recc?omm?end|sugg?est|find|show|give|help|tell))?(?:\s+me)?
     |(?:please\s+)?(?:recc?omm?end|sugg?est|find|show|give|get|tell)\s+(?:me|us)?|i(?:['’]?m|\s+am)\s+(?:just\s+)?(?:looking|searching|after|in\s+the\s+mood)(?:\s+for)?
     |i(?:['’]?d|\s+would)\s+(?:like|love|prefer)(?:\s+to\s+(?:see|watch|buy|get|find|have))?|i\s+(?:really\s+)?(?:want|need|like|love|enjoy|prefer|hate|liked|loved|enjoyed|hated)(?:\s+to\s+(?:see|watch|buy|get|find|have))?
     |(?:do|have)\s+you\s+(?:have|got|know|know\s+of)|what\s+(?:about|do\s+you\s+have)|how\s+about|make\s+it|let['’]?s\s+(?:see|watch|try)|looking\s+for|we\s+only|i\s+have
@@ -44,8 +45,14 @@ _REQUEST = re.compile(
 _GENERIC = frozenset(
     "movie movies film films item items product products thing things one ones stuff title titles kind sort type rated rating "
     "directed starring star stars compare mood loved love liked like enjoyed hated hate made long year years minutes "
-    "hours recommendation recommendations suggestion suggestions something".split()
+    "hours recommendation recommendations suggestion suggestions something similar fan fans suggest recommend check problem "
+    "howdy thing sounds guess idea ideas".split()
 )
+_TELLING = frozenset("always better best big happy home life man men real woman work world young".split())
+"""Function words that say something at the end of a wish: `pens that work better`."""
+_BARE_INTENTS = frozenset(("ask", "compare"))
+_BARE_ANSWERS = frozenset(("why", "accept", "reject", "small_talk"))
+"""Intents whose words are no wish; of those, what a person may say only of what was shown before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +96,15 @@ class Parser:
         self._vocabulary = vocabulary
         self._linker = linker
 
-    def parse(self, text: str, *, ongoing: bool = False) -> Understood:
-        """Any text is read; none is an error. `ongoing`: something was recommended before, so constraints refine."""
+    def parse(self, text: str, *, ongoing: bool = False, asked: str = "") -> Understood:
+        """Any text is read; none is an error. `ongoing`: something was recommended before, so constraints refine; `asked`: the
+        attribute that the answer before asked for.
+        """
         text = tidied(text)
         low = lowered(text)
         words = words_of(text)
         mentions = self._linker.link(text) if self._linker else []
-        elements = self._elements(text, low, words, mentions)
+        elements = self._elements(text, low, words, mentions, asked)
         no = refused(elements, words, text)
         made = Combiner(elements, no, words, text, self._vocabulary).filter()
         steers, steered = self._steers(low, elements)
@@ -107,6 +116,8 @@ class Parser:
         masked = _masked(low, mentions)
         found = Found(made is not None, bool(steers), bool(need), len(mentions), "liked" in felt)
         intent = intent_of(masked, found, ongoing=ongoing)
+        if intent in _BARE_INTENTS or (ongoing and intent in _BARE_ANSWERS):
+            need = ""
         return Understood(
             text=text,
             intent=intent,
@@ -121,11 +132,11 @@ class Parser:
             unknown=tuple(found[0][1:-1].strip() for found in unknown),
         )
 
-    def _elements(self, text: str, low: str, words: Sequence[Word], mentions: Sequence[Mention]) -> list[Element]:
+    def _elements(self, text: str, low: str, words: Sequence[Word], mentions: Sequence[Mention], asked: str) -> list[Element]:
         sure = [(one.start, one.end) for one in mentions if one.score >= MASKING]
         bounds = [
             bound
-            for bound in bounds_of(text, self._vocabulary)
+            for bound in bounds_of(text, self._vocabulary, asked=asked)
             if not any(start < bound.end and bound.start < end for start, end in sure)
         ]
         spans = sure + [(bound.start, bound.end) for bound in bounds]
@@ -149,7 +160,8 @@ class Parser:
         placed = low
         for start, end in sure:
             placed = placed[:start] + NAMED + " " * (end - start - 1) + placed[end:]
-        return sorted((one for one in found if not describes(placed, one.start)), key=lambda one: one.first)
+        meant = [one for one in found if one.attribute == asked or not describes(placed, one.start)]
+        return sorted(meant, key=lambda one: one.first)
 
     def _steers(self, low: str, elements: Sequence[Element]) -> tuple[tuple[Steer, ...], list[tuple[int, int]]]:
         steers: dict[Steer, None] = {}
@@ -161,6 +173,11 @@ class Parser:
                 continue
             steers[Steer(numbers.name, direction)] = None
             spans.append(found.span())
+        for found in _LESS.finditer(low):
+            numbers = self._vocabulary.counted(found["what"])
+            if numbers is not None and not any(start < found.end() and found.start() < end for start, end in spans):
+                steers[Steer(numbers.name, ">" if found["how"] == "more" else "<")] = None
+                spans.append(found.span())
         for found in _TOO.finditer(low):
             role, direction = TOO[found["what"]]
             if (numbers := self._vocabulary.with_role(role)) is not None:
@@ -211,8 +228,11 @@ def _need(text: str, low: str, words: Sequence[Word], spans: Sequence[tuple[int,
         covered[start:end] = b"\x01" * (min(end, len(text)) - start)
     reach = reach_of(text)
     left = [word for word in words if not covered[word.start] and not _is_refused(word, reach)]
-    while left and (left[0].key in FUNCTION or left[0].key in _GENERIC):
-        left.pop(0)
-    while left and (left[-1].key in FUNCTION or left[-1].key in _GENERIC):
-        left.pop()
-    return " ".join(word.shown for word in left)
+    empty = [word.key in FUNCTION or word.key in _GENERIC for word in left]
+    if all(empty):
+        return ""
+    first, last = empty.index(False), len(left) - empty[::-1].index(False)
+    while first and left[first - 1].key in _TELLING:
+        first -= 1
+    last = max([last, *(place + 1 for place in range(last, len(left)) if left[place].key in _TELLING)])
+    return " ".join(word.shown for word in left[first:last])

@@ -41,7 +41,9 @@ _RESTART = re.compile(
     re.VERBOSE,
 )
 _AFTER = re.compile(
-    rf"\s*(?:(?:movies?|films?|ones?|stuff)\s+)?(?:(?:is|are)\s+(?:not\b|out\b|off\b|a\s+no\b)|(?:is|are)n{_QUOTE}t\s+(?:for|my)|not\s+my\s+thing|not\s+for\s+me)"
+    rf"\s*(?:(?:movies?|films?|ones?|stuff)\s+)?(?:(?:is|are)\s+(?:not\b|out\b|off\b|a\s+no\b)|(?:is|are)n{_QUOTE}t\s+(?:for|my)|not\s+my\s+thing|not\s+for\s+me"
+    rf"|(?:{_QUOTE}s|is|are)\s+a\s+no\b|(?:bores?|annoys?|scares?|exhausts?|disgusts?)\s+(?:me|us)\b|,?\s*(?:seriously|really)\s*\?)"
+    r"|[^.!?;\n]{0,15}\?\s*(?:[^.!?;\n]{1,15}\?\s*)?(?:no(?!\s+(?:matter|problem|idea))|nah|nope|never|yuck|ugh|eww?|please\s+no)\b"
 )
 
 

@@ -15,7 +15,8 @@ ABOUT = 0.1
 
 Comparison = Literal["<", "<=", ">", ">=", "==", "about", ""]
 _WORD_NUMBER = "|".join(sorted(NUMBERS, key=len, reverse=True))
-_NUMBER = rf"(?:\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?|\d+(?:[.,]\d+)?|(?:{_WORD_NUMBER})(?:[ -](?:{_WORD_NUMBER}))?)"
+_WORDS = rf"(?:{_WORD_NUMBER})(?:[ -](?:{_WORD_NUMBER}|thousand)){{0,4}}"
+_NUMBER = rf"(?:\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?|\d+(?:[.,]\d+)?(?:k\b|\s+thousand\b)?|{_WORDS})"
 _DECADES = {
     name: 1900 + 10 * (2 + n)
     for n, name in enumerate("twenties thirties forties fifties sixties seventies eighties nineties".split())
@@ -35,7 +36,7 @@ _QUANTITY = re.compile(
   | (?P<pack>packs?\s+of\s+(?P<of>{_NUMBER})\b|(?P<npack>{_NUMBER})[\s-]*(?:packs?|count|pieces|pcs)\b
         |(?P<inpack>{_NUMBER})(?:\s+or\s+(?:(?P<ormore>more)|(?P<orless>fewer|less)))?\s+(?:in|to|per)\s+(?:a|the|each)\s+pack\b)
   | (?P<year>(?<![\w.$€£])(?:1[89]|20)\d\d(?![\w%]|\.\d))
-  | (?P<bare>(?<![\w.$€£-])(?:\d+(?:[.,]\d+)*|(?!one\b)(?:{_WORD_NUMBER})\b)(?!\w))
+  | (?P<bare>(?<![\w.$€£-])(?:\d+(?:[.,]\d+)*(?:k|\s+thousand)?|(?!one\b(?!\s+(?:hundred|thousand)\b)){_WORDS}\b)(?!\w))
     """,
     re.VERBOSE,
 )
@@ -66,6 +67,7 @@ _BEFORE: tuple[tuple[str, Comparison, Role], ...] = (
     (r"over|above|more\s+than|greater\s+than|higher\s+than|bigger\s+than|better\s+than|exceeding|>", ">", "other"),
     (r"about|around|roughly|approximately|approx\.?|circa|some|~", "about", "other"),
 )
+_THOUSANDS = re.compile(r"k$|\s+thousand$")
 _FILLER = r"(?:\s+(?:the|a|an|year|years|of|in|my|rating|price))*\s*"
 _PREFIXES: list[tuple[re.Pattern[str], Comparison, Role]] = [
     (re.compile(rf"(?<!\w)(?:{words}){_FILLER}$"), comparison, role) for words, comparison, role in _BEFORE
@@ -73,14 +75,15 @@ _PREFIXES: list[tuple[re.Pattern[str], Comparison, Role]] = [
 _SUFFIXES: tuple[tuple[re.Pattern[str], Comparison], ...] = (
     (
         re.compile(
-            r"\s*,?\s*(?:or|and)\s+(?:less|under|below|lower|shorter|cheaper|fewer|earlier|older|before)\b"
+            r"\s*,?\s*(?:or|and)\s+(?:less|under|below|lower|shorter|cheaper|fewer|earlier|older|before|smaller|lighter)\b"
+            r"|\s+is\s+(?:my|the|our)\s+(?:\w+\s+)?(?:limit|max(?:imum)?)\b"
             r"|\s*,?\s*(?:long\s+)?(?:max(?:imum)?|tops|at\s+(?:the\s+)?most)\b(?!\s+(?:of\s+)?[$€£]?\d)"
         ),
         "<=",
     ),
     (
         re.compile(
-            r"\s*,?\s*(?:or|and)\s+(?:more|above|higher|later|newer|longer|better|over|up|after|onwards?)\b|\s*\+|\s*(?:onwards?|plus|minimum|at\s+least)\b|\s+on\b(?!\s+(?:a|the)\b)"
+            r"\s*,?\s*(?:or|and)\s+(?:more|above|higher|later|newer|younger|longer|better|larger|bigger|taller|greater|heavier|over|up|after|onwards?|upwards?)\b|\s*\+|\s*(?:onwards?|upwards?|plus|minimum|at\s+(?:the\s+)?least)\b|\s+on\b(?!\s+(?:a|the)\b)"
         ),
         ">=",
     ),
@@ -102,7 +105,9 @@ _UNITS: tuple[tuple[str, tuple[str, ...], Role], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """`low`..`high` (in the unit of `role`: years, minutes, money) at [start, end) of the text; `said`: its own comparison."""
+    """`low`..`high` (in the unit of `role`: years, minutes, money) at [start, end) of the text; `said`: its own comparison;
+    `expected`: the attribute that is meant where nothing says another.
+    """
 
     start: int
     end: int
@@ -111,6 +116,7 @@ class Quantity:
     role: Role
     bare: bool = False
     said: Comparison = ""
+    expected: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +135,14 @@ def lowered(text: str) -> str:
     return low if len(low) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
 
 
-def bounds_of(text: str, vocabulary: Vocabulary) -> list[Bound]:
-    """Everything that a text asks of numeric attributes, in order of place. What fits no attribute is left alone."""
+def bounds_of(text: str, vocabulary: Vocabulary, *, asked: str = "") -> list[Bound]:
+    """Everything that a text asks of numeric attributes, in order of place. What fits no attribute is left alone; a number
+    without a unit is of `asked`, where that attribute was asked for.
+    """
     if not vocabulary.numbers:
         return []
     low = lowered(text)
-    quantities = list(_quantities(low))
+    quantities = [replace(one, expected=asked) for one in _quantities(low)]
     found: list[Bound] = []
     place = 0
     while place < len(quantities):
@@ -197,17 +205,21 @@ def _hours(found: re.Match[str]) -> Quantity | None:
 def number(shown: str) -> float | None:
     """`1,000`, `2.5`, `2,5`, `twenty five`; None for what is too long to mean anything."""
     if shown[0].isdigit():
+        shown, times = _THOUSANDS.sub("", shown), 1000.0 if _THOUSANDS.search(shown) else 1.0
         if len(shown) > 15:
             return None
         plain = shown.replace(",", "") if re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", shown) else shown.replace(",", ".")
         try:
-            return float(plain)
+            return times * float(plain)
         except ValueError:
             return None
-    values = [NUMBERS[word] for word in re.split(r"[ -]", shown) if word in NUMBERS]
-    if len(values) == 2 and values[1] == 100:
-        return float(values[0] * 100)
-    return float(sum(values))
+    total, part = 0, 0
+    for word in re.split(r"[ -]", shown):
+        if word == "thousand":
+            total, part = total + 1000 * max(1, part), 0
+        else:
+            part = max(1, part) * 100 if word == "hundred" else part + NUMBERS[word]
+    return float(total + part)
 
 
 def _decade(found: re.Match[str]) -> int:
@@ -287,7 +299,8 @@ def _comparison(low: str, one: Quantity) -> tuple[Comparison, int, int, Role]:
     for pattern, comparison, role in _PREFIXES:
         found = pattern.search(before)
         if found:
-            return comparison, one.start - len(found[0]), one.end, role
+            turned = one.role == "year" and comparison == "<=" and "older" in found[0]  # of an age it says the opposite
+            return ">=" if turned else comparison, one.start - len(found[0]), one.end, role
     for pattern, comparison in _SUFFIXES:
         found = pattern.match(low, one.end)
         if found and not (one.role == "year" and found[0].strip() == "on"):
@@ -304,6 +317,9 @@ def _target(low: str, one: Quantity, vocabulary: Vocabulary, *, asked: bool) -> 
         if found is not None or one.role != "pack":
             return found
     named = _named(low, one, vocabulary)
+    expected = vocabulary.numbers.get(one.expected)
+    if named is None and expected is not None and expected.likely(one.low):
+        return expected
     if named is not None or not asked:
         return named
     likely = [numbers for numbers in vocabulary.numbers.values() if numbers.likely(one.low)]

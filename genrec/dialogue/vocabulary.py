@@ -101,6 +101,11 @@ class Vocabulary:
         found = [numbers for numbers in self.numbers.values() if numbers.role == role]
         return max(found, key=lambda numbers: sum(self.values[numbers.name].values()), default=None)
 
+    def counted(self, word: str) -> Numbers | None:
+        """The numeric attribute that `word` names: `fewer pages`."""
+        key = stem(word)
+        return next((numbers for numbers in self.numbers.values() if key in numbers.words and numbers.role == "other"), None)
+
     @cached_property
     def known(self) -> list[tuple[Known, ...]]:
         """For each phrase of `index`, the values that it can stand for."""

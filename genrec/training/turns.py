@@ -62,7 +62,8 @@ class Turn:
 
     @cached_property
     def parsed(self) -> Understood:
-        return Parser(self.shop.vocabulary, self.shop.linker).parse(self.text, ongoing=bool(self.context.shown))
+        parser = Parser(self.shop.vocabulary, self.shop.linker)
+        return parser.parse(self.text, ongoing=bool(self.context.shown), asked=self.context.asked)
 
     def prompt(self, prompts: Prompts) -> tuple[str, str]:
         """(prefix, rest) as serving asks an adapter. Raises PromptError."""

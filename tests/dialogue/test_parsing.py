@@ -59,6 +59,25 @@ def titles(understood: Understood, what: str) -> list[str]:
         ("I don't like it", True, "reject"),
         ("already seen it", True, "reject"),
         ("not interested", True, "reject"),
+        ("does Jaws have subtitles", False, "ask"),
+        ("is Alien fit for children?", True, "ask"),
+        ("in which language was Jaws made", False, "ask"),
+        ("Jaws or Alien for a rainy evening?", False, "compare"),
+        ("Blade Runner vs The Matrix", False, "compare"),
+        ("I adored Jaws, anything similar?", False, "more_like"),
+        ("Blade Runner again but with jokes", False, "more_like"),
+        ("calmer", True, "refine"),
+        ("a bit lighter please", True, "refine"),
+        ("without shooting", True, "refine"),
+        ("any others?", True, "something_else"),
+        ("what other films have you got", True, "something_else"),
+        ("for what reason?", True, "why"),
+        ("Jaws it is then", True, "accept"),
+        ("put it on my list", True, "accept"),
+        ("too violent for my taste", True, "reject"),
+        ("couldn't get into Alien", True, "reject"),
+        ("spies bore me, no thanks", True, "reject"),
+        ("no westerns, my aunt is here", False, "recommend"),
         ("hello", False, "small_talk"),
         ("thank you so much!", True, "small_talk"),
         ("hi, how are you?", False, "small_talk"),
@@ -93,6 +112,60 @@ def test_ongoing_turns_constraints_into_refinements() -> None:
 def test_attitudes_to_what_is_named(text: str, liked: list[str], disliked: list[str], seen: list[str]) -> None:
     understood = read(text)
     assert (titles(understood, "liked"), titles(understood, "disliked"), titles(understood, "seen")) == (liked, disliked, seen)
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "wanted"),
+    [
+        ("That is drama.", "genres", 'genres has "Drama"'),
+        ("that would be comedy I guess", "genres", 'genres has "Comedy"'),
+        ("below 100", "runtime_min", "runtime_min < 100"),
+        ("one hundred ten at most", "runtime_min", "runtime_min <= 110"),
+        ("between 90 and 120", "runtime_min", "runtime_min >= 90 and runtime_min <= 120"),
+    ],
+)
+def test_an_answer_is_of_what_was_asked(text: str, asked: str, wanted: str) -> None:
+    understood = PARSER.parse(text, ongoing=True, asked=asked)
+    schema = catalogues.FILMS.schema
+    assert understood.intent == "refine"
+    assert canonical(understood.filter, schema) == canonical(parse(wanted, schema), schema)
+
+
+def test_what_was_not_asked_is_no_answer() -> None:
+    assert read("That is drama.", ongoing=True).filter is None
+    assert PARSER.parse("That is drama.", ongoing=True, asked="year").filter is None
+    assert read("I am 90", ongoing=True).filter is None
+    assert PARSER.parse("I have 3 cats", ongoing=True, asked="runtime_min").filter is None
+
+
+def test_numbers_in_words_and_what_stands_behind_them() -> None:
+    pages = Vocabulary(
+        {"pages": Field("number"), "year": Field("number")}, {"pages": {90: 1, 2400: 1}, "year": {1900: 1, 2020: 1}}
+    )
+    told = {
+        "under three hundred pages": "pages < 300",
+        "two thousand pages or more": "pages >= 2000",
+        "1.5k pages or fewer": "pages <= 1500",
+        "350 pages is my limit": "pages <= 350",
+        "no older than 1990": "year >= 1990",
+        "no newer than 1990": "year <= 1990",
+    }
+    for text, wanted in told.items():
+        assert Parser(pages).parse(text).filter == parse(wanted, pages.schema), text
+    assert Parser(pages).parse("fewer pages", ongoing=True).steers == (Steer("pages", "<"),)
+
+
+@pytest.mark.parametrize("text", ["Westerns? no thanks", "a western? tonight? never", "western is a no", "westerns bore me"])
+def test_what_is_named_only_to_be_refused(text: str) -> None:
+    assert read(text, ongoing=True).filter == Not(Has("genres", "Western"))
+
+
+def test_a_need_is_what_is_wished_for() -> None:
+    assert read("who wrote Jaws", ongoing=True).need == ""
+    assert read("meh, the plot creaks", ongoing=True).need == ""
+    assert read("can you suggest something similar to Jaws").need == ""
+    assert OFFICE.parse("pens that smudge less and work better").need.endswith("better")
+    assert read("something better").need == ""
 
 
 def test_a_title_is_no_constraint() -> None:

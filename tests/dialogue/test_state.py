@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genrec.dialogue.state import KEPT_TURNS, MOST_CHARS, State, Turn, kept, state_of
@@ -34,6 +34,7 @@ def what_holds(state: State) -> dict[str, object]:
     return {one.name: getattr(state, one.name) for one in fields(state) if one.name != "turns"}
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # of a busy machine
 @given(st.lists(TURNS, min_size=KEPT_TURNS - 1, max_size=KEPT_TURNS + 12))
 def test_a_dialogue_that_was_cut_short_says_the_same(turns: list[Turn]) -> None:
     short = kept(turns)
