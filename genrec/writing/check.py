@@ -117,7 +117,7 @@ def _claim_fault(said: _Said, words: list[str], facts: Facts) -> str:
         spoken = {*_forms(name.lower())}.difference(ANY_PLAIN, asked, values).intersection(said.facts)
         if spoken and not {*map(str.lower, own)}.intersection(said.facts):
             return f"it says `{name}` and none of its values"
-    if asked and not asked.intersection(said.facts):
+    if asked and not (asked | values).intersection(said.facts):
         return "it names nothing of what was asked for"
     if counted and str(facts.people) not in said.facts:
         return "it does not say how many people"

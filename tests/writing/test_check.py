@@ -172,6 +172,13 @@ def test_the_name_of_an_attribute_needs_a_value_of_it() -> None:
     assert fault('It is G, as is "Aladdin", which you liked.', facts) == ""
 
 
+def test_what_is_shared_is_said_in_place_of_what_was_asked() -> None:
+    facts = Facts(past=("Rouge",), shared=(("colour", ("Red",)),), words=("lipstick",))
+    assert fault('It is red, as is "Rouge", which you chose.', facts) == ""
+    assert fault('It is a lipstick, and you chose "Rouge".', facts) == ""
+    assert "asked for" in fault('It is close to "Rouge", which you chose.', facts)
+
+
 def test_what_is_rated_has_a_rating() -> None:
     facts = Facts(past=("Kingpin",), liked=True, shared=(("genre", ("Comedy",)), ("rated", ("PG-13",))))
     assert fault('It is PG-13, the same rating as "Kingpin", which you liked.', facts) == ""
