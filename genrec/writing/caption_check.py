@@ -6,6 +6,7 @@ Titles of other items are cited letter for letter, in double quotes, behind word
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -52,6 +53,18 @@ def fault(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) -> 
 def text_fault(text: str, facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
     """Why `text`, of one or two sentences or less, says more than the evidence, or an empty string."""
     return _text_fault("text", text, facts, evidence_of(facts, wording))
+
+
+def said_twice(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
+    """What the title or the caption says more often than the evidence does: true, but clumsy. Empty: nothing."""
+    evidence = evidence_of(facts, wording)
+    told = Counter(value.lower() for _, own in facts.attributes for value in own)
+    for field, text in (("title", "" if facts.title else caption.title), ("caption", caption.caption)):
+        _, values = _mark(_cite(text, facts), evidence)
+        for value, times in Counter(values).items():
+            if times > max(1, told[value]):
+                return f"{field}: it says `{value}` {times} times"
+    return ""
 
 
 def beyond(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) -> tuple[str, ...]:

@@ -19,6 +19,16 @@ TITLE_WORDS, CAPTION_WORDS = 9, 24
 """At most this many words or phrases after the first one."""
 NEAR = "(?:[Cc]lose to|[Nn]ear|[Ss]imilar to|[Mm]uch like|[Rr]elated to|[Aa]kin to)"
 TOGETHER = "(?:[Oo]ften )?(?:[Cc]hosen|[Pp]icked) (?:often |together )?with"
+LINKS = frozenset("a about an and as at by for from in of on the to with".split())
+"""The plain words of hand-written titles: offered others, a small model ends a title in a verb (`Red Zigzag Gives`)."""
+OFFERED = LINKS | frozenset(
+    """
+    against also are both brings comes go goes has here holding into is it item its made make makes meet offers part piece rest
+    see seen shown shows sits something stands takes that these this those through too
+    """.split()
+)
+"""The plain words of hand-written captions."""
+_PLURAL = re.compile(r"\b([^\W\d_]{3,}(?<![aisuxz])(?<!ie))s\b")
 _SPECIAL = re.compile(r"[.^$*+?()\[\]{}|\\/]")
 
 
@@ -32,9 +42,10 @@ def schema(facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
     texts: dict[str, dict[str, object]] = {}
     if wording.code == ENGLISH.code and not facts.empty:
         plain = template(facts, wording)
-        unit, cited = _units(facts, wording)
         if not facts.title:
+            unit, cited = _units(facts, wording, LINKS)
             texts["title"] = _text(rf"{cited}(?:[,:]? {unit}){{0,{TITLE_WORDS}}}", mark(plain.title, facts.cited))
+        _, cited = _units(facts, wording, OFFERED)
         texts["caption"] = _text(rf"{cited}(?:(?:[,;:]? |-){cited}){{0,{CAPTION_WORDS}}}[.!]", mark(plain.caption, facts.cited))
     return frame(facts, {"items": tag, "maxItems": min(MAX_TAGS, len(words))}, **texts)
 
@@ -43,10 +54,13 @@ def _text(pattern: str, example: str) -> dict[str, object]:
     return {"type": "string", "pattern": f"^(?:{pattern}|{_literal(example)})$", "examples": [example]}
 
 
-def _units(facts: CaptionFacts, wording: Wording) -> tuple[str, str]:
-    """Patterns of one word or whole value; the same or a cited title with what must stand before it."""
+def _units(facts: CaptionFacts, wording: Wording, plain: frozenset[str]) -> tuple[str, str]:
+    """Patterns of one word or whole value; the same or a cited title with what must stand before it. `plain`: those offered."""
     evidence = evidence_of(facts, wording)
-    words = {word for word in wording.plain | evidence.name_words | evidence.words if word not in wording.judgements}
+    forms = {form for word in evidence.words for form in wording.forms(word)}  # the checker's guesses: `countes`, `categorys`
+    words = (wording.plain & plain) | (evidence.name_words - forms) | evidence.words
+    words = {word for word in words if word not in wording.judgements}
+    words |= {found[1] for name, _ in facts.attributes for found in _PLURAL.finditer(name.lower())}
     words |= {f"{word}s" for word in evidence.words if word.isalpha() and len(word) > 2 and not word.endswith(("s", "x", "y"))}
     own = {word for phrase in evidence.phrases for word in WORD.findall(phrase) if word.lower() in words}
     units = {_either_case(word) for word in words} | {_literal(text) for text in (*evidence.phrases, *own)}

@@ -14,7 +14,7 @@ from genrec.prompts import Prompts
 from genrec.settings import CaptionSettings
 from genrec.types import CaptionSource
 from genrec.writing import caption_grammar, captions, picture_caption
-from genrec.writing.caption_check import fault
+from genrec.writing.caption_check import fault, said_twice
 from genrec.writing.caption_template import caption as from_template
 from genrec.writing.caption_words import ENGLISH_CODE, Wording
 from genrec.writing.captions import Caption, CaptionFacts
@@ -122,7 +122,8 @@ class TemplateWriter:
 
 @dataclass(slots=True)
 class TextWriter:
-    """The LLM writes from evidence in words, greedily, then by sampling; what the checker refuses twice is left to the template.
+    """The LLM writes from evidence in words, greedily, then by sampling, where the first text is refused or says a thing twice;
+    what the checker refuses twice is left to the template.
 
     English with the adapter that learned it, any other language by the base model with a prompt of its own. A model that sees is
     shown the picture first, where there is one (English only); what it says beyond the evidence must be borne out by the picture.
@@ -170,10 +171,16 @@ class TextWriter:
             schema=caption_grammar.schema(request.facts, self.wording),
             adapter=self.adapter,
         )
+        clumsy: Written | None = None  # true, but kept only where nothing better comes
         async for written in self._tries(asked, request.facts, seed, refused):
-            if not (wrong := fault(written, request.facts, self.wording)):
+            if wrong := fault(written, request.facts, self.wording):
+                refused.append(wrong)
+            elif said_twice(written, request.facts, self.wording):
+                clumsy = clumsy or Written(caption=written, source="llm", refused=tuple(refused))
+            else:
                 return Written(caption=written, source="llm", refused=tuple(refused))
-            refused.append(wrong)
+        if clumsy is not None:
+            return clumsy
         return Written(caption=from_template(request.facts, self.wording), source="template", refused=tuple(refused))
 
     async def _from_picture(self, request: Request, seed: int, refused: list[str]) -> Written | None:

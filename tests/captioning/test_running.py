@@ -1,5 +1,6 @@
 """Runs of `genrec caption`: what is written, kept, left alone, and gone on with after a kill."""
 
+import json
 import subprocess
 import sys
 import time
@@ -294,6 +295,23 @@ async def test_max_tokens_reach_the_engine() -> None:
         Request(facts=CaptionFacts(title="Heat", attributes=(("year", ("1995",)),))), seed=3
     )
     assert (asked[0].max_tokens, asked[0].seed) == (77, 3)
+
+
+@pytest.mark.parametrize(
+    ("texts", "kept"),
+    [(("Red red.", "Red."), "Red."), (("Red red.", "Red red red."), "Red red."), (("Red.",), "Red.")],
+)
+async def test_a_text_that_says_a_thing_twice_is_asked_for_again(texts: tuple[str, ...], kept: str) -> None:
+    class Writer(Typist):
+        def _write(self, request: WriteRequest) -> str:
+            super()._write(request)
+            return json.dumps({"title": "Red", "caption": texts[len(self.asked) - 1], "tags": []})
+
+    writer = Writer()
+    made = await TextWriter(writer, Prompts(), CaptionSettings(), ENGLISH).write(
+        Request(facts=CaptionFacts(attributes=(("colour", ("red",)),))), seed=1
+    )
+    assert (made.caption.caption, made.source, made.refused, len(writer.asked)) == (kept, "llm", (), len(texts))
 
 
 async def test_titles_come_from_items_that_the_same_people_chose(opened: Shop) -> None:

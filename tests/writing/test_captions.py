@@ -15,7 +15,7 @@ from genrec.models.llm import WriteRequest
 from genrec.prompts import Prompts
 from genrec.types import AttributeValue
 from genrec.writing import caption_grammar
-from genrec.writing.caption_check import fault
+from genrec.writing.caption_check import fault, said_twice
 from genrec.writing.caption_template import caption as template
 from genrec.writing.caption_words import ENGLISH, wording
 from genrec.writing.captions import Caption, CaptionFacts, line, prompt, read, state
@@ -344,6 +344,41 @@ def test_the_patterns_are_of_the_words_that_the_checker_lets_pass(facts: Caption
     assert re.fullmatch(pattern, mark(plain.caption, facts.cited))
     for stray in ("Won an award.", "Beautiful.", f"{facts.near[0]}." if facts.near else "Unheard of.", "[1]."):
         assert not re.fullmatch(pattern, stray)
+
+
+def test_the_patterns_offer_no_verbs_in_titles_and_no_guessed_forms() -> None:
+    facts = state({"genres": ("Drama",), "category": "clock", "count": "4", "series": "Blue", "director": "Ann Lee"})
+    made = json.loads(caption_grammar.schema(facts))["properties"]
+    title, text = (re.compile(made[name]["pattern"]) for name in ("title", "caption"))
+    for said in ("Four Blue Clocks", "Drama by Ann Lee", "Clock in the Genre of Drama", "Drama Directed by Ann Lee"):
+        assert title.match(said)
+        assert fault(Caption(title=said, caption="Drama."), facts) == ""
+    for said in ("Blue Gives", "Four Countes", "Genr of Drama", "Clock Categorys", "Blue Serie"):
+        assert not title.match(said)
+    assert text.match("Four blue clocks, seen here.")
+    assert not text.match("Four blue clocks and sort.")
+
+
+@pytest.mark.parametrize(
+    ("title", "text", "why"),
+    [
+        ("Blue Circles", "Three blue circles of wood, set on a table.", ""),
+        ("Blue Blue Circles", "Three circles.", "title: it says `blue` 2 times"),
+        ("Blue Circles", "A striped circle with a Striped pattern.", "caption: it says `striped` 2 times"),
+    ],
+)
+def test_what_is_said_twice(title: str, text: str, why: str) -> None:
+    caption = Caption(title=title, caption=text)
+    assert fault(caption, CIRCLES) == ""
+    assert said_twice(caption, CIRCLES) == why
+
+
+def test_what_the_evidence_says_twice_may_be_said_twice() -> None:
+    facts = state({"material": "terracotta", "colour": "terracotta"}, near=["Terracotta Pot"])
+    said = Caption(title="Terracotta in Terracotta", caption='Terracotta, close to "Terracotta Pot".')
+    assert (fault(said, facts), said_twice(said, facts)) == ("", "")
+    own = replace(facts, title="Terracotta Terracotta Terracotta Pot")
+    assert said_twice(replace(said, title=own.title), own) == ""
 
 
 @pytest.mark.parametrize(
