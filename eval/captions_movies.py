@@ -320,13 +320,17 @@ def main() -> None:
             result[way] = {"stripped": looked_at(films, folder, text, users, asked.write)}
             result[way]["captions"] = caption(films, folder)
             result[way]["captioned"] = looked_at(films, folder, text, users, asked.write)
+            keep(asked, films, result | {"seconds": round(time.perf_counter() - start, 1)})
+
+
+def keep(asked: argparse.Namespace, films: Films, result: dict[str, Any]) -> None:
+    """Into the result file, in the place of an earlier run like this one."""
     known = json.loads(asked.out.read_text(encoding="utf-8")) if asked.out.exists() else {}
     known[f"{asked.write}, share {asked.share}, seed {asked.seed}{', pictures' if asked.clip else ''}"] = {
         **provenance(seed=asked.seed),
         "films": len(films.ids),
         "stripped": int(films.stripped.sum()),
         "people": len(films.asked()),
-        "seconds": round(time.perf_counter() - start, 1),
         **result,
     }
     asked.out.write_text(json.dumps(known, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genrec.captioning.telling import by_titles, codes, in_order
+from genrec.captioning.telling import by_titles, codes, in_order, with_units
 from genrec.errors import ModelError, WorkspaceError
 from genrec.loading import BEHAVIOUR, POPULARITY, REBUILD, same_weights
 from genrec.progress import SILENT, Progress
@@ -159,7 +159,9 @@ class Evidence:
                 shown.append(tag.text)
         titles = [self._items[place].title for place, _ in near]
         chosen = [self._items[place].title for place, _ in together]
-        facts = state(in_order(attributes, self._named), tags=map(str, shown), near=titles, together=chosen, title=item.title)
+        facts = state(
+            with_units(in_order(attributes, self._named)), tags=map(str, shown), near=titles, together=chosen, title=item.title
+        )
         record: dict[str, Any] = {
             "facts": asdict(facts),
             "tags": [asdict(tag) | {"probability": round(tag.probability, 4)} for tag in tags],

@@ -16,8 +16,16 @@ LEAST_TITLES = 5
 """Titles that an attribute is judged by."""
 NAMED = 0.1
 """An attribute counts as named in titles where so many of them name its value."""
+UNITS = frozenset(
+    """
+    chf cl cm days eur ft g gb gbp h hours inch inches kg km kw l lb lbs m mah mb mg min mins minutes ml mm months mp oz pages
+    percent px tb usd v w watt watts weeks years
+    """.split()
+)
+"""Endings of columns that are units."""
 _CODE = re.compile(r"(?=\S*\d)\S+|\w+://\S*")
 _WORD = re.compile(r"\w+")
+_PART = re.compile(r"[\s_()-]+")
 
 
 def codes(items: Iterable[Item]) -> frozenset[str]:
@@ -58,6 +66,20 @@ def in_order(attributes: Mapping[str, AttributeValue], first: Sequence[str]) -> 
     """`attributes`, those of `first` before the others."""
     names = [name for name in first if name in attributes]
     return {name: attributes[name] for name in dict.fromkeys([*names, *attributes])}
+
+
+def with_units(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
+    """`weight_g: 727` as `weight: 727 g`, where the item has no `weight`."""
+    found: dict[str, AttributeValue] = {}
+    for name, value in attributes.items():
+        *before, unit = _PART.split(name.rstrip(" _()-"))
+        plain = "_".join(before)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if number and plain and plain not in attributes and unit.lower() in UNITS:
+            found[plain] = f"{value:.10g} {unit}"
+        else:
+            found[name] = value
+    return found
 
 
 def _words(text: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genrec.captioning.evidence import Evidence, background
-from genrec.captioning.telling import by_titles, codes, in_order
+from genrec.captioning.telling import by_titles, codes, in_order, with_units
 from genrec.retrieval.vectors import ModalityVectors, unit_rows
 from genrec.types import Item, StoredCaption
 from genrec.writing.captions import TITLES
@@ -132,6 +132,15 @@ def test_what_titles_name_is_stated_first() -> None:
     assert list(in_order({"room": "hall", "colour": "red", "year": 1990}, ["kind", "colour"])) == ["colour", "room", "year"]
     assert by_titles(items[:3]) == []  # too few titles to tell
     assert by_titles([replace(item, title="") for item in items]) == []
+
+
+def test_a_unit_stands_with_its_number() -> None:
+    told = {"weight_g": 727, "Runtime (min)": 95.5, "size": 3, "fits_g": "yes", "price": 3, "price_eur": 4, "g": 5, "is_v": True}
+    assert with_units(told) == {
+        "weight": "727 g",
+        "Runtime": "95.5 min",
+        **{name: value for name, value in told.items() if name not in ("weight_g", "Runtime (min)")},
+    }
 
 
 def test_the_background_is_what_random_pairs_have() -> None:
