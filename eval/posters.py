@@ -49,7 +49,7 @@ def main() -> None:
         true = np.array([genre in (film["genres"] or ()) for film in films], int)
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.003, max_iter=300))
         folds = StratifiedKFold(5, shuffle=True, random_state=0)
-        chance = cross_val_predict(model, rows, true, cv=folds, method="predict_proba")[:, 1]
+        chance = np.asarray(cross_val_predict(model, rows, true, cv=folds, method="predict_proba"))[:, 1]
         figures[genre] = {
             "films": int(true.sum()),
             "share": round(float(true.mean()), 4),
