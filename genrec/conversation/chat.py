@@ -24,6 +24,7 @@ from genrec.dialogue import replies, telling
 from genrec.dialogue.asking import Question, question
 from genrec.dialogue.critiques import Command, command_of, without_reset
 from genrec.dialogue.filter_text import all_of, attributes_of, expression, in_words
+from genrec.dialogue.intents import asks_for_a_fact, takes_one
 from genrec.dialogue.parsing import Parser, Understood, tidied
 from genrec.dialogue.policy import FINDING, Draft, drafted
 from genrec.dialogue.quantities import lowered
@@ -145,6 +146,8 @@ class Conversation:
         turn = reply.turn
         if reply.understood.unknown:
             yield ChatChunk(text=f"{replies.UNKNOWN} ")
+        if reply.understood.unmet and turn.intent in FINDING:
+            yield ChatChunk(text=f"{replies.unmet(reply.understood.unmet)} ")
         if reply.understood.unknown and turn.intent == "recommend" and _says_nothing(reply.understood):
             yield ChatChunk(text=replies.LIKE_WHAT)
         elif turn.choices:
@@ -304,7 +307,7 @@ def _about(reply: _Reply, focus: Sequence[Item], lexicon: Lexicon) -> str:
     """Answers that are no list: facts, comparisons, reasons once more, a choice taken."""
     turn, vocabulary = reply.turn, lexicon.vocabulary
     if turn.intent == "accept":
-        return replies.accepted(focus)
+        return replies.WHICH if not focus and takes_one(lowered(turn.text)) else replies.accepted(focus)
     if not focus:
         return replies.WHICH if reply.state.shown else replies.NO_LIST
     if turn.intent == "why":
@@ -320,9 +323,9 @@ def _about(reply: _Reply, focus: Sequence[Item], lexicon: Lexicon) -> str:
             f"{'Yes' if matches(asked, item) else 'No'}. {' '.join(telling.told(item, name, vocabulary) for name in names)}"
             for item in focus
         )
-    return "\n".join(
-        telling.told(item, attribute, vocabulary) if attribute else telling.described(item, vocabulary) for item in focus
-    )
+    told = [telling.told(item, attribute, vocabulary) if attribute else telling.described(item, vocabulary) for item in focus]
+    unsaid = not attribute and turn.intent == "ask" and asks_for_a_fact(lowered(turn.text))
+    return "\n".join([replies.UNSAID, *told] if unsaid else told)
 
 
 async def _in_order(answer: Answer) -> AsyncIterator[Recommendation]:

@@ -8,10 +8,11 @@ from statistics import median
 from genrec.dialogue.filter_text import attributes_of, parts_of
 from genrec.dialogue.parsing import Steer
 from genrec.dialogue.quantities import lowered
+from genrec.dialogue.values import one_of
 from genrec.dialogue.vocabulary import Vocabulary, name_words
-from genrec.dialogue.words import stem
+from genrec.dialogue.words import stem, words_of
 from genrec.filters import And, Compare, Filter, Has, In, Not, Or
-from genrec.types import Item, Scalar
+from genrec.types import Item, Scalar, scalars
 
 _UNDO = re.compile(
     r"^\W*(?:please\s+|oh\s+|no[,.]?\s+|sorry[,.]?\s+|wait[,.]?\s+|actually[,.]?\s+)*(?:undo(?:\s+(?:that|it|this|the\s+last\s+one))?|(?:forget|ignore|scratch|cancel|drop|"
@@ -34,6 +35,22 @@ _ANY = re.compile(
 _NO_MATTER = re.compile(
     r"^\W*(?:i\s+)?(?:(?:really\s+)?(?:don['’]?t|do\s+not)\s+(?:care|mind|know)|no\s+(?:preference|idea|matter)|(?:it\s+)?(?:does\s*n['’]?t|does\s+not)\s+matter|either(?:\s+(?:one|is\s+fine|way))?|any(?:thing|\s+of\s+(?:them|those))?"
     r"|whatever|you\s+(?:choose|decide|pick)|surprise\s+me|not\s+sure|both|all\s+of\s+them|none)(?:[\s,]+(?:really|thanks?|please|is\s+fine|to\s+me))*\W*$"
+)
+
+
+_SAME_AS = re.compile(r"\b(?:the|of\s+that)\s+same\s+(?P<what>[^\W\d_]+)|\bby\s+(?:that|this|the\s+same)\s+(?P<who>[^\W\d_]+)")
+_ELSE_OF = re.compile(
+    r"\b(?:what|anything|something)\s+else\b.{0,12}\b(?:he|she|they)\b.{0,12}\b(?P<did>direct|made|make|do(?:ne)?\b|writ|wrote|play|star|been|act)"
+)
+_FILMS, _BOOKS, _CAST = (
+    ("director", "directors", "author", "artist", "brand"),
+    ("author", "authors", "writer", "writers"),
+    ("actors", "actor", "cast", "star"),
+)
+_WORK = {"direct": _FILMS, "ma": _FILMS, "do": _FILMS, "wr": _BOOKS, "play": _CAST, "star": _CAST, "been": _CAST, "act": _CAST}
+"""Beginning of a word for what somebody did → attributes that name them."""
+_DROPPED = re.compile(
+    r"\b(?:cancel|forget|drop|skip|ignore|leave\s+out|never\s*mind|no\s+need\s+for)\s+(?:about\s+)?(?:the\s+|those\s+|these\s+|that\s+)?(?P<what>[^\W\d_]{3,})"
 )
 
 
@@ -145,6 +162,27 @@ def steered(steers: Sequence[Steer], shown: Sequence[Item], vocabulary: Vocabula
         value = int(middle) if float(middle).is_integer() else middle
         bounds.append(Compare(steer.attribute, "<" if steer.direction == "<" else ">", value))
     return bounds
+
+
+def alike(low: str, item: Item, vocabulary: Vocabulary) -> Filter | None:
+    """What `the same colour` or `what else has she written` asks for, said of `item`; None where it asks for no such thing."""
+    names: list[str] = []
+    if same := _SAME_AS.search(low):
+        said = stem(same["what"] or same["who"])
+        names = [name for name in vocabulary.schema if said in {stem(word) for word in name_words(name)}]
+    elif made := _ELSE_OF.search(low):
+        names = [name for name in _WORK[next(key for key in _WORK if key in made["did"])] if name in vocabulary.schema]
+    for name in names:
+        values = tuple(one for one in scalars(item.attributes.get(name, ())) if isinstance(one, str))
+        if values:
+            return one_of(name, values, vocabulary)
+    return None
+
+
+def without_dropped(low: str, needs: tuple[str, ...]) -> tuple[str, ...]:
+    """The wishes without those that the turn takes back: `cancel the subtitles`."""
+    gone = {stem(found["what"]) for found in _DROPPED.finditer(low)}
+    return tuple(one for one in needs if not gone & {stem(word.key) for word in words_of(one)})
 
 
 def number_of(item: Item, attribute: str) -> float | None:

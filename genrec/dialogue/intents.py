@@ -77,6 +77,8 @@ _ASK = _any(
     rf"\bwhat(?:['’]?s|\s+is|\s+was)\s+{NAMED}",
     rf"^\W*(?:and\s+|so\s+|but\s+|ok(?:ay)?,?\s+)?(?:is|are|was|were|does|do|did|can|could|has|whom?|whose|what|which|where|when|how|from\s+what|in\s+what|in\s+which)\b"
     rf"(?!\s+(?:you|u|i|we|anyone|about|should)\b).{{0,60}}{NAMED}",
+    rf"{NAMED}\W+(?:how|what|who|when|which|where|is|does|has)\b[^{NAMED}]*\?",
+    rf"^\W*(?:and|what\s+about|how\s+about)\s+{NAMED}\W*$",
     rf"^\W*(?:can|could)\s+(?:you|i|we|one|u)\s+(?!re|su|fi|sh|gi|ge|he|te|pl)\w+\s+{NAMED}\s*\?",
     rf"^\W*(?:weight|price|cost|size|length|colou?r|year|author|director|rating|runtime)\s+of\s+(?:the\s+)?{NAMED}",
 )
@@ -84,7 +86,8 @@ _REJECT = _any(
     r"^\W*(?:no|nope|nah|no\s+way|no\s+thanks?|no\s+thank\s+you)\W*(?:$|,\s*(?:thanks?|thank|not|i|that|this)\b|thanks?\b|thank\b)",
     rf"\b(?:don['’]?t|do\s+not|didn['’]?t|did\s+not)\s+(?:\w+\s+)?(?:like|want|care\s+for|enjoy|fancy)\s+(?:any\s+of\s+)?{_IT}(?:\s+(?:one|either|at\s+all))?\W*$",
     r"\bnot\s+(?:interested|for\s+me|my\s+(?:thing|taste|style|cup)|that\s+one|this\s+one|really)\W*(?:$|[,.!])",
-    r"\b(?:seen|saw|watched|have|own|read|know)\s+(?:it|that|them|those|that\s+one|this\s+one)\b(?:\s+already)?(?!\s*\?)",
+    r"\b(?:seen|saw|watched|have|own|read|know)\s+(?:it|that|them|those|both|all|that\s+one|this\s+one)\b(?:\s+already)?(?!\s*\?)",
+    r"\b(?:this|that|it|these|those|they|both|all)(?:['’]?s|\s+is|\s+are|\s+looks?|['’]re)\s+(?:\w+\s+)?(?:boring|bad|awful|terrible|horrible|ugly|stupid|lame|dull|rubbish|crap)\b",
     r"\bi\s+(?:hate|dislike)\s+(?:it|that|this|them)\b",
     r"^\W*(?:pass|skip(?:\s+it)?|boring|not\s+really)\W*$",
     r"\bno,?\s+(?:thanks|thank\s+you|thx)\W*$",
@@ -112,6 +115,8 @@ _REFINE = _any(
     r"\binstead\b",
     r"^\W*(?:something|anything)\s+(?:\w+er|more|less)\b",
 )
+_BUT = _any(r"\b(?:what|how)\s+about\b", r"^\W*\w+\W+(?:but|now|then\s+(?:show|find|give))\b")
+"""An `ok` before these goes on to something else."""
 _SOFTER = _any(
     r"^\W*(?:(?:but|and|or|just|maybe|something|anything|one|ones|with|a|an|the|got|any|for|much|way|even|a\s+bit|a\s+little)\s+){0,3}"
     r"(?:more|less|fewer|(?:long|short|cheap|new|old|bigg|small|larg|light|heavi|dark|bright|soft|hard|strong|weak|quick|fast|slow|eas|simpl|tough|funni|scari|happi|sadd"
@@ -137,7 +142,7 @@ _TALK = re.compile(
 _ASKED_OF: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     (re.compile(r"\bdirect"), ("director", "directors")),
     (
-        re.compile(r"\bwho\s+(?:stars?|starred|plays?|played|is\s+in|was\s+in)|\b(?:cast|actors?)\b"),
+        re.compile(r"\bwho(?:['’]?s|\s+is|\s+was)\s+in|\bwho\s+(?:stars?|starred|plays?|played)|\b(?:cast|actors?)\b"),
         ("actors", "actor", "cast", "star", "stars"),
     ),
     (re.compile(r"\bwho\s+wrote|\bauthor"), ("author", "authors", "writer", "writers")),
@@ -159,20 +164,23 @@ _ROLES: tuple[tuple[re.Pattern[str], Role], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What else was understood of the turn."""
+    """What else was understood of the turn. `placed`: an item was named by its place in the list; `short`: the wish is a word
+    or two.
+    """
 
     constrained: bool
     steered: bool
     need: bool
     mentions: int
     liked: bool
+    placed: bool = False
+    short: bool = False
 
 
 def intent_of(masked: str, found: Found, *, ongoing: bool) -> Intent:
     """`masked`: the text in lower case with `NAMED` for each mention. `ongoing`: something was recommended before."""
     if not masked.strip() or (_TALK.fullmatch(masked) and not found.constrained):
-        short = bool(re.search(r"\w", masked))
-        return "accept" if ongoing and short and _ACCEPT.search(masked) else "small_talk"
+        return _talked(masked, found, ongoing=ongoing)
     if _WHY.search(masked):
         return "why"
     asks = masked.count("?") > 0
@@ -188,13 +196,38 @@ def intent_of(masked: str, found: Found, *, ongoing: bool) -> Intent:
     asked_for = found.constrained or found.steered
     if _REJECT.search(masked) and not asked_for:
         return "reject"
-    if _ACCEPT.search(masked) and not asked_for and not (asks or fresh) and (ongoing or not found.need):
+    if _ACCEPT.search(masked) and not asked_for and not (asks or fresh or _BUT.search(masked)) and (ongoing or not found.need):
         return "accept"
     if asked_for and not fresh and (ongoing or found.steered or _BEGUN.search(masked)):
         return "refine"
-    if ongoing and not fresh and not found.liked and _SOFTER.search(masked):
+    if ongoing and not fresh and not found.liked and (found.short or _SOFTER.search(masked)):
         return "refine"
     return "recommend"
+
+
+def _talked(masked: str, found: Found, *, ongoing: bool) -> Intent:
+    """A turn of small talk, or of nothing but a name: one of the list is taken, another is what to look for."""
+    if found.mentions:
+        return "accept" if ongoing and (found.placed or _ACCEPT.search(masked)) else "more_like"
+    said = bool(re.search(r"\w", masked))
+    return "accept" if ongoing and said and _ACCEPT.search(masked) else "small_talk"
+
+
+_FACT = re.compile(
+    r"^\W*(?:(?:and|so|but|ok(?:ay)?)\W+)?(?:is|are|was|were|does|do|did|can|could|has|have|how|where|when|in\s+what)\b"
+)
+_OPEN = re.compile(r"\babout\b|\bwhat(?:['’]?s|\s+is)\s+" + _IT + r"\W*$|\bhow\s+good\b|\bany\s+good\b|\blike\b")
+_TAKES = re.compile(r"\b(?:take|buy|get|order|add|put|book|watch|go\s+(?:with|for))\b.{0,20}\b(?:it|that|this|one)\b")
+
+
+def asks_for_a_fact(low: str) -> bool:
+    """Whether one thing is asked about an item (`is it on tape?`) rather than what it is."""
+    return bool(_FACT.search(low)) and not _OPEN.search(low)
+
+
+def takes_one(low: str) -> bool:
+    """Whether one item is taken: `put it in my basket`."""
+    return bool(_TAKES.search(low))
 
 
 def asked_attribute(low: str, vocabulary: Vocabulary) -> str:

@@ -22,6 +22,8 @@ MOST_CANDIDATES = 12
 """Items kept for one ambiguous mention."""
 MOST_TEXT_WORDS = 400_000
 """Words of the items' texts that are read to learn what is ordinary speech in this catalogue."""
+MOST_ASIDES = 2
+"""What stands in brackets in more titles than this, `(Red)`, names none of them."""
 LONG_WORD = 7
 """Letters from which a word with a typo is still told apart from others."""
 ORDINARY = 0.0003
@@ -32,7 +34,7 @@ ORDINARY = 0.0003
 class Mention:
     """`text` stands at [start, end) and names one of `item_ids`, the likeliest first; score in (0, 1].
 
-    kind   `exact` (the whole title), `partial` (a part of it), `typo`
+    kind   `exact` (the whole title), `partial` (a part of it), `typo`, `place` (in the last list)
     """
 
     start: int
@@ -163,6 +165,8 @@ class Linker:
         first = with_article(words, hit.first, next(iter(articles - {""}), ""))
         rows = sorted({self._owners[one.phrase] for one in hits})
         if kind == "partial" and self._is_shared(self._index.phrases[hit.phrase], len(rows)):
+            return None
+        if len(rows) > MOST_ASIDES and all(self._forms[one.phrase].aside for one in hits):
             return None
         year, start, end = year_near(signs.text, words[first].start, words[hit.last - 1].end)
         if year and not any(abs(self._years[row] - year) <= 1 for row in rows):

@@ -8,9 +8,9 @@ from genrec.dialogue.attitudes import attitudes
 from genrec.dialogue.combining import Combiner
 from genrec.dialogue.intents import Found, Intent, asked_attribute, intent_of
 from genrec.dialogue.linking import FindsItems, Mention
-from genrec.dialogue.meanings import STEERS, TOO
+from genrec.dialogue.meanings import STEERS, TOO, Role
 from genrec.dialogue.polarity import NAMED, NOT_REFUSING, REFUSING, Reach, describes, reach_of, refused
-from genrec.dialogue.quantities import bounds_of, lowered
+from genrec.dialogue.quantities import bounds_of, lowered, unmet_in
 from genrec.dialogue.values import Element, values_in
 from genrec.dialogue.vocabulary import Vocabulary
 from genrec.dialogue.words import FUNCTION, Word, words_of
@@ -20,6 +20,8 @@ MOST_READ = 6_000
 """Characters of a turn that are read: the first and the last half of them."""
 KNOWN_SHARE = 0.6
 """Words in quotation marks of which less names an item or a value are a name that the catalogue has not."""
+SHORT = 2
+"""A wish of so many words goes on from the one before."""
 REFUSED_WORDS = 3
 """Words after a refusal that it takes from a search."""
 MASKING = 0.55
@@ -29,13 +31,17 @@ _STEER = re.compile(
     r"\b(?:" + "|".join(sorted(STEERS, key=len, reverse=True)) + r")\b(?!\s+than\s+(?!that|this|it|these|those|the))"
 )
 _LESS = re.compile(r"\b(?P<how>less|fewer|more)\s+(?P<what>[^\W\d_]{3,})(?!\s+than\b)")
+_NEW = re.compile(r"^\W*an?\s|\b(?:too|also|as\s+well)\W*$")
+"""`a lamp` and `lamps, too` are wishes of their own."""
+_LESS_OF = re.compile(r"\b(?:less|fewer)\s+(?!than\b)[^\W\d_]+")
 _QUOTED = re.compile(r'"[^"\n]{2,80}"|“[^”\n]{2,80}”')
 _TOO = re.compile(
     r"\b(?:(?:that|this|it|those|these|they)(?:['’]s|\s+is|\s+are|['’]re)\s+|not\s+|n['’]t\s+|nothing\s+)?(?:all\s+|a\s+bit\s+|far\s+|way\s+)?"
     rf"too\s+(?P<what>{'|'.join(TOO)})\b"
 )
 _REQUEST = re.compile(
-    r"""\b(?:in\s+the\s+(?:spirit|vein|style)\s+of|along\s+th(?:o|e)se\s+lines|(?:can|could|would|will)\s+(?:you|u)(?:\s+please)?(?:\s+(?:recc?omm?end|sugg?est|find|show|give|help|tell))?(?:\s+me)?
+    r"""\b(?:(?:i|we|she|he|they)(?:['’]?ve|['’]?s|\s+has|\s+have)?\s+(?:already\s+)?(?:seen|watched|tried|played|bought)|bores?\s+(?:me|us)
+    |in\s+the\s+(?:spirit|vein|style)\s+of|along\s+th(?:o|e)se\s+lines|(?:can|could|would|will)\s+(?:you|u)(?:\s+please)?(?:\s+(?:recc?omm?end|sugg?est|find|show|give|help|tell))?(?:\s+me)?
     |(?:please\s+)?(?:recc?omm?end|sugg?est|find|show|give|get|tell)\s+(?:me|us)?|i(?:['’]?m|\s+am)\s+(?:just\s+)?(?:looking|searching|after|in\s+the\s+mood)(?:\s+for)?
     |i(?:['’]?d|\s+would)\s+(?:like|love|prefer)(?:\s+to\s+(?:see|watch|buy|get|find|have))?|i\s+(?:really\s+)?(?:want|need|like|love|enjoy|prefer|hate|liked|loved|enjoyed|hated)(?:\s+to\s+(?:see|watch|buy|get|find|have))?
     |(?:do|have)\s+you\s+(?:have|got|know|know\s+of)|what\s+(?:about|do\s+you\s+have)|how\s+about|make\s+it|let['’]?s\s+(?:see|watch|try)|looking\s+for|we\s+only|i\s+have
@@ -46,7 +52,7 @@ _GENERIC = frozenset(
     "movie movies film films item items product products thing things one ones stuff title titles kind sort type rated rating "
     "directed starring star stars compare mood loved love liked like enjoyed hated hate made long year years minutes "
     "hours recommendation recommendations suggestion suggestions something similar fan fans suggest recommend check problem "
-    "howdy thing sounds guess idea ideas".split()
+    "howdy thing sounds guess idea ideas pls plz thx sorry ugly boring tonight today".split()
 )
 _TELLING = frozenset("always better best big happy home life man men real woman work world young".split())
 """Function words that say something at the end of a wish: `pens that work better`."""
@@ -74,6 +80,7 @@ class Understood:
     question_about  the attribute that a question asks for; empty for the item as a whole, or no question
     steers          wishes relative to what was shown
     unknown         words in quotation marks that name no item and no value
+    unmet           what numbers that are asked for mean (`price`), where the catalogue has no such attribute
     """
 
     text: str
@@ -87,6 +94,7 @@ class Understood:
     question_about: str = ""
     steers: tuple[Steer, ...] = ()
     unknown: tuple[str, ...] = ()
+    unmet: tuple[Role, ...] = ()
 
 
 class Parser:
@@ -110,11 +118,14 @@ class Parser:
         steers, steered = self._steers(low, elements)
         spans = [(one.start, one.end) for one in (*elements, *mentions)] + steered
         unknown = [found for found in _QUOTED.finditer(text) if _covered(found.span(), spans) < KNOWN_SHARE]
-        spans += [found.span() for found in unknown]
+        unmet = self._unmet(low)
+        spans += [found.span() for found in unknown] + [(start, end) for start, end, _ in unmet]
         need = _need(text, low, words, spans, no_cues=bool(elements))
         felt = attitudes(text, low, mentions)
         masked = _masked(low, mentions)
-        found = Found(made is not None, bool(steers), bool(need), len(mentions), "liked" in felt)
+        placed = any(one.kind == "place" for one in mentions)
+        short = 0 < len(need.split()) <= SHORT and not mentions and not _NEW.search(low)
+        found = Found(made is not None, bool(steers), bool(need), len(mentions), "liked" in felt, placed, short)
         intent = intent_of(masked, found, ongoing=ongoing)
         if intent in _BARE_INTENTS or (ongoing and intent in _BARE_ANSWERS):
             need = ""
@@ -130,7 +141,17 @@ class Parser:
             question_about=asked_attribute(low, self._vocabulary) if intent == "ask" else "",
             steers=steers,
             unknown=tuple(found[0][1:-1].strip() for found in unknown),
+            unmet=tuple(dict.fromkeys(role for *_, role in unmet)),
         )
+
+    def _unmet(self, low: str) -> list[tuple[int, int, Role]]:
+        """Numbers, and wishes for less money, that the catalogue cannot meet."""
+        found = unmet_in(low, self._vocabulary)
+        if self._vocabulary.with_role("price") is not None:
+            return found
+        said = [(one, STEERS[" ".join(one[0].split())][0]) for one in _STEER.finditer(low)]
+        said += [(one, TOO[one["what"]][0]) for one in _TOO.finditer(low)]
+        return found + [(*one.span(), role) for one, role in said if role == "price"]
 
     def _elements(self, text: str, low: str, words: Sequence[Word], mentions: Sequence[Mention], asked: str) -> list[Element]:
         sure = [(one.start, one.end) for one in mentions if one.score >= MASKING]
@@ -220,7 +241,7 @@ def _masked(low: str, mentions: Sequence[Mention]) -> str:
 
 def _need(text: str, low: str, words: Sequence[Word], spans: Sequence[tuple[int, int]], *, no_cues: bool) -> str:
     """The words that nothing else took; empty when they say nothing by themselves."""
-    gone = [*spans, *(found.span() for found in _REQUEST.finditer(low))]
+    gone = [*spans, *(found.span() for pattern in (_REQUEST, _LESS_OF) for found in pattern.finditer(low))]
     if no_cues:
         gone += [found.span() for found in REFUSING.finditer(low)] + [found.span() for found in NOT_REFUSING.finditer(low)]
     covered = bytearray(len(text))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from genrec.dialogue.critiques import Command, freed, merged, steered
+from genrec.dialogue.critiques import Command, alike, freed, merged, steered, without_dropped
 from genrec.dialogue.filter_text import all_of, attributes_of, parts_of
 from genrec.dialogue.intents import Intent
 from genrec.dialogue.linking import Mention
@@ -30,10 +30,15 @@ _LATER = re.compile(
     r"\b(?:not\s+(?:right\s+)?now|not\s+(?:today|tonight|this\s+time)|(?:maybe\s+)?(?:later|another\s+time|some\s+other\s+time))\b"
 )
 _LOVED = re.compile(r"\b(?:lik(?:e|ed)|lov(?:e|ed)|enjoy(?:ed)?)\s+(?:it|that|this|them|those|these|all|both)\b")
-_SAME = re.compile(r"^\W*(?:and|but|only|just|also|with|in|without)\b|\b(?:ones?|them|those|these)\b(?!\s+of)")
+_SAME = re.compile(r"^\W*(?:and|but|only|just|also|with|in|without)\b|\bsame\b|\b(?:ones?|them|those|these)\b(?!\s+of)")
 """Words that go on from what was asked for before."""
 _NOT_YET = re.compile(r"^\W*(?:no|nope|nah|hmm+|not\s+(?:quite|really|exactly|it))\b(?:\W|\s*$)|\bmake\s+(?:it|that)\b")
 """Words that find fault with the list: what was wished before still is."""
+_YES = re.compile(
+    r"(?:\W|\b(?:yes|yeah|yep|yup|sure|ok|okay|fine|please|perfect|great|good|cool|nice|alright|absolutely|of|course|that|sounds|works|thanks?|you)\b)*",
+    re.IGNORECASE,
+)
+_MANY = re.compile(r"\b(?:these|those|them|they|all|both)\b")
 _YEAR = re.compile(r"\b(1[89]\d\d|20\d\d)\b")
 _OLDER = re.compile(r"\b(?:original|old(?:er|est)?|earlier|first)\b")
 _NEWER = re.compile(r"\b(?:remake|new(?:er|est)?|later|latest|recent)\b")
@@ -89,7 +94,7 @@ def _intent(understood: Understood, state: State, command: Command, chosen: bool
         return state.choosing
     if command.indifferent or (command.free and understood.intent in ("accept", "reject", "small_talk", "ask")):
         return "something_else"
-    if state.just_asked and understood.intent == "accept" and not understood.mentions:
+    if state.just_asked and understood.intent == "accept" and not understood.mentions and _YES.fullmatch(understood.text):
         return "something_else"  # `yes` says nothing about a choice
     if understood.intent in ("why", "accept", "reject", "something_else") and not state.shown and not understood.mentions:
         return "recommend" if understood.need or understood.filter else "small_talk"
@@ -147,6 +152,8 @@ def _spoken_of_shown(turn: Turn, low: str, state: State) -> Turn:
     """What a turn without a title says of the items that were shown last, or of the one that was last spoken of."""
     if turn.intent in ("ask", "why", "more_like", "compare", "accept"):
         focus = turn.mentioned or _it(turn.intent, low, state)
+        if turn.intent == "accept" and len(focus) > 1 and not turn.mentioned and not _MANY.search(low):
+            focus = ()  # which of them is taken, nobody said
         turn = replace(turn, focus=focus)
         if turn.intent == "accept":
             liked = focus if _LOVED.search(low) else ()
@@ -183,10 +190,17 @@ def _wished(
     shown = [items[item_id] for item_id in state.these if item_id in items]
     made = [part for part in parts_of(understood.filter) if not command.free & attributes_of(part)]
     made += steered(understood.steers, shown, vocabulary)
+    last = [
+        items[one] for one in (*(state.these if len(state.these) == 1 else ()), *state.focus, *turn.mentioned) if one in items
+    ]
+    shared = alike(lowered(understood.text), last[-1], vocabulary) if last else None
+    made += [shared] if shared else []
     constraints = merged(standing, all_of(made), understood.text, fresh=fresh)
-    said = () if command.indifferent or command.free else (understood.need,) if understood.need else ()
+    kept = without_dropped(lowered(understood.text), state.needs)
+    silent = command.indifferent or command.free or shared or kept != state.needs
+    said = (understood.need,) if understood.need and not silent else ()
     anew = fresh and not _NOT_YET.search(lowered(understood.text))
-    before = () if anew or turn.intent == "more_like" else state.needs
+    before = () if anew or turn.intent == "more_like" else kept
     needs = tuple(dict.fromkeys((*before, *said)))[-NEEDS:]
     return replace(turn, constraints=constraints, needs=needs)
 

@@ -159,6 +159,16 @@ def bounds_of(text: str, vocabulary: Vocabulary, *, asked: str = "") -> list[Bou
     return found
 
 
+def unmet_in(low: str, vocabulary: Vocabulary) -> list[tuple[int, int, Role]]:
+    """(start, end, role) of prices and lengths of time that no attribute of the catalogue tells."""
+    found = []
+    for one in _quantities(low):
+        if one.role in ("price", "duration") and vocabulary.with_role(one.role) is None:
+            _, start, end, _ = _comparison(low, one)
+            found.append((start, end, one.role))
+    return found
+
+
 def _quantities(low: str) -> Iterator[Quantity]:
     for found in _QUANTITY.finditer(low):
         made = _read(found)

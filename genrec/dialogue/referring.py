@@ -42,9 +42,11 @@ class Referring:
         found = self._linker.link(text)
         if not self._these:
             return found
+        if _ALONE.fullmatch(text) and any(item_id for *_, item_id in self._places(text)):
+            found = []  # a number by itself, though an item may be called so
         for start, end, item_id in self._places(text):
             if item_id and all(end <= other.start or other.end <= start for other in found):
-                found.append(Mention(start=start, end=end, text=text[start:end], item_ids=(item_id,), score=1.0, kind="exact"))
+                found.append(Mention(start=start, end=end, text=text[start:end], item_ids=(item_id,), score=1.0, kind="place"))
         return sorted(found, key=lambda mention: mention.start)
 
     def _places(self, text: str) -> Iterator[tuple[int, int, str]]:

@@ -9,7 +9,7 @@ from typing import Literal
 from genrec.dialogue.words import ARTICLES, Word, words_of
 from genrec.types import Item
 
-Kind = Literal["exact", "partial", "typo"]
+Kind = Literal["exact", "partial", "typo", "place"]
 
 _YEAR = re.compile(r"\(\s*((?:18|19|20)\d\d)\s*(?:[-–/][^)]*)?\)")
 _ARTICLE_LAST = re.compile(r"^(.*?),\s*(the|a|an|le|la|les|l'|der|die|das|el|los|las|il|lo|un|une)$", re.IGNORECASE)
@@ -28,11 +28,14 @@ LONG = 6
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One way to name an item: its keys without a leading article, and whether it is the whole title."""
+    """One way to name an item: its keys without a leading article, and whether it is the whole title. `aside`: what stands in
+    brackets.
+    """
 
     keys: tuple[str, ...]
     whole: bool
     article: str = ""
+    aside: bool = False
 
 
 def year_of(item: Item) -> int:
@@ -54,33 +57,34 @@ def forms_of(title: str) -> list[Form]:
     No form is empty or made of words alone that say nothing (`Part II`).
     """
     forms: dict[tuple[str, ...], Form] = {}
-    for text, whole in _texts(html.unescape(title)):
-        form = _form(text, whole=whole)
+    for text, whole, aside in _texts(html.unescape(title)):
+        form = _form(text, whole=whole, aside=aside)
         telling = form is not None and (whole or not _EMPTY_WORDS.issuperset(form.keys))
         if form is not None and telling:
             forms.setdefault(form.keys, form)
     return list(forms.values())
 
 
-def _texts(title: str) -> Iterator[tuple[str, bool]]:
+def _texts(title: str) -> Iterator[tuple[str, bool, bool]]:
+    """(text, whether it is the whole title, whether it stands in brackets)"""
     bare = _YEAR.sub(" ", title).strip() or title
     plain = _BRACKETS.sub(" ", bare).strip() or bare
     plain = _article_first(plain)
-    yield plain, True
+    yield plain, True, False
     if plain != bare:
-        yield bare, True
+        yield bare, True, False
         for inside in _BRACKETS.findall(bare):
-            yield _article_first(inside.strip()), len(inside.split()) <= LONG and sum(c.isdigit() for c in inside) <= 1
+            yield _article_first(inside.strip()), len(inside.split()) <= LONG and sum(c.isdigit() for c in inside) <= 1, True
     parts = [part for part in _PARTS.split(plain) if part.strip()]
     if len(parts) > 1:
         by_comma = len(words_of(plain)) >= LONG
         if by_comma or "," not in plain:
-            yield parts[0], False
+            yield parts[0], False, False
         if "," not in plain:
-            yield parts[-1], False
+            yield parts[-1], False, False
     head = _SERIES_HEAD.match(plain)
     if head:
-        yield head[1], False
+        yield head[1], False, False
 
 
 def _article_first(title: str) -> str:
@@ -88,11 +92,11 @@ def _article_first(title: str) -> str:
     return f"{moved[2]} {moved[1]}" if moved else title.strip()
 
 
-def _form(text: str, *, whole: bool) -> Form | None:
+def _form(text: str, *, whole: bool, aside: bool) -> Form | None:
     keys = tuple(word.key for word in words_of(text))
     article = keys[0] if len(keys) > 1 and keys[0] in ARTICLES else ""
     keys = keys[1:] if article else keys
-    return Form(keys=keys, whole=whole, article=article) if keys else None
+    return Form(keys=keys, whole=whole, article=article, aside=aside) if keys else None
 
 
 _YEAR_AFTER = re.compile(

@@ -208,3 +208,21 @@ def test_exploration_holds_in_dialogues_too(same_shop: Path) -> None:
     with Recommender.open(same_shop, retrieval={"explore": 1.0}) as genrec:
         answer = genrec.chat([{"role": "user", "content": "a war film"}])
     assert "exploration" in {stage.name for stage in answer.trace.stages}
+
+
+def test_a_name_or_a_place_alone_is_an_answer(say: Say) -> None:
+    shown = ids(say("a horror film"))
+    taken = say("fine, the second one")
+    assert taken.understood.intent == "accept"
+    assert ROWS[shown[1]]["title"] in taken.text
+    assert say("3").text.startswith("Good choice")
+
+
+def test_what_the_catalogue_cannot_tell_is_said(say: Say) -> None:
+    answer = say("a horror film under 20 dollars")
+    assert answer.text.startswith(replies.unmet(["price"]))
+    assert kinds(answer) == {"horror"}
+    assert answer.understood.need == ""
+    assert say("cheaper").text.startswith(replies.unmet(["price"]))
+    assert replies.UNSAID in say("is the first one on tape?").text
+    assert replies.UNSAID not in say("what is the first one about?").text

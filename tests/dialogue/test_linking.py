@@ -90,6 +90,12 @@ def test_of_namesakes_the_one_that_is_spelt_just_so_comes_first() -> None:
     assert Linker(known, {"a": 5.0}).link("I saw Slap Shot")[0].item_ids[0] == "a"
 
 
+def test_what_stands_in_brackets_of_many_titles_names_none() -> None:
+    known = [Item(item_id=str(n), title=f"{what} (Red)") for n, what in enumerate(("Stapler", "Binder", "Mouse Pad"))]
+    assert Linker(known).link("red") == []
+    assert Linker(known[:2]).link('"red"')[0].item_ids == ("0", "1")
+
+
 def test_a_title_of_ordinary_words_needs_a_sign_where_capitals_are_used() -> None:
     known = [
         Item(item_id="a", title="About a Boy (2002)"),
