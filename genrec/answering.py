@@ -170,7 +170,8 @@ class Answering:
 
     def _people(self, request: Request) -> list[Person]:
         store, moment = self._workspace.store, request.moment
-        histories = store.histories(request.user_ids)
+        past = moment.past
+        histories = store.histories(request.user_ids) if past is None else dict.fromkeys(request.user_ids, past)
         try:
             users = store.users(request.user_ids)
         except UnknownUserError:

@@ -12,6 +12,7 @@ from genrec.types import Event
 class Moment:
     """What a dialogue says of one person, beside what the store has.
 
+    past     the person's history, where it was read already; None: it is read from the store
     events   likes and dislikes of the dialogue, after the person's history
     alone    these events alone say what is wanted (`more like this`); the history still is not offered again
     new      the store need not know the person
@@ -19,6 +20,7 @@ class Moment:
     said     all that was said, for a retriever that learned from dialogues; None: it is not asked
     """
 
+    past: tuple[Event, ...] | None = None
     events: tuple[Event, ...] = ()
     alone: bool = False
     new: bool = False

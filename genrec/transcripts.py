@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.data.dialogues import Moment
+from genrec.dialogue.filter_text import wanted_pairs
 from genrec.dialogue.linking import Linker
 from genrec.dialogue.parsing import Parser, Understood
 from genrec.dialogue.vocabulary import Vocabulary
-from genrec.filters import And, Compare, Field, Filter, Has, In, Or
+from genrec.filters import Field, Filter
 from genrec.progress import SILENT, Progress
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.dialogues import texts_of
@@ -122,19 +123,6 @@ def mentions_of(understood: Understood) -> list[Mentioned]:
     felt |= dict.fromkeys((mention.start for mention in understood.disliked), "disliked")
     felt |= dict.fromkeys((mention.start for mention in understood.seen), "seen")
     return [Mentioned(item_id=one.item_ids[0], attitude=felt.get(one.start, "neutral")) for one in understood.mentions]
-
-
-def wanted_pairs(made: Filter) -> list[tuple[str, str]]:
-    """(attribute, value) of the texts that a filter asks for; what it refuses is left out."""
-    match made:
-        case Has(name, str(value)) | Compare(name, "==", str(value)):
-            return [(name, value)]
-        case In(name, values):
-            return [(name, value) for value in values if isinstance(value, str)]
-        case And(parts) | Or(parts):
-            return [one for part in parts for one in wanted_pairs(part)]
-        case _:
-            return []
 
 
 def encoded(transcripts: Sequence[Transcript], encode: Encode) -> list[Transcript]:

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from genrec.data.dialogues import read_moments
+from genrec.dialogue.filter_text import wanted_pairs
 from genrec.filters import Field, parse
 from genrec.retrieval.dialogues_space import Mentioned
-from genrec.transcripts import Listener, encoded, folds_of, session_items, wanted_pairs
+from genrec.transcripts import Listener, encoded, folds_of, session_items
 from genrec.types import Item
 
 SCHEMA = {"genre": Field("text", is_list=True), "year": Field("number")}

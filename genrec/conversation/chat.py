@@ -185,7 +185,7 @@ class Conversation:
             return
         turns = [turn.text for turn in (*dialogue.turns, reply.turn)]
         request = request_of(
-            reply.draft, after, found, self._workspace.settings, user_id=dialogue.user_id, k=reply.k, turns=turns
+            reply.draft, after, found, self._workspace.settings, user_id=dialogue.user_id, k=reply.k, past=history, turns=turns
         )
         answer = await self._answering.answer(request)
         async for row in _in_order(answer):

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from genrec.dialogue.filter_text import all_of, attributes_of, parts_of
+from genrec.dialogue.filter_text import all_of, attributes_of, parts_of, wanted_pairs
 from genrec.dialogue.policy import Draft
 from genrec.dialogue.relaxing import relaxed
 from genrec.dialogue.state import State
@@ -14,7 +14,6 @@ from genrec.index.protocol import VectorIndex
 from genrec.requests import Moment, Request
 from genrec.retrieval.dialogues_space import Attitude, Mentioned, Said
 from genrec.settings import Settings
-from genrec.transcripts import wanted_pairs
 from genrec.types import DISLIKE, LIKE, Event
 
 
@@ -72,9 +71,19 @@ def _flat(parts: Sequence[Filter]) -> list[Filter]:
 
 
 def request_of(
-    draft: Draft, state: State, found: Fitting, settings: Settings, *, user_id: str, k: int, turns: Sequence[str] = ()
+    draft: Draft,
+    state: State,
+    found: Fitting,
+    settings: Settings,
+    *,
+    user_id: str,
+    k: int,
+    past: Sequence[Event],
+    turns: Sequence[str] = (),
 ) -> Request:
-    """`state`: what holds after the turn of `draft`; `turns`: what the person said in all turns, this one last."""
+    """`state`: what holds after the turn of `draft`; `past`: the person's history; `turns`: what the person said in all turns,
+    this one last.
+    """
     now = time.time()
     liked = draft.turn.focus if draft.alone else (*state.liked, *state.accepted)
     events = [Event(user_id=user_id, item_id=item_id, timestamp=now, kind=DISLIKE) for item_id in state.disliked]
@@ -94,6 +103,7 @@ def request_of(
         explore=settings.retrieval.explore,
         seed=secrets.randbits(32),
         moment=Moment(
+            past=tuple(past),
             events=tuple(events),
             alone=draft.alone,
             new=True,

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from genrec.dialogue.filter_text import attributes_of, parts_of
+from genrec.dialogue.filter_text import attributes_of, pairs_of, parts_of
 from genrec.dialogue.parsing import Steer
 from genrec.dialogue.quantities import lowered
 from genrec.dialogue.values import one_of
 from genrec.dialogue.vocabulary import Vocabulary, name_words
 from genrec.dialogue.words import stem, words_of
-from genrec.filters import And, Compare, Filter, Has, In, Not, Or
-from genrec.types import Item, Scalar, scalars
+from genrec.filters import Compare, Filter, Has, Not
+from genrec.types import Item, scalars
 
 _UNDO = re.compile(
     r"^\W*(?:please\s+|oh\s+|no[,.]?\s+|sorry[,.]?\s+|wait[,.]?\s+|actually[,.]?\s+)*(?:undo(?:\s+(?:that|it|this|the\s+last\s+one))?|(?:forget|ignore|scratch|cancel|drop|"
@@ -113,7 +113,7 @@ def _replaces(new: Filter, old: Filter, instead: bool) -> bool:
         if isinstance(new, Not) and isinstance(old, Not):
             return False
         inner, other = (new.part, old) if isinstance(new, Not) else (new, old.part if isinstance(old, Not) else old)
-        return bool(_values(inner) & _values(other)) and attributes_of(inner) == attributes_of(other)
+        return bool({*pairs_of(inner)} & {*pairs_of(other)}) and attributes_of(inner) == attributes_of(other)
     if isinstance(new, Compare) and isinstance(old, Compare) and new.op not in ("==", "!=") and old.op not in ("==", "!="):
         return new.op[0] == old.op[0]
     if isinstance(new, Has) and isinstance(old, Has):
@@ -121,18 +121,6 @@ def _replaces(new: Filter, old: Filter, instead: bool) -> bool:
     if attributes_of(old) == shared:
         return instead or not isinstance(new, Has)
     return False
-
-
-def _values(made: Filter) -> set[tuple[str, Scalar]]:
-    match made:
-        case Has(field, value) | Compare(field, "==", value):
-            return {(field, value)}
-        case In(field, values):
-            return {(field, value) for value in values}
-        case And(parts) | Or(parts):
-            return {one for part in parts for one in _values(part)}
-        case _:
-            return set()
 
 
 def _without_room(part: Filter, new: Sequence[Filter], parts: Sequence[Filter]) -> bool:

@@ -51,6 +51,28 @@ def attributes_of(made: Filter) -> frozenset[str]:
             return frozenset((made.field,))
 
 
+def pairs_of(made: Filter | None, *, every: bool = False) -> list[tuple[str, Scalar]]:
+    """(attribute, value) of what a filter asks for; with `every` also of what it refuses and of the ends of its ranges."""
+    match made:
+        case Has(field, value) | Compare(field, "==", value):
+            return [(field, value)]
+        case In(field, values):
+            return [(field, value) for value in values]
+        case And(parts) | Or(parts):
+            return [one for part in parts for one in pairs_of(part, every=every)]
+        case Compare(field, _, value) if every:
+            return [(field, value)]
+        case Not(part) if every:
+            return pairs_of(part, every=True)
+        case _:
+            return []
+
+
+def wanted_pairs(made: Filter) -> list[tuple[str, str]]:
+    """(attribute, value) of the texts that a filter asks for."""
+    return [(field, value) for field, value in pairs_of(made) if isinstance(value, str)]
+
+
 def in_words(parts: Sequence[Filter], vocabulary: Vocabulary) -> str:
     """`Comedy or Drama, from 1990 to 1999, no Horror`: bounds of one attribute are said together."""
     said: list[str] = []

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from genrec.dialogue.filter_text import attributes_of, parts_of
+from genrec.dialogue.filter_text import attributes_of, pairs_of, parts_of
 from genrec.dialogue.hearing import Heard
 from genrec.dialogue.linking import Mention
 from genrec.dialogue.merging import Trust, merged
 from genrec.dialogue.parsing import Understood
 from genrec.dialogue.vocabulary import Vocabulary
 from genrec.dialogue.words import words_of
-from genrec.filters import And, Compare, Filter, Has, In, Not, Or, matches
+from genrec.filters import Filter, matches
 from genrec.training.turns import Turn
 from genrec.types import AttributeValue, Item, Scalar
 
@@ -118,7 +118,7 @@ def same(one: Filter | None, other: Filter | None, vocabulary: Vocabulary) -> bo
         return True
     named: dict[str, set[Scalar]] = {}
     for filter in (one, other):
-        for field, value in _values(filter):
+        for field, value in pairs_of(filter, every=True):
             named.setdefault(field, set()).add(value)
     asked = {name for filter in (one, other) for part in parts_of(filter) for name in attributes_of(part)}
     rng = np.random.default_rng(0)
@@ -145,18 +145,3 @@ def _drawn(name: str, said: set[Scalar], vocabulary: Vocabulary, rng: np.random.
     pool = told if told and rng.random() < SAID else known
     picked = [pool[int(rng.integers(len(pool)))] for _ in range(int(rng.integers(1, 4)) if field.is_list else 1)]
     return tuple(picked) if field.is_list else picked[0]
-
-
-def _values(made: Filter | None) -> Iterable[tuple[str, Scalar]]:
-    match made:
-        case None:
-            return
-        case Not(part):
-            yield from _values(part)
-        case And(parts) | Or(parts):
-            for part in parts:
-                yield from _values(part)
-        case In(field, values):
-            yield from ((field, value) for value in values)
-        case Has(field, value) | Compare(field, _, value):
-            yield field, value

@@ -10,6 +10,7 @@ import pytest
 from tests.cli.command import Done, launched, refused
 from tests.cli.command import genrec as run
 from tests.training import alphabet
+from tests.training.test_converse import SHOP, TURN
 from tests.training.test_writing import REASON
 
 
@@ -100,6 +101,34 @@ def test_write_from_end_to_end(folder: Path, examples: Path) -> None:
     examples.write_text('{"past": 3}\n')
     refused(run("train", "write", "-w", folder, "--examples", examples), 4, f"{examples}, line 1")
     assert not list((folder / "adapters").glob("model-*"))
+
+
+def test_converse_from_end_to_end(folder: Path, tmp_path: Path) -> None:
+    turns = tmp_path / "turns.jsonl"
+    rows: list[dict[str, Any]] = []
+    for n in range(10):
+        rows += [{**SHOP, "catalogue": f"shop {n}"}, {**TURN, "catalogue": f"shop {n}"}]
+    turns.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    more = tmp_path / "more.jsonl"
+    more.write_text("".join(json.dumps(row) + "\n" for row in rows[:2]))
+    command = ("train", "converse", "-w", folder, "--examples", turns)
+    shown = ok(*command, "--dry-run")
+    assert "turns: 8 examples" in shown.out
+    assert "turns: 9 examples" in ok(*command, "--also", more, "--dry-run").out
+    assert not (folder / "adapters").exists()
+    done = ok(*command, "--also", more, "--name", "c1", "--epochs", "1", "--seed", "5")
+    assert "the parser alone: intent" in done.err
+    assert "parser and adapter: intent" in done.err
+    assert f"adapter c1: {folder / 'adapters/c1'}" in done.err
+    told = card(folder, "c1")
+    assert (told["training"]["epochs"], told["seed"], told["data"]) == (1, 5, {"turns": 9, "catalogues": 8})
+    assert ("it is not in use" in done.err) is not told["reading"]["serves"]
+    ok(*command, "--name", "c2", "--from", "c1", "--epochs", "1")
+    assert card(folder, "c2")["training"]["start"] == "c1"
+    assert card(folder, "c2")["data"]["turns"] == 8
+    more.write_text('{"catalogue": 3}\n')
+    refused(run(*command, "--also", more), 4, f"{more}, line 1")
+    assert run(*command, "--dry-run", "--name", "x").code == 2
 
 
 def test_a_further_workspace(folder: Path, llama: Path, tmp_path: Path) -> None:
