@@ -13,7 +13,7 @@ from genrec.writing.marks import fill
 
 PROMPT = "reason"
 UNTUNED_TRIES = (0.0, 0.7)
-TUNED_TRIES = (0.3, 0.8, 1.0, 0.0)
+TUNED_TRIES = (0.4, 0.8, 1.0, 0.0)
 """Temperatures, one try each. An adapter knows many ways to say a thing, and people compare the reasons of a list."""
 SEEDS = 10_000
 """Between the seeds of a reason's tries: more than there are reasons in a list."""
