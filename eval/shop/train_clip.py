@@ -1,6 +1,6 @@
 """Trains the small CLIP of tests/clip on drawn pictures and captions, and measures it on combinations that it has not seen.
 
-    python eval/shop/train_clip.py [--out tests/clip] [--pictures 16000] [--epochs 8] [--seed 0]
+    python eval/shop/train_clip.py [--out tests/clip] [--pictures 16000] [--epochs 14] [--seed 0]
 
 An open_clip model: a small ResNet, a two-layer text transformer, a byte-level vocabulary of our own. Two losses: captions of any
 length against all pictures of the batch that they are true of, and the values of each attribute against one another. One of eight
@@ -210,7 +210,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--out", type=Path, default=ROOT / "tests" / "clip")
     options.add_argument("--pictures", type=int, default=16000)
-    options.add_argument("--epochs", type=int, default=8)
+    options.add_argument("--epochs", type=int, default=14)
     options.add_argument("--batch", type=int, default=128)
     options.add_argument("--rate", type=float, default=3e-3)
     options.add_argument("--seed", type=int, default=0)
