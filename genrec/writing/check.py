@@ -34,7 +34,9 @@ MAX_CHARS = 400
 _POSSESSIVE = re.compile(r"['’]s$")
 _SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
 _CHOSE_IT = re.compile(r"\b(?:liked|enjoyed|chose|picked)\s+(?:it|this|that|these|those|them)\b", re.IGNORECASE)
-_IS_TITLE = re.compile(rf"\b(?:it|this|that)(?:['’]s|\s+is)\s+{TITLE}", re.IGNORECASE)
+_IS_TITLE = re.compile(
+    rf"\b(?:(?:it|this|that)(?:['’]s|\s+is)|another|more)\s+(?:(?:of|the|your|an?|another|more)\s+)*{TITLE}", re.IGNORECASE
+)
 _LIKES_TITLE = re.compile(rf"(?<!\bif )\byou(?:\s+\w+)?\s+(?:like|enjoy)\s+{TITLE}", re.IGNORECASE)
 _WHICH_TITLE = re.compile(rf"\b(?:which|that)\s+you\s+(?:liked|enjoyed|chose|picked)\s+{TITLE}", re.IGNORECASE)
 _JUDGED = re.compile(rf"\b(?:good|very)\s+{FACT}", re.IGNORECASE)
