@@ -122,8 +122,15 @@ def plan(workspace: Workspace, evidence: Evidence, writer: Writer, model: str, o
         nothing=tuple(nothing),
         targets=targets,
         changed=min(changed, len(targets)),
-        notes=tuple(evidence.notes),
+        notes=(*evidence.notes, *_groundless([item_id for item_id in nothing if item_id in models])),
     )
+
+
+def _groundless(left: Sequence[str]) -> Iterator[str]:
+    """What is said of captions whose evidence is gone; they may have been paid for, so a person decides."""
+    if left:
+        named = ", ".join(left[:3]) + (", …" if len(left) > 3 else "")
+        yield f"what {len(left)} captions were written from is gone ({named}): `genrec caption --revert ITEM` takes one back"
 
 
 def _may_change(caption: StoredCaption, options: Options) -> bool:

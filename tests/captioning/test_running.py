@@ -137,6 +137,16 @@ async def test_a_caption_from_a_file_is_left_alone_unless_named(opened: Shop) ->
     assert opened.by_model()[NO_TEXT[0]].model == "fake"
 
 
+async def test_captions_whose_evidence_is_gone_are_named(opened: Shop) -> None:
+    opened.workspace.store.put_items([Item(item_id=ALONE, attributes={"colour": "red"})])
+    await opened.run(items=(ALONE,))
+    opened.workspace.store.put_items([Item(item_id=ALONE)])
+    captioner = opened.captioner()
+    planned = captioner.plan(Options())
+    assert (planned.nothing, opened.by_model()[ALONE].title) == ((ALONE,), "Red")
+    assert any(ALONE in note and "--revert" in note for note in captioner.notes)
+
+
 async def test_phrases_of_its_own_text_are_no_guesses(opened: Shop) -> None:
     await opened.run(items=NO_TITLE)
     (one,) = opened.by_model().values()
