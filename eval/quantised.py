@@ -229,33 +229,39 @@ def _prepared(variant: str, weights: Path, scratch: Path, warm: dict[str, Any]) 
     return scratch, "bfloat16", ""
 
 
-def measure(asked: Path, weights: Path, variants: list[str]) -> dict[str, Any]:
-    """Every variant beside float32 weights of the same engine."""
+def measure(asked: Path, weights: Path, variants: list[str], people: int, out: Path) -> None:
+    """Every variant beside the first one, in the same engine; written after each."""
     told = json.loads(asked.read_text(encoding="utf-8"))
-    rows = told["requests"]
-    found: dict[str, Any] = {}
-    for variant in variants:
-        with tempfile.TemporaryDirectory() as scratch:
-            folder, dtype, quantization = _prepared(variant, weights, Path(scratch) / "weights", rows[0])
-            try:
-                found[variant] = run(rows, folder, dtype, quantization)
-            except EngineError as error:  # a variant that this machine cannot run is a finding
-                found[variant] = {"refused": str(error)}
-        print(variant, {key: value for key, value in found[variant].items() if key != "logp"}, flush=True)
-    exact = found[variants[0]].get("logp", [])
-    for one in found.values():
-        pairs = list(zip(map(np.asarray, one.pop("logp", [])), exact, strict=False))
-        if pairs:
-            one["delta_per_token"] = float(np.mean([np.abs(a - b).mean() for a, b in pairs]))
-            one["top1"] = float(np.mean([np.argmax(a) == np.argmax(b) for a, b in pairs]))
-            ranks = [(np.argsort(np.argsort(a)), np.argsort(np.argsort(b))) for a, b in pairs]
-            one["spearman"] = float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in ranks]))
-    return {
+    rows = told["requests"][: people + 1]
+    exact: list[list[float]] = []
+    result: dict[str, Any] = {
         "provenance": told["provenance"],
         "reference": variants[0],
         "people": len(rows) - 1,
         "candidates": 50,
-        "variants": found,
+    }
+    result["variants"] = {}
+    for variant in variants:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder, dtype, quantization = _prepared(variant, weights, Path(scratch) / "weights", rows[0])
+            try:
+                found = run(rows, folder, dtype, quantization)
+            except EngineError as error:  # a variant that this machine cannot run is a finding
+                found = {"refused": str(error)}
+        logp = found.pop("logp", [])
+        exact = exact or logp
+        result["variants"][variant] = found | (_beside(logp, exact) if logp else {})
+        print(variant, result["variants"][variant], flush=True)
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def _beside(logp: list[list[float]], exact: list[list[float]]) -> dict[str, float]:
+    pairs = list(zip(map(np.asarray, logp), map(np.asarray, exact), strict=True))
+    ranks = [(np.argsort(np.argsort(a)), np.argsort(np.argsort(b))) for a, b in pairs]
+    return {
+        "delta_per_token": float(np.mean([np.abs(a - b).mean() for a, b in pairs])),
+        "top1": float(np.mean([np.argmax(a) == np.argmax(b) for a, b in pairs])),
+        "spearman": float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in ranks])),
     }
 
 
@@ -269,15 +275,14 @@ def main() -> None:
     second = steps.add_parser("measure")
     second.add_argument("asked", type=Path)
     second.add_argument("--weights", type=Path, required=True)
+    second.add_argument("--people", type=int, default=40)
     second.add_argument("--variants", nargs="+", default=list(VARIANTS))
     second.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     if given.step == "ask":
         ask(given.workspace, given.users, given.to)
         return
-    found = measure(given.asked, given.weights, given.variants)
-    given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(found, indent=1))
+    measure(given.asked, given.weights, given.variants, given.people, given.out)
 
 
 if __name__ == "__main__":
