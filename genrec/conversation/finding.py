@@ -16,6 +16,9 @@ from genrec.retrieval.dialogues_space import Attitude, Mentioned, Said
 from genrec.settings import Settings
 from genrec.types import DISLIKE, LIKE, Event
 
+IDLE = frozenset(("about", "something", "anything"))
+"""Words of a wish that are not searched: few texts have them, so that they would count for much."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
@@ -88,7 +91,7 @@ def request_of(
     liked = draft.turn.focus if draft.alone else (*state.liked, *state.accepted)
     events = [Event(user_id=user_id, item_id=item_id, timestamp=now, kind=DISLIKE) for item_id in state.disliked]
     events += [Event(user_id=user_id, item_id=item_id, timestamp=now, kind=LIKE) for item_id in liked]
-    query = " ".join(state.needs)
+    query = " ".join(word for word in " ".join(state.needs).split() if word.lower() not in IDLE)
     words = " ".join([query, *(value for part in found.parts for _, value in wanted_pairs(part))]).strip()
     return Request(
         user_ids=(user_id,),

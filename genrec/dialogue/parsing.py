@@ -56,6 +56,7 @@ _GENERIC = frozenset(
 )
 _TELLING = frozenset("always better best big happy home life man men real woman work world young".split())
 """Function words that say something at the end of a wish: `pens that work better`."""
+_EMPTY = frozenset("it this that them these those you me us him her what which and or the a an something anything".split())
 _BARE_INTENTS = frozenset(("ask", "compare"))
 _BARE_ANSWERS = frozenset(("why", "accept", "reject", "small_talk"))
 """Intents whose words are no wish; of those, what a person may say only of what was shown before."""
@@ -219,6 +220,13 @@ def tidied(text: str) -> str:
     return text
 
 
+def _about(words: Sequence[Word], covered: Sequence[int]) -> str:
+    """Function words that stand for themselves behind `about`: `something about now and then`."""
+    first = next((place + 1 for place, word in enumerate(words) if word.key == "about" and not covered[word.start]), len(words))
+    said = [word.shown for word in words[first:] if not covered[word.start] and word.key not in _EMPTY]
+    return " ".join(said)
+
+
 def _covered(span: tuple[int, int], spans: Sequence[tuple[int, int]]) -> float:
     """The share of a span that others cover."""
     start, end = span
@@ -251,7 +259,7 @@ def _need(text: str, low: str, words: Sequence[Word], spans: Sequence[tuple[int,
     left = [word for word in words if not covered[word.start] and not _is_refused(word, reach)]
     empty = [word.key in FUNCTION or word.key in _GENERIC for word in left]
     if all(empty):
-        return ""
+        return _about(words, covered)
     first, last = empty.index(False), len(left) - empty[::-1].index(False)
     while first and left[first - 1].key in _TELLING:
         first -= 1

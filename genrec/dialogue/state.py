@@ -16,7 +16,7 @@ KEPT_REASONS = 50
 """Latest reasons of the turns that are summed up."""
 MOST_CHARS = 500
 """Of a text and a reply that are kept."""
-NEEDS = 3
+NEEDS = 5
 """Latest wishes in free words that a search looks for."""
 
 

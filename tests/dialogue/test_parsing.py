@@ -387,3 +387,8 @@ def test_long_text_keeps_its_ends() -> None:
     assert text.startswith("a comedy")
     assert text.endswith("from 1994")
     assert read("bla " * 10_000 + "from 1994").filter == Compare("year", "==", 1994)
+
+
+def test_everyday_words_behind_about_are_searched() -> None:
+    assert read("something about now and then").need == "now then"
+    assert read("tell me something about it").need == ""
