@@ -234,15 +234,11 @@ def measure(asked: Path, weights: Path, variants: list[str], people: int, out: P
     told = json.loads(asked.read_text(encoding="utf-8"))
     rows = told["requests"][: people + 1]
     exact: list[list[float]] = []
-    result: dict[str, Any] = {
-        "provenance": told["provenance"],
-        "reference": variants[0],
-        "people": len(rows) - 1,
-        "candidates": 50,
-    }
-    result["variants"] = {}
+    result: dict[str, Any] = {"provenance": told["provenance"], "reference": variants[0], "people": len(rows) - 1}
+    result |= {"candidates": 50, "variants": {}}
     for variant in variants:
         with tempfile.TemporaryDirectory() as scratch:
+            found: dict[str, Any]
             folder, dtype, quantization = _prepared(variant, weights, Path(scratch) / "weights", rows[0])
             try:
                 found = run(rows, folder, dtype, quantization)
