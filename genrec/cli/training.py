@@ -12,7 +12,9 @@ from genrec.cli.evaluating_dialogues import learn
 
 if TYPE_CHECKING:
     from genrec.training.adapting import Sample
+    from genrec.training.converse_workspace import TrainedReader
     from genrec.training.rerank_workspace import Proof
+    from genrec.training.write_workspace import TrainedWriter
 
 app = typer.Typer(help="Learn from the workspace's events; what is learned serves when it helps.", no_args_is_help=True)
 
@@ -112,12 +114,7 @@ def write(
         if dry_run:
             return _show([*training.dry_run(opened, examples or (), bars)])
         made = training.train_write(opened, examples or (), name, bars, say, start=start, command=_command())
-    if made is None:
-        return None
-    say(f"adapter {made.adapter.name}: {made.adapter.path}")
-    if not made.active:
-        say("it is not in use, as the checkers refuse most of what it writes")
-    return None
+    return None if made is None else _told(made, "the checkers refuse most of what it writes")
 
 
 @app.command()
@@ -147,10 +144,16 @@ def converse(
     for what, figures in (("the parser alone", made.measured.parser), ("parser and adapter", made.measured.both)):
         if figures.n:
             say(f"{what}: {figures.said()}")
+    return _told(made, "the parser alone reads no fewer turns right")
+
+
+def _told(made: "TrainedWriter | TrainedReader", unused: str) -> None:
+    """`unused`: why it is not in use, if it is not."""
+    from genrec.cli.printing import say
+
     say(f"adapter {made.adapter.name}: {made.adapter.path}")
     if not made.active:
-        say("it is not in use, as the parser alone reads no fewer turns right")
-    return None
+        say(f"it is not in use, as {unused}")
 
 
 def _given(**values: object) -> dict[str, object]:

@@ -13,13 +13,11 @@ from genrec.dialogue.merging import Trust
 from genrec.dialogue.reading import PROMPT
 from genrec.errors import EngineError
 from genrec.models.adapters import Adapter, new_folder
-from genrec.models.llm import LLM, Likelihood
-from genrec.models.packing import pack
+from genrec.models.llm import LLM
 from genrec.progress import SILENT, Progress, track
-from genrec.training.adapting import Base, Sample, finish, fresh_name, open_base, sample, served
+from genrec.training.adapting import Base, Sample, fresh_name, open_base, sample, served
 from genrec.training.agreeing import Right, alone, fitted, joined, right
-from genrec.training.lessons import AT_ONCE, Learned, Lesson, learn
-from genrec.training.lora import Example
+from genrec.training.lessons import AT_ONCE, Lesson, kept, learn, rows
 from genrec.training.turn_variety import varied
 from genrec.training.turns import Turn, parted, read_turns, shipped_turns, summary
 from genrec.workspace import Workspace
@@ -63,7 +61,7 @@ def dry_run(
     """What would be learned from. Raises as `train_converse` does."""
     base = open_base(workspace.settings.models, progress)
     learned, _, _ = _parts(files, also)
-    return [sample("turns", _rows(learned, workspace, base), base)]
+    return [sample("turns", rows(learned, workspace.prompts, base.encode, base.longest), base)]
 
 
 def train_converse(
@@ -87,18 +85,17 @@ def train_converse(
     base = open_base(workspace.settings.models, progress)
     name = new_folder(workspace.adapters, name or fresh_name(base.weights, "converse")).name
     learned, choosing, measuring = _parts(files, also)
-    made = learn(workspace, base, _lesson(workspace, base, learned, choosing), name, start, progress, tell)
+    lesson = _lesson(workspace, base, learned, choosing)
+    made = learn(workspace, base, lesson, name, start, progress, tell)
     if made is None:
         return None
     chosen = made.figures
     with served(made.folder, base, workspace.settings.models) as llm:
         heard = asyncio.run(listen(llm, name, measuring, workspace, progress))
     measured = compared(measuring, heard, chosen.trust)
-    card = _card(workspace, learned, made, measured, start, command)
-    adapter = finish(made.folder, base, made.tuned, card, [TASK])
     active = bool(choosing) and chosen.helps
-    if active:
-        workspace.registry.activate(name)
+    card = _card(workspace, learned, chosen, measured)
+    adapter = kept(workspace, base, lesson, made, card, start=start, command=command, active=active)
     return TrainedReader(adapter=adapter, chosen=chosen, measured=measured, active=active)
 
 
@@ -146,33 +143,14 @@ def _lesson(workspace: Workspace, base: Base, learned: Sequence[Turn], choosing:
     return Lesson(
         task=TASK,
         told=told,
-        shown=lambda rng: _rows(varied(learned, told.varied, rng), workspace, base),
+        shown=lambda rng: rows(varied(learned, told.varied, rng), workspace.prompts, base.encode, base.longest),
         measured=measured,
         score=(lambda figures: score(figures.both)) if choosing else None,
         said=lambda figures: f"alone {figures.model.said()}; with the parser {figures.both.said()}",
     )
 
 
-def _rows(turns: Sequence[Turn], workspace: Workspace, base: Base) -> list[Example]:
-    """One row a turn; only what is to be written counts in the loss. Raises EngineError when one is longer than the model."""
-    made = []
-    for one in turns:
-        prefix, rest = one.prompt(workspace.prompts)
-        asked = Likelihood(prefix=prefix, context=rest, continuations=(one.target(),))
-        made.append(Example(row=pack(asked, base.encode, base.longest)))
-    return made
-
-
-def _card(
-    workspace: Workspace,
-    learned: Sequence[Turn],
-    made: Learned[Comparison],
-    measured: Comparison,
-    start: str,
-    command: str,
-) -> dict[str, Any]:
-    told = workspace.settings.converse
-    chosen = made.figures
+def _card(workspace: Workspace, learned: Sequence[Turn], chosen: Comparison, measured: Comparison) -> dict[str, Any]:
     return {
         "task": "converse",
         "prompts": {PROMPT: workspace.prompts.digest(PROMPT)},
@@ -182,14 +160,6 @@ def _card(
         "data": summary(learned),
         "split": f"{measured.both.n} turns of catalogues that were not seen; {chosen.both.n} of others chose pass and trust",
         "metrics": _metrics(measured) if measured.both.n else {},
-        "command": command,
-        "seed": told.seed,
-        "training": {
-            **({"start": start} if start else {}),
-            **told.model_dump(exclude={"seed", "r", "alpha"}),
-            "loss": made.loss,
-            "seconds": made.seconds,
-        },
     }
 
 

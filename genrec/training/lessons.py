@@ -3,21 +3,35 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from genrec.models.llm import LLM, WriteRequest
+from genrec.models.adapters import Adapter
+from genrec.models.llm import LLM, Likelihood, WriteRequest
 from genrec.models.local import TransformersLLM
+from genrec.models.packing import pack
 from genrec.progress import SILENT, Progress, track
+from genrec.prompts import Prompts
 from genrec.settings.learning import LessonSettings
-from genrec.training.adapting import CHECKPOINTS, Base, begun, checkpoint, save, tried
+from genrec.training.adapting import CHECKPOINTS, Base, begun, checkpoint, finish, save, tried
+from genrec.training.examples import Encode
 from genrec.training.lora import Example, Plan, Tuned, run
 from genrec.workspace import Workspace
 
 Figures = TypeVar("Figures")
+LORA = frozenset(("seed", "r", "alpha"))
+"""Settings of a lesson that stand elsewhere on the card."""
 AT_ONCE = 16
 """Texts that are written together."""
+
+
+class Shown(Protocol):
+    """An example: (prefix, rest) as serving asks an adapter, and what is to be written after it."""
+
+    def prompt(self, prompts: Prompts) -> tuple[str, str]: ...
+
+    def target(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +95,39 @@ def learn(
     folder = save(tuned, base, workspace.adapters, name)
     seconds = round(sum(leg["seconds"] for leg in legs))
     return Learned(tuned=tuned, folder=folder, figures=figures(progress), loss=round(legs[-1]["loss"], 4), seconds=seconds)
+
+
+def kept(
+    workspace: Workspace,
+    base: Base,
+    lesson: Lesson[Figures],
+    made: Learned[Figures],
+    card: dict[str, Any],
+    *,
+    start: str,
+    command: str,
+    active: bool,
+) -> Adapter:
+    """Put what was learned among the adapters, with its card, and if `active` into use. `card`: what only the lesson knows.
+
+    Raises AdapterError, WorkspaceError.
+    """
+    training = {**({"start": start} if start else {}), **lesson.told.model_dump(exclude=set(LORA))}
+    training |= {"loss": made.loss, "seconds": made.seconds}
+    whole = card | {"command": command, "seed": lesson.told.seed, "training": training}
+    adapter = finish(made.folder, base, made.tuned, whole, [lesson.task])
+    if active:
+        workspace.registry.activate(adapter.name)
+    return adapter
+
+
+def rows(examples: Iterable[Shown], prompts: Prompts, encode: Encode, longest: int) -> list[Example]:
+    """One row an example; only what is to be written counts in the loss. Raises EngineError when one is longer than the model."""
+    made = []
+    for one in examples:
+        prefix, rest = one.prompt(prompts)
+        made.append(Example(row=pack(Likelihood(prefix=prefix, context=rest, continuations=(one.target(),)), encode, longest)))
+    return made
 
 
 def _steps(lesson: Lesson[Figures], told: LessonSettings, epoch: int) -> list[list[Example]]:

@@ -11,10 +11,10 @@ import numpy as np
 from genrec.models.adapters import Adapter, new_folder
 from genrec.models.llm import LLM
 from genrec.progress import SILENT, Progress
-from genrec.training.adapting import Base, Sample, finish, fresh_name, open_base, sample
-from genrec.training.lessons import Learned, Lesson, learn, written
+from genrec.training.adapting import Base, Sample, fresh_name, open_base, sample
+from genrec.training.lessons import Lesson, kept, learn, rows, written
 from genrec.training.lora import Example
-from genrec.training.writing import Written, halves, read_examples, rows, shipped_examples, summary, varied
+from genrec.training.writing import Written, halves, read_examples, shipped_examples, summary, varied
 from genrec.workspace import Workspace
 from genrec.writing import captions, reasons
 
@@ -77,17 +77,17 @@ def train_write(
     base = open_base(workspace.settings.models, progress)
     name = new_folder(workspace.adapters, name or fresh_name(base.weights, "write")).name
     learned, held = halves(read_examples(files or shipped_examples()), told.seed)
-    made = learn(workspace, base, _lesson(workspace, base, learned, held), name, start, progress, tell)
+    lesson = _lesson(workspace, base, learned, held)
+    made = learn(workspace, base, lesson, name, start, progress, tell)
     if made is None:
         return None
     accepted = made.figures
     for one in accepted:
         tell(f"{one.task}s: {one.accepted} of {one.n} held-out ones accepted at the first try")
-    adapter = finish(made.folder, base, made.tuned, _card(workspace, learned, held, made, start, command), [TASK])
     tried = [one for one in accepted if one.n]
     active = bool(tried) and all(one.share > 0.5 for one in tried)
-    if active:
-        workspace.registry.activate(name)
+    card = _card(workspace, learned, held, accepted)
+    adapter = kept(workspace, base, lesson, made, card, start=start, command=command, active=active)
     return TrainedWriter(adapter=adapter, accepted=accepted, active=active)
 
 
@@ -118,14 +118,8 @@ def _share(accepted: Sequence[Accepted]) -> float:
 
 
 def _card(
-    workspace: Workspace,
-    learned: Sequence[Written],
-    held: Sequence[Written],
-    made: Learned[tuple[Accepted, ...]],
-    start: str,
-    command: str,
+    workspace: Workspace, learned: Sequence[Written], held: Sequence[Written], accepted: Sequence[Accepted]
 ) -> dict[str, Any]:
-    told = workspace.settings.write
     return {
         "task": "write",
         "prompts": {prompt: workspace.prompts.digest(prompt) for prompt in (reasons.PROMPT, captions.PROMPT)},
@@ -133,15 +127,7 @@ def _card(
         "limits": "English. A text that the checker refuses is written once more, then comes from a template.",
         "data": summary(learned),
         "split": f"{len(held)} examples held out, of both tasks alike",
-        "metrics": {f"{one.task}s accepted at the first try": _metric(one) for one in made.figures if one.n},
-        "command": command,
-        "seed": told.seed,
-        "training": {
-            **({"start": start} if start else {}),
-            **told.model_dump(exclude={"seed", "r", "alpha"}),
-            "loss": made.loss,
-            "seconds": made.seconds,
-        },
+        "metrics": {f"{one.task}s accepted at the first try": _metric(one) for one in accepted if one.n},
     }
 
 

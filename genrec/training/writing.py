@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 
 from genrec.errors import DataError
-from genrec.models.llm import Likelihood, WriteRequest
-from genrec.models.packing import pack
+from genrec.models.llm import WriteRequest
 from genrec.prompts import Prompts, shipped_folder
 from genrec.training.example_files import an_object, get, read_lines, texts
-from genrec.training.examples import Encode
-from genrec.training.lora import Example
 from genrec.writing import caption_check, caption_grammar, captions, check
 from genrec.writing.captions import Caption, CaptionFacts
 from genrec.writing.facts import Facts
@@ -173,15 +170,6 @@ def _swapped(one: Written, pool: Mapping[str, Sequence[str]], rng: np.random.Gen
 def _unlike(old: str, new: str) -> bool:
     """Whether `a` before the one would be `an` before the other, or one may be a plural."""
     return (old[0].lower() in "aeiou") != (new[0].lower() in "aeiou") or old.endswith("s") != new.endswith("s")
-
-
-def rows(examples: Sequence[Written], prompts: Prompts, encode: Encode, longest: int) -> list[Example]:
-    """One row an example; only what is to be written counts in the loss. Raises EngineError when one is longer than the model."""
-    made = []
-    for one in examples:
-        prefix, rest = one.prompt(prompts)
-        made.append(Example(row=pack(Likelihood(prefix=prefix, context=rest, continuations=(one.target(),)), encode, longest)))
-    return made
 
 
 def summary(examples: Sequence[Written]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from genrec.models.llm import Likelihood
 from genrec.prompts import Prompts
 from genrec.settings import ReasonSettings
 from genrec.training.adapting import Base
-from genrec.training.lessons import steps
-from genrec.training.writing import Written, halves, read_examples, rows, shipped_examples, summary, varied
+from genrec.training.lessons import rows, steps
+from genrec.training.writing import Written, halves, read_examples, shipped_examples, summary, varied
 from genrec.writing import captions
 from genrec.writing.facts import Facts
 from genrec.writing.reasons import prompt_of
