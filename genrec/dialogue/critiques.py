@@ -11,7 +11,7 @@ from genrec.dialogue.quantities import lowered
 from genrec.dialogue.values import one_of
 from genrec.dialogue.vocabulary import Vocabulary, name_words
 from genrec.dialogue.words import stem, words_of
-from genrec.filters import Compare, Filter, Has, Not
+from genrec.filters import Compare, Filter, Has, In, Not
 from genrec.types import Item, scalars
 
 _UNDO = re.compile(
@@ -38,7 +38,7 @@ _NO_MATTER = re.compile(
 )
 
 
-_SAME_AS = re.compile(r"\b(?:the|of\s+that)\s+same\s+(?P<what>[^\W\d_]+)|\bby\s+(?:that|this|the\s+same)\s+(?P<who>[^\W\d_]+)")
+_SAME_AS = re.compile(r"\bsame\s+(?P<what>[^\W\d_]+)|\bby\s+(?:that|this|the\s+same)\s+(?P<who>[^\W\d_]+)")
 _ELSE_OF = re.compile(
     r"\b(?:what|anything|something)\s+else\b.{0,12}\b(?:he|she|they)\b.{0,12}\b(?P<did>direct|made|make|do(?:ne)?\b|writ|wrote|play|star|been|act)"
 )
@@ -118,6 +118,8 @@ def _replaces(new: Filter, old: Filter, instead: bool) -> bool:
         return new.op[0] == old.op[0]
     if isinstance(new, Has) and isinstance(old, Has):
         return instead
+    if isinstance(new, Has) and isinstance(old, In) and new.value in old.values:  # one of two that were fine
+        return True
     if attributes_of(old) == shared:
         return instead or not isinstance(new, Has)
     return False

@@ -49,6 +49,7 @@ _MORE_LIKE = _any(
     rf"\balong\s+the\s+lines\s+of\s+{_IT}",
     r"\b(?:more\s+of\s+the\s+same|same\s+(?:kind|sort|type)\s+of|more\s+similar|similar\s+(?:ones?|movies?|films?|items?))\b",
     rf"^\W*like\s+(?:the\s+)?{NAMED}",
+    r"^\W*(?:yes\W+|ok(?:ay)?\W+)?(?:some\s+|any\s+)?more\s+of\s+(?:that|this|these|those|it|them|the\s+same)\b",
     rf"{NAMED}.*\b(?:more\s+of\s+(?:that|the\s+same|it|this)|(?:the\s+)?same\s+(?:but|vein|style|again)|along\s+th(?:o|e)se\s+lines|in\s+(?:that|this|the\s+same)\s+(?:direction|vein|style)"
     rf"|(?:gimme|give\s+me|show\s+me|find\s+me|got\s+(?:any|anything)|anything|something)\s+(?:\w+\s+)?similar|again\s+but|but\s+(?:half|cheaper|\w+er)\b)",
 )
@@ -155,8 +156,18 @@ _ASKED_OF: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     (re.compile(r"\bmade\s+of\b"), ("material", "materials")),
 )
 _ROLES: tuple[tuple[re.Pattern[str], Role], ...] = (
-    (re.compile(r"\bhow\s+long\b|\bruntime\b|\bduration\b|\blength\b"), "duration"),
-    (re.compile(r"\bwhen\b|\bwhat\s+year\b|\bhow\s+old\b|\bcome\s+out\b"), "year"),
+    (
+        re.compile(
+            r"^\W*(?:is|are|was|were)\s+\S+\s+(?:very\s+|too\s+|that\s+)?(?:long|short)\b|\bhow\s+long\b|\bruntime\b|\bduration\b|\blength\b"
+        ),
+        "duration",
+    ),
+    (
+        re.compile(
+            r"^\W*(?:is|are|was|were)\s+\S+\s+(?:very\s+|too\s+|that\s+)?(?:old|new|recent)\b|\bwhen\b|\bwhat\s+year\b|\bhow\s+old\b|\bcome\s+out\b"
+        ),
+        "year",
+    ),
     (re.compile(r"\bhow\s+much\b|\bprice\b|\bcost\b|\bexpensive\b"), "price"),
     (re.compile(r"\bhow\s+good\b|\brating\b|\bstars\b"), "rating"),
 )

@@ -33,6 +33,7 @@ _STEER = re.compile(
 _LESS = re.compile(r"\b(?P<how>less|fewer|more)\s+(?P<what>[^\W\d_]{3,})(?!\s+than\b)")
 _NEW = re.compile(r"^\W*an?\s|\b(?:too|also|as\s+well)\W*$")
 """`a lamp` and `lamps, too` are wishes of their own."""
+_CHEAP = re.compile(r"\b(?:the\s+)?cheap(?:est)?\b|\bleast\s+expensive\b")
 _LESS_OF = re.compile(r"\b(?:less|fewer)\s+(?!than\b)[^\W\d_]+")
 _QUOTED = re.compile(r'"[^"\n]{2,80}"|“[^”\n]{2,80}”')
 _TOO = re.compile(
@@ -52,7 +53,7 @@ _GENERIC = frozenset(
     "movie movies film films item items product products thing things one ones stuff title titles kind sort type rated rating "
     "directed starring star stars compare mood loved love liked like enjoyed hated hate made long year years minutes "
     "hours recommendation recommendations suggestion suggestions something similar fan fans suggest recommend check problem "
-    "howdy thing sounds guess idea ideas pls plz thx sorry ugly boring tonight today".split()
+    "howdy thing sounds guess idea ideas pls plz thx sorry ugly boring tonight today meant hates dislike dislikes".split()
 )
 _TELLING = frozenset("always better best big happy home life man men real woman work world young".split())
 """Function words that say something at the end of a wish: `pens that work better`."""
@@ -152,6 +153,7 @@ class Parser:
             return found
         said = [(one, STEERS[" ".join(one[0].split())][0]) for one in _STEER.finditer(low)]
         said += [(one, TOO[one["what"]][0]) for one in _TOO.finditer(low)]
+        said += [(one, "price") for one in _CHEAP.finditer(low)]
         return found + [(*one.span(), role) for one, role in said if role == "price"]
 
     def _elements(self, text: str, low: str, words: Sequence[Word], mentions: Sequence[Mention], asked: str) -> list[Element]:

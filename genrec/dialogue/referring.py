@@ -28,7 +28,7 @@ _PAIR = re.compile(
     r"(?!\s*(?:%|stars?|minutes|hours|years|people))",
     re.IGNORECASE,
 )
-_ALONE = re.compile(r"\s*(?P<word>10|[1-9])[.)!]?\s*")
+_ALONE = re.compile(r"\s*(?:(?:ok|okay|yes|fine|take|then)\W+)?(?P<word>10|[1-9])[.)!]?\s*")
 
 
 class Referring:

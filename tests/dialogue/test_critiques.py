@@ -24,6 +24,7 @@ def after(standing: str, new: str, text: str = "", *, fresh: bool = False) -> li
         ("year <= 1999", "year >= 1990", "since 1990", ["year <= 1999", "year >= 1990"]),
         ('genres has "Horror"', 'genres has "Comedy"', "and funny", ['genres has "Horror"', 'genres has "Comedy"']),
         ('genres has "Horror"', 'genres has "Comedy"', "a comedy instead", ['genres has "Comedy"']),
+        ('genres in ["Horror", "Comedy"]', 'genres has "Comedy"', "comedy", ['genres has "Comedy"']),
         ('genres has "Horror"', 'genres has "Comedy"', "what about a comedy?", ['genres has "Comedy"']),
         ('genres has "Horror"', 'not (genres has "Horror")', "no horror", ['not (genres has "Horror")']),
         ('not (genres has "Horror")', 'genres has "Horror"', "horror after all", ['genres has "Horror"']),

@@ -66,6 +66,7 @@ def titles(understood: Understood, what: str) -> list[str]:
         ("Blade Runner vs The Matrix", False, "compare"),
         ("I adored Jaws, anything similar?", False, "more_like"),
         ("Blade Runner again but with jokes", False, "more_like"),
+        ("yes, more of those", True, "more_like"),
         ("calmer", True, "refine"),
         ("a bit lighter please", True, "refine"),
         ("without shooting", True, "refine"),
@@ -190,6 +191,7 @@ def test_what_is_not_understood_stays_as_need() -> None:
     [
         ("who directed Jaws?", "director"),
         ("how long is Jaws?", "runtime_min"),
+        ("is it long?", "runtime_min"),
         ("when was Jaws made?", "year"),
         ("who stars in Jaws?", "actors"),
         ("tell me about Jaws", ""),

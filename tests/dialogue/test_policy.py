@@ -56,6 +56,7 @@ def test_what_an_item_has_is_asked_of_others() -> None:
     say = catalogues.FILMS
     assert alike("what else has she directed", one, say) == Has("director", "Jane Campion")
     assert alike("in the same language please", one, say) == In("language", ("French", "Latin"))
+    assert alike("same director", one, say) == Has("director", "Jane Campion")
     assert alike("the same country", one, say) is None
     assert alike("what else is there", one, say) is None
 

@@ -29,6 +29,7 @@ def spoken(text: str, these: tuple[str, ...] = ("i0", "i2", "i3")) -> list[str]:
         ("tell me about number 1", ["i0"]),
         ("2", ["i2"]),
         ("2.", ["i2"]),
+        ("ok, 2", ["i2"]),
         ("compare the first two", ["i0", "i2"]),
         ("the last two", ["i2", "i3"]),
         ("compare 1 and 3", ["i0", "i3"]),
