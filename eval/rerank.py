@@ -8,7 +8,7 @@ history), less b · log p(title)), both are fused. `a`, `b` and the form of the 
 rerank`). The table holds the test events: retriever alone, fused, the paired difference with its 95% interval, and what the LLM
 ranks alone. Both retrievers are fitted without the event asked for; lists that lack their target count as zero, unread.
 Several adapters are one recipe with several seeds: beside theirs stand the figures of the mean over them, person by person.
-Figures go to eval/results/rerank.json, one entry a data set and adapter (and one for all of them together).
+Figures go to eval/results/rerank.json, one entry a data set, adapter and retriever (and one for all adapters together).
 """
 
 import argparse
@@ -213,12 +213,9 @@ def main() -> None:
         figures = {one: row for one, (row, _) in made.items()}
         for one, (_, gain) in made.items():
             every[one].append(gain)
-        known.setdefault(told.name, {})[name or "base"] = {
-            "candidates": HANDED,
-            "seconds": round(time.perf_counter() - begun),
-            **figures,
-            **provenance(seed=0),
-        }
+        told_of = {"candidates": HANDED, "seconds": round(time.perf_counter() - begun), **provenance(seed=0)}
+        rows_of = known.setdefault(told.name, {}).setdefault(name or "base", {})
+        rows_of |= {one: row | told_of for one, row in figures.items()}
         print(json.dumps({told.name: {name or "base": figures}}, indent=1), flush=True)
     llm.close()
     if len(folders) > 1:
