@@ -67,7 +67,9 @@ def _units(facts: CaptionFacts, wording: Wording, plain: frozenset[str]) -> tupl
     unit = _any_of(units)
     near = [_literal(f"[{number}]") for number in range(1, len(facts.near) + 1)]
     together = [_literal(f"[{number}]") for number in range(len(facts.near) + 1, len(facts.cited) + 1)]
-    cites = [f"{lead} {_any_of(m)}(?:(?:,|,? and) {_any_of(m)})?" for lead, m in ((NEAR, near), (TOGETHER, together)) if m]
+    cites = [
+        f"{lead} {_any_of(m)}(?:, {_any_of(m)})?(?:,? and {_any_of(m)})?" for lead, m in ((NEAR, near), (TOGETHER, together)) if m
+    ]
     return unit, _any_of([*cites, unit])
 
 

@@ -43,6 +43,7 @@ SAME = CaptionFacts(near=("Azul",), together=("Azul",))
 WHOLE = CaptionFacts(
     attributes=(("note", ("batteries not included",)), ("brand", ("Best Western",)), ("waterproof", ("yes",))), tags=("robot",)
 )
+THREE = CaptionFacts(tags=("drama",), together=("Ed", "Heat", "Big"))
 OWN = CaptionFacts(title="Great Expectations", attributes=(("author", ("Charles Dickens",)),))
 
 Row = tuple[CaptionFacts, str, str]
@@ -356,6 +357,10 @@ def test_the_patterns_offer_no_verbs_in_titles_and_no_guessed_forms() -> None:
     for said in ("Blue Gives", "Four Countes", "Genr of Drama", "Clock Categorys", "Blue Serie"):
         assert not title.match(said)
     assert text.match("Four blue clocks, seen here.")
+    cited = re.compile(json.loads(caption_grammar.schema(THREE))["properties"]["caption"]["pattern"])
+    for said in ("[1]", "[1], [3]", "[1] and [3]", "[1], [2] and [3]", "[1], [3], and [2]"):
+        assert cited.match(f"Drama, often chosen with {said}.")
+    assert not cited.match("Drama, often chosen with [1] [2].")
     assert not text.match("Four blue clocks and sort.")
 
 
