@@ -9,7 +9,6 @@ The requests are made where genrec is installed, the engines run where vLLM is (
 import argparse
 import asyncio
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -25,11 +24,10 @@ from genrec.models.sources import Weights
 from genrec.models.vllm_engine import VLLMEngine
 from genrec.settings import LlmSettings
 
-VARIANTS = ("float32", "bfloat16", "w8a8", "w8a16", "w4a16", "w4a8", "awq", "awq-a8", "fp8_per_channel", "fp8_per_block", "mxfp8")
+VARIANTS = ("float32", "bfloat16", "w8a8", "w8a16", "w4a16", "awq", "fp8_per_channel", "fp8_per_block", "mxfp8")
 """bf16 and float32 as they are; w…: checkpoints rounded here (compressed-tensors), awq: scaled by activations, too; the rest:
-rounded by vLLM while it loads. Unless told not to (w4a16, awq), vLLM on a CPU rounds the activations before int4 weights to int8.
+rounded by vLLM while it loads.
 """
-W4A8 = "VLLM_CPU_INT4_W4A8"
 AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 """In which eight int4 columns lie in a word."""
 GROUP = 32
@@ -214,10 +212,9 @@ def _busy() -> float:
 
 def _prepared(variant: str, weights: Path, scratch: Path, warm: dict[str, Any]) -> tuple[Path, str, str]:
     """(checkpoint, precision, vLLM's name of a quantisation). `warm`: a request that is not measured."""
-    os.environ[W4A8] = str(int(variant in ("w4a8", "awq-a8")))
     if variant in ("float32", "bfloat16"):
         return weights, variant, ""
-    if variant.startswith("awq"):
+    if variant == "awq":
         awq(weights, scratch, warm["prefix"] + warm["context"] + "".join(warm["continuations"]))
     elif variant.startswith("w"):
         bits, whole = int(variant[1]), variant == "w8a8"
