@@ -31,8 +31,8 @@ _STEER = re.compile(
     r"\b(?:" + "|".join(sorted(STEERS, key=len, reverse=True)) + r")\b(?!\s+than\s+(?!that|this|it|these|those|the))"
 )
 _LESS = re.compile(r"\b(?P<how>less|fewer|more)\s+(?P<what>[^\W\d_]{3,})(?!\s+than\b)")
-_NEW = re.compile(r"^\W*an?\s|\b(?:too|also|as\s+well)\W*$")
-"""`a lamp` and `lamps, too` are wishes of their own."""
+_NEW = re.compile(r"^\W*an?\s|\b(?:too|also|as\s+well)\W*$|^\W*(?:what|how)\s+about\s+(?:\w+\s+)?\w+(?<!s)s\W*$")
+"""`a lamp`, `lamps, too` and `what about lamps?` are wishes of their own."""
 _CHEAP = re.compile(r"\b(?:the\s+)?cheap(?:est)?\b|\bleast\s+expensive\b")
 _LESS_OF = re.compile(r"\b(?:less|fewer)\s+(?!than\b)[^\W\d_]+")
 _QUOTED = re.compile(r'"[^"\n]{2,80}"|“[^”\n]{2,80}”')

@@ -43,6 +43,8 @@ def test_a_word_or_two_go_on_from_what_was_wished() -> None:
     assert turn_of("talking", before).needs == ("whales", "talking")
     assert turn_of("a lighthouse", before).needs == ("lighthouse",)
     assert turn_of("lighthouses, too", before).needs == ("lighthouses",)
+    assert turn_of("what about lighthouses?", before).needs == ("lighthouses",)
+    assert turn_of("what about grey?", before).needs == ("whales", "grey")
 
 
 def test_a_wish_is_taken_back_in_words() -> None:
