@@ -173,7 +173,7 @@ def _spoken_of_shown(turn: Turn, low: str, state: State) -> Turn:
 
 def _it(intent: Intent, low: str, state: State) -> tuple[str, ...]:
     """What `it` or nothing stands for: the item last spoken of, else all of the last list."""
-    several = intent in ("compare", "why") or re.search(r"\b(?:these|those|them|they|all|both)\b", low)
+    several = intent in ("compare", "why") or _MANY.search(low)
     last = state.focus[-1:]
     if last and (intent == "why" or not several):
         return last
@@ -184,8 +184,9 @@ def _wished(
     turn: Turn, understood: Understood, state: State, command: Command, items: Mapping[str, Item], vocabulary: Vocabulary
 ) -> Turn:
     """Constraints and needs after the turn."""
+    low = lowered(understood.text)
     fresh = turn.intent == "recommend" and state.turns > 0 and bool(understood.filter or understood.need)
-    fresh = fresh and not _SAME.search(lowered(understood.text))
+    fresh = fresh and not _SAME.search(low)
     standing = freed(state.constraints, command.free)
     shown = [items[item_id] for item_id in state.these if item_id in items]
     made = [part for part in parts_of(understood.filter) if not command.free & attributes_of(part)]
@@ -193,13 +194,13 @@ def _wished(
     last = [
         items[one] for one in (*(state.these if len(state.these) == 1 else ()), *state.focus, *turn.mentioned) if one in items
     ]
-    shared = alike(lowered(understood.text), last[-1], vocabulary) if last else None
+    shared = alike(low, last[-1], vocabulary) if last else None
     made += [shared] if shared else []
     constraints = merged(standing, all_of(made), understood.text, fresh=fresh)
-    kept = without_dropped(lowered(understood.text), state.needs)
+    kept = without_dropped(low, state.needs)
     silent = command.indifferent or command.free or shared or kept != state.needs
     said = (understood.need,) if understood.need and not silent else ()
-    anew = fresh and not _NOT_YET.search(lowered(understood.text))
+    anew = fresh and not _NOT_YET.search(low)
     before = () if anew or turn.intent == "more_like" else kept
     needs = tuple(dict.fromkeys((*before, *said)))[-NEEDS:]
     return replace(turn, constraints=constraints, needs=needs)
