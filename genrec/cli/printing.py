@@ -117,6 +117,7 @@ def answer_as_dict(answer: ChatAnswer) -> dict[str, Any]:
         "filter": answer.filter,
         "question": answer.question,
         "relaxed": list(answer.relaxed),
+        "without": list(answer.without),
         "trace": dataclasses.asdict(answer.trace) | {"degraded": answer.trace.degraded},
     }
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from genrec.answering import Answer, Answering
-from genrec.conversation.finding import Fitting, fitting, request_of
+from genrec.conversation.finding import Fitting, fitting_without, request_of
 from genrec.conversation.lexicon import Lexicon
 from genrec.conversation.messages import Message, listed_lines
 from genrec.conversation.records import ChatAnswer, ChatChunk
@@ -56,6 +56,7 @@ class _Reply:
     text: list[str] = field(default_factory=list)
     rows: list[Recommendation] = field(default_factory=list)
     relaxed: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 class Conversation:
@@ -170,8 +171,9 @@ class Conversation:
         history = in_force(history, now=time.time(), not_now_days=days)
         refused = frozenset((*after.disliked, *after.seen, *after.put_off, *after.accepted, *(one.item_id for one in history)))
         found = await asyncio.to_thread(
-            fitting,
+            fitting_without,
             self._workspace.index,
+            after.without,
             after.constraints,
             reply.state.constraints,
             k=reply.k,
@@ -180,6 +182,7 @@ class Conversation:
         )
         reply.turn = replace(reply.turn, constraints=found.parts)
         reply.relaxed = tuple(map(expression, found.dropped))
+        reply.without = found.without
         yield ChatChunk(text=await self._opening(reply, found, after, lexicon))
         if not found.count:
             return
@@ -202,13 +205,14 @@ class Conversation:
 
     async def _opening(self, reply: _Reply, found: Fitting, after: State, lexicon: Lexicon) -> str:
         vocabulary = lexicon.vocabulary
-        lines = [replies.loosened(found.dropped, found.parts, vocabulary)] if found.dropped else []
+        lines = [replies.everywhere(found.everywhere)] if found.everywhere else []
+        lines += [replies.loosened(found.dropped, found.parts, vocabulary)] if found.dropped else []
         if not found.count:
             left = replies.nothing_fits(found.parts, vocabulary) if found.parts else replies.NOTHING_LEFT
             return "\n".join([*lines, left])
         like = await self._items(reply.turn.focus if reply.draft.alone else reply.turn.liked)
         words = bool(reply.understood.need and reply.turn.needs)
-        head = replies.opening(found.parts, like, words, vocabulary, found.count, again=found.again)
+        head = replies.opening(found.parts, like, words, vocabulary, found.count, without=found.without, again=found.again)
         return "\n".join([*lines, head])
 
     def _question(self, reply: _Reply, answer: Answer, found: Fitting, after: State, lexicon: Lexicon) -> Question | None:
@@ -354,4 +358,5 @@ def _answer_of(session_id: str, reply: _Reply, turn: Turn) -> ChatAnswer:
         filter=expression(standing) if standing else "",
         question=turn.asked,
         relaxed=reply.relaxed,
+        without=reply.without,
     )

@@ -3,14 +3,14 @@
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from genrec.dialogue.filter_text import all_of, attributes_of, parts_of, wanted_pairs
 from genrec.dialogue.policy import Draft
 from genrec.dialogue.relaxing import relaxed
 from genrec.dialogue.state import State
 from genrec.filters import Filter, Has, In, Not
-from genrec.index.protocol import VectorIndex
+from genrec.index.protocol import Lexical, Query, VectorIndex
 from genrec.requests import Moment, Request
 from genrec.retrieval.dialogues_space import Attitude, Mentioned, Said
 from genrec.settings import Settings
@@ -22,13 +22,58 @@ IDLE = frozenset(("about", "something", "anything"))
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """`parts` hold for `count` items that may be offered; `dropped` were given up for that. `again`: shown ones come back."""
+    """`parts` hold for `count` items that may be offered; `dropped` were given up for that. `again`: shown ones come back.
+
+    `without`: refused words that items were left out for; `everywhere`: those that all that fits would fall under.
+    """
 
     parts: tuple[Filter, ...]
     dropped: tuple[Filter, ...]
     count: int
     exclude: frozenset[str]
     again: bool = False
+    without: tuple[str, ...] = ()
+    everywhere: tuple[str, ...] = ()
+
+
+def saying(index: VectorIndex, refused: Sequence[str]) -> dict[str, frozenset[str]]:
+    """The items whose text has every word of a refusal, in any form; refusals that no item falls under are left out.
+
+    Raises IndexFault.
+    """
+    words = sorted({word for one in refused for word in one.split()})
+    if not words:
+        return {}
+    most = max(1, index.count())
+    found = index.search([Query(legs=[Lexical(word)], limit=most) for word in words])
+    has = {word: frozenset(hit.item_id for hit in hits) for word, hits in zip(words, found, strict=True)}
+    said = {one: frozenset.intersection(*(has[word] for word in one.split())) for one in refused}
+    return {one: ids for one, ids in said.items() if ids}
+
+
+def fitting_without(
+    index: VectorIndex,
+    refused: Sequence[str],
+    parts: Sequence[Filter],
+    standing: Sequence[Filter],
+    *,
+    k: int,
+    gone: frozenset[str],
+    again: frozenset[str] | None = None,
+) -> Fitting:
+    """As `fitting`, of items whose text says nothing that is `refused`, as far as there are any. Raises IndexFault."""
+    said = saying(index, refused)
+    everywhere: list[str] = []
+    out: frozenset[str] = frozenset()
+    for one in reversed(refused):  # the latest word counts most
+        more = out | said.get(one, frozenset())
+        if more != out and not index.count(_but(parts, gone | more)) and index.count(_but(parts, gone | out)):
+            everywhere.append(one)
+        else:
+            out = more
+    found = fitting(index, parts, standing, k=k, gone=gone | out, again=None if again is None else again | out)
+    left = tuple(one for one in refused if one in said and one not in everywhere)
+    return replace(found, without=left, everywhere=tuple(everywhere))
 
 
 def fitting(
@@ -49,8 +94,7 @@ def fitting(
     """
 
     def counted(exclude: frozenset[str]) -> Callable[[Sequence[Filter]], int]:
-        without = [Not(In("item_id", tuple(sorted(exclude))))] if exclude else []
-        return lambda wished: index.count(all_of([*_flat(wished), *without]))
+        return lambda wished: index.count(_but(wished, exclude))
 
     fits = counted(gone)
     if (older := _overtaken(parts, standing)) and fits(parts) < k:
@@ -67,6 +111,12 @@ def _overtaken(parts: Sequence[Filter], standing: Sequence[Filter]) -> list[Filt
     """Older wishes for an attribute of which the turn wishes for something, too."""
     new = {name for part in parts if part not in standing and not isinstance(part, Not) for name in attributes_of(part)}
     return [part for part in parts if part in standing and isinstance(part, Has | In) and attributes_of(part) & new]
+
+
+def _but(parts: Sequence[Filter], exclude: frozenset[str]) -> Filter | None:
+    """These parts, of items that are not among `exclude`."""
+    without = [Not(In("item_id", tuple(sorted(exclude))))] if exclude else []
+    return all_of([*_flat(parts), *without])
 
 
 def _flat(parts: Sequence[Filter]) -> list[Filter]:

@@ -17,6 +17,7 @@ class ChatAnswer:
     filter      what holds for the items after this turn, as a filter expression
     question    the attribute that the answer asks for, empty where it asks for none
     relaxed     constraints that were dropped because nothing fits all of them, as filter expressions
+    without     refused words that the text of none of them says
     trace       stages with their times
     """
 
@@ -28,6 +29,7 @@ class ChatAnswer:
     filter: str = ""
     question: str = ""
     relaxed: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

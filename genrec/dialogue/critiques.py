@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from genrec.dialogue.filter_text import attributes_of, pairs_of, parts_of
-from genrec.dialogue.parsing import Steer
 from genrec.dialogue.quantities import lowered
+from genrec.dialogue.steering import Steer
 from genrec.dialogue.values import one_of
 from genrec.dialogue.vocabulary import Vocabulary, name_words
 from genrec.dialogue.words import stem, words_of

@@ -14,8 +14,8 @@ from typing import Any, cast, get_args
 
 from genrec.dialogue.filter_text import all_of, parts_of
 from genrec.dialogue.intents import Intent
-from genrec.dialogue.parsing import Steer
 from genrec.dialogue.quantities import ABOUT
+from genrec.dialogue.steering import Steer
 from genrec.dialogue.values import one_of
 from genrec.dialogue.view import Attribute, View
 from genrec.dialogue.vocabulary import Numbers, Vocabulary

@@ -164,9 +164,10 @@ class Linker:
         articles = {self._forms[one.phrase].article for one in hits}
         first = with_article(words, hit.first, next(iter(articles - {""}), ""))
         rows = sorted({self._owners[one.phrase] for one in hits})
-        if kind == "partial" and self._is_shared(self._index.phrases[hit.phrase], len(rows)):
+        aside = all(self._forms[one.phrase].aside for one in hits)
+        if (kind == "partial" or aside) and self._is_shared(self._index.phrases[hit.phrase], len(rows)):
             return None
-        if len(rows) > MOST_ASIDES and all(self._forms[one.phrase].aside for one in hits):
+        if aside and len(rows) > MOST_ASIDES:
             return None
         year, start, end = year_near(signs.text, words[first].start, words[hit.last - 1].end)
         if year and not any(abs(self._years[row] - year) <= 1 for row in rows):

@@ -7,7 +7,8 @@ from typing import Literal
 from genrec.dialogue.filter_text import all_of, attributes_of, parts_of
 from genrec.dialogue.hearing import FEELINGS, Heard
 from genrec.dialogue.linking import FindsItems, Mention
-from genrec.dialogue.parsing import Steer, Understood
+from genrec.dialogue.parsing import Understood
+from genrec.dialogue.steering import Steer
 from genrec.filters import Filter
 
 Source = Literal["parser", "llm"]

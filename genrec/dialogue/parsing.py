@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from genrec.dialogue.attitudes import attitudes
 from genrec.dialogue.combining import Combiner
+from genrec.dialogue.excluding import excluded
 from genrec.dialogue.intents import Found, Intent, asked_attribute, intent_of
 from genrec.dialogue.linking import FindsItems, Mention
-from genrec.dialogue.meanings import STEERS, TOO, Role
+from genrec.dialogue.meanings import Role
 from genrec.dialogue.polarity import NAMED, NOT_REFUSING, REFUSING, Reach, describes, reach_of, refused
-from genrec.dialogue.quantities import bounds_of, lowered, unmet_in
+from genrec.dialogue.quantities import Quantity, bounds_of, lowered, quantities_in, unmet_in
+from genrec.dialogue.steering import Steer, steering_in
 from genrec.dialogue.values import Element, values_in
 from genrec.dialogue.vocabulary import Vocabulary
 from genrec.dialogue.words import FUNCTION, Word, words_of
@@ -27,19 +29,10 @@ REFUSED_WORDS = 3
 MASKING = 0.55
 """Mentions believed this much are items; their words are nothing else."""
 
-_STEER = re.compile(
-    r"\b(?:" + "|".join(sorted(STEERS, key=len, reverse=True)) + r")\b(?!\s+than\s+(?!that|this|it|these|those|the))"
-)
-_LESS = re.compile(r"\b(?P<how>less|fewer|more)\s+(?P<what>[^\W\d_]{3,})(?!\s+than\b)")
 _NEW = re.compile(r"^\W*an?\s|\b(?:too|also|as\s+well)\W*$|^\W*(?:what|how)\s+about\s+(?:\w+\s+)?\w+(?<!s)s\W*$")
 """`a lamp`, `lamps, too` and `what about lamps?` are wishes of their own."""
-_CHEAP = re.compile(r"\b(?:the\s+)?cheap(?:est)?\b|\bleast\s+expensive\b")
 _LESS_OF = re.compile(r"\b(?:less|fewer)\s+(?!than\b)[^\W\d_]+")
 _QUOTED = re.compile(r'"[^"\n]{2,80}"|“[^”\n]{2,80}”')
-_TOO = re.compile(
-    r"\b(?:(?:that|this|it|those|these|they)(?:['’]s|\s+is|\s+are|['’]re)\s+|not\s+|n['’]t\s+|nothing\s+)?(?:all\s+|a\s+bit\s+|far\s+|way\s+)?"
-    rf"too\s+(?P<what>{'|'.join(TOO)})\b"
-)
 _REQUEST = re.compile(
     r"""\b(?:(?:i|we|she|he|they)(?:['’]?ve|['’]?s|\s+has|\s+have)?\s+(?:already\s+)?(?:seen|watched|tried|played|bought)|bores?\s+(?:me|us)
     |in\s+the\s+(?:spirit|vein|style)\s+of|along\s+th(?:o|e)se\s+lines|(?:can|could|would|will)\s+(?:you|u)(?:\s+please)?(?:\s+(?:recc?omm?end|sugg?est|find|show|give|help|tell))?(?:\s+me)?
@@ -63,14 +56,6 @@ _BARE_ANSWERS = frozenset(("why", "accept", "reject", "small_talk"))
 """Intents whose words are no wish; of those, what a person may say only of what was shown before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Steer:
-    """A wish relative to what was shown: `<` for less of `attribute` (`something shorter`), `>` for more."""
-
-    attribute: str
-    direction: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Understood:
     """What one turn says.
@@ -79,6 +64,7 @@ class Understood:
     filter          what must hold for an item; None when nothing was asked
     mentions        all items named, in order of place; also in `liked`, `disliked` or `seen`, if it says so
     need            words that no filter and no mention took, for a search; may be empty
+    without         words that are refused and that no filter took: items whose text says them are not wanted
     question_about  the attribute that a question asks for; empty for the item as a whole, or no question
     steers          wishes relative to what was shown
     unknown         words in quotation marks that name no item and no value
@@ -93,6 +79,7 @@ class Understood:
     disliked: tuple[Mention, ...] = ()
     seen: tuple[Mention, ...] = ()
     need: str = ""
+    without: tuple[str, ...] = ()
     question_about: str = ""
     steers: tuple[Steer, ...] = ()
     unknown: tuple[str, ...] = ()
@@ -114,20 +101,24 @@ class Parser:
         low = lowered(text)
         words = words_of(text)
         mentions = self._linker.link(text) if self._linker else []
-        elements = self._elements(text, low, words, mentions, asked)
+        quantities = quantities_in(low)
+        elements = self._elements(text, low, words, mentions, quantities, asked)
         no = refused(elements, words, text)
         made = Combiner(elements, no, words, text, self._vocabulary).filter()
-        steers, steered = self._steers(low, elements)
-        spans = [(one.start, one.end) for one in (*elements, *mentions)] + steered
+        steering = steering_in(low, [(one.start, one.end) for one in elements], self._vocabulary)
+        spans = [(one.start, one.end) for one in (*elements, *mentions)] + list(steering.spans)
         unknown = [found for found in _QUOTED.finditer(text) if _covered(found.span(), spans) < KNOWN_SHARE]
-        unmet = self._unmet(low)
+        unmet = [*unmet_in(low, quantities, self._vocabulary), *steering.unmet]
         spans += [found.span() for found in unknown] + [(start, end) for start, end, _ in unmet]
+        without = excluded(low, words, spans)
+        spans += without
         need = _need(text, low, words, spans, no_cues=bool(elements))
         felt = attitudes(text, low, mentions)
         masked = _masked(low, mentions)
         placed = any(one.kind == "place" for one in mentions)
         short = 0 < len(need.split()) <= SHORT and not mentions and not _NEW.search(low)
-        found = Found(made is not None, bool(steers), bool(need), len(mentions), "liked" in felt, placed, short)
+        asks = made is not None or bool(without)
+        found = Found(asks, bool(steering.steers), bool(need), len(mentions), "liked" in felt, placed, short)
         intent = intent_of(masked, found, ongoing=ongoing)
         if intent in _BARE_INTENTS or (ongoing and intent in _BARE_ANSWERS):
             need = ""
@@ -140,27 +131,26 @@ class Parser:
             disliked=tuple(one for one, how in zip(mentions, felt, strict=True) if how == "disliked"),
             seen=tuple(one for one, how in zip(mentions, felt, strict=True) if how == "seen"),
             need=need,
+            without=tuple(" ".join(word.key for word in words_of(text[start:end])) for start, end in without),
             question_about=asked_attribute(low, self._vocabulary) if intent == "ask" else "",
-            steers=steers,
+            steers=steering.steers,
             unknown=tuple(found[0][1:-1].strip() for found in unknown),
             unmet=tuple(dict.fromkeys(role for *_, role in unmet)),
         )
 
-    def _unmet(self, low: str) -> list[tuple[int, int, Role]]:
-        """Numbers, and wishes for less money, that the catalogue cannot meet."""
-        found = unmet_in(low, self._vocabulary)
-        if self._vocabulary.with_role("price") is not None:
-            return found
-        said = [(one, STEERS[" ".join(one[0].split())][0]) for one in _STEER.finditer(low)]
-        said += [(one, TOO[one["what"]][0]) for one in _TOO.finditer(low)]
-        said += [(one, "price") for one in _CHEAP.finditer(low)]
-        return found + [(*one.span(), role) for one, role in said if role == "price"]
-
-    def _elements(self, text: str, low: str, words: Sequence[Word], mentions: Sequence[Mention], asked: str) -> list[Element]:
+    def _elements(
+        self,
+        text: str,
+        low: str,
+        words: Sequence[Word],
+        mentions: Sequence[Mention],
+        quantities: Sequence[Quantity],
+        asked: str,
+    ) -> list[Element]:
         sure = [(one.start, one.end) for one in mentions if one.score >= MASKING]
         bounds = [
             bound
-            for bound in bounds_of(text, self._vocabulary, asked=asked)
+            for bound in bounds_of(low, quantities, self._vocabulary, asked=asked)
             if not any(start < bound.end and bound.start < end for start, end in sure)
         ]
         spans = sure + [(bound.start, bound.end) for bound in bounds]
@@ -186,28 +176,6 @@ class Parser:
             placed = placed[:start] + NAMED + " " * (end - start - 1) + placed[end:]
         meant = [one for one in found if one.attribute == asked or not describes(placed, one.start)]
         return sorted(meant, key=lambda one: one.first)
-
-    def _steers(self, low: str, elements: Sequence[Element]) -> tuple[tuple[Steer, ...], list[tuple[int, int]]]:
-        steers: dict[Steer, None] = {}
-        spans = []
-        for found in _STEER.finditer(low):
-            role, direction = STEERS[" ".join(found[0].split())]
-            numbers = self._vocabulary.with_role(role)
-            if numbers is None or any(one.start < found.end() and found.start() < one.end for one in elements):
-                continue
-            steers[Steer(numbers.name, direction)] = None
-            spans.append(found.span())
-        for found in _LESS.finditer(low):
-            numbers = self._vocabulary.counted(found["what"])
-            if numbers is not None and not any(start < found.end() and found.start() < end for start, end in spans):
-                steers[Steer(numbers.name, ">" if found["how"] == "more" else "<")] = None
-                spans.append(found.span())
-        for found in _TOO.finditer(low):
-            role, direction = TOO[found["what"]]
-            if (numbers := self._vocabulary.with_role(role)) is not None:
-                steers[Steer(numbers.name, direction)] = None
-                spans.append(found.span())
-        return tuple(steers), spans
 
 
 def tidied(text: str) -> str:

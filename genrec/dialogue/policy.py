@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from genrec.dialogue.critiques import Command, alike, freed, merged, steered, without_dropped
+from genrec.dialogue.excluding import standing, without_refused
 from genrec.dialogue.filter_text import all_of, attributes_of, parts_of
 from genrec.dialogue.intents import Intent
 from genrec.dialogue.linking import Mention
@@ -65,13 +66,14 @@ def drafted(
     named, choices = _resolved(understood.mentions, understood, state, items, popularity)
     chosen = _choice(low, understood, state, items)
     if chosen:  # its words say which item is meant, and nothing else
-        understood = replace(understood, filter=None, steers=(), need="")
+        understood = replace(understood, filter=None, steers=(), need="", without=())
     intent = _intent(understood, state, command, bool(chosen))
     turn = Turn(
         text=understood.text,
         intent=intent,
         constraints=state.constraints,
         needs=state.needs,
+        without=state.without,
         reset=command.reset,
         liked=_of(understood.liked, named),
         disliked=_of(understood.disliked, named),
@@ -187,7 +189,7 @@ def _wished(
     low = lowered(understood.text)
     fresh = turn.intent == "recommend" and state.turns > 0 and bool(understood.filter or understood.need)
     fresh = fresh and not _SAME.search(low)
-    standing = freed(state.constraints, command.free)
+    before = freed(state.constraints, command.free)
     shown = [items[item_id] for item_id in state.these if item_id in items]
     made = [part for part in parts_of(understood.filter) if not command.free & attributes_of(part)]
     made += steered(understood.steers, shown, vocabulary)
@@ -196,14 +198,15 @@ def _wished(
     ]
     shared = alike(low, last[-1], vocabulary) if last else None
     made += [shared] if shared else []
-    constraints = merged(standing, all_of(made), understood.text, fresh=fresh)
+    constraints = merged(before, all_of(made), understood.text, fresh=fresh)
     kept = without_dropped(low, state.needs)
     silent = command.indifferent or command.free or shared or kept != state.needs
     said = (understood.need,) if understood.need and not silent else ()
     anew = fresh and not _NOT_YET.search(low)
-    before = () if anew or turn.intent == "more_like" else kept
-    needs = tuple(dict.fromkeys((*before, *said)))[-NEEDS:]
-    return replace(turn, constraints=constraints, needs=needs)
+    earlier = () if anew or turn.intent == "more_like" else without_refused(kept, understood.without)
+    needs = tuple(dict.fromkeys((*earlier, *said)))[-NEEDS:]
+    without = standing(without_dropped(low, state.without), understood.without, understood.need)
+    return replace(turn, constraints=constraints, needs=needs, without=without)
 
 
 def _of(mentions: Collection[Mention], named: Mapping[Mention, str]) -> tuple[str, ...]:

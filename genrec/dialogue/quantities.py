@@ -1,7 +1,7 @@
 """Numbers with their units and comparisons: `under two hours`, `from the late nineties`, `$10 to $20`, `at least 200 pages`."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -135,14 +135,18 @@ def lowered(text: str) -> str:
     return low if len(low) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
 
 
-def bounds_of(text: str, vocabulary: Vocabulary, *, asked: str = "") -> list[Bound]:
-    """Everything that a text asks of numeric attributes, in order of place. What fits no attribute is left alone; a number
-    without a unit is of `asked`, where that attribute was asked for.
+def quantities_in(low: str) -> list[Quantity]:
+    """The numbers of a text in lower case (`lowered`), with their units, in order of place."""
+    return [made for found in _QUANTITY.finditer(low) if (made := _read(found)) is not None]
+
+
+def bounds_of(low: str, quantities: Sequence[Quantity], vocabulary: Vocabulary, *, asked: str = "") -> list[Bound]:
+    """What the `quantities` of a text in lower case ask of numeric attributes, in order of place. What fits no attribute is left
+    alone; a number without a unit is of `asked`, where that attribute was asked for.
     """
     if not vocabulary.numbers:
         return []
-    low = lowered(text)
-    quantities = [replace(one, expected=asked) for one in _quantities(low)]
+    quantities = [replace(one, expected=asked) for one in quantities]
     found: list[Bound] = []
     place = 0
     while place < len(quantities):
@@ -159,21 +163,14 @@ def bounds_of(text: str, vocabulary: Vocabulary, *, asked: str = "") -> list[Bou
     return found
 
 
-def unmet_in(low: str, vocabulary: Vocabulary) -> list[tuple[int, int, Role]]:
+def unmet_in(low: str, quantities: Sequence[Quantity], vocabulary: Vocabulary) -> list[tuple[int, int, Role]]:
     """(start, end, role) of prices and lengths of time that no attribute of the catalogue tells."""
     found = []
-    for one in _quantities(low):
+    for one in quantities:
         if one.role in ("price", "duration") and vocabulary.with_role(one.role) is None:
             _, start, end, _ = _comparison(low, one)
             found.append((start, end, one.role))
     return found
-
-
-def _quantities(low: str) -> Iterator[Quantity]:
-    for found in _QUANTITY.finditer(low):
-        made = _read(found)
-        if made is not None:
-            yield made
 
 
 def _read(found: re.Match[str]) -> Quantity | None:

@@ -33,18 +33,37 @@ def unmet(roles: Sequence[str]) -> str:
 
 
 def opening(
-    parts: Sequence[Filter], like: Sequence[Item], words: bool, vocabulary: Vocabulary, count: int, *, again: bool = False
+    parts: Sequence[Filter],
+    like: Sequence[Item],
+    words: bool,
+    vocabulary: Vocabulary,
+    count: int,
+    *,
+    without: Sequence[str] = (),
+    again: bool = False,
 ) -> str:
     """What the list goes by: constraints, which `count` items fit, items to be like, words to match.
 
-    `again`: the items were shown before.
+    `without`: what the text of none of them says; `again`: they were shown before.
     """
     said = [f"like {listed([named(item) for item in like])}"] if like else []
     said += ["close to what you describe"] if words else []
+    said += [f"without {unsaid(without)} in the text"] if without else []
     said += [f"{in_words(parts, vocabulary)}: {count} {'item fits' if count == 1 else 'items fit'}"] if parts else []
     goes_by = "; ".join(said)
     first = f"{goes_by[0].upper()}{goes_by[1:]}. " if goes_by else ""
     return first + ("Nothing of it is new, I have shown:" if again else "I would suggest:")
+
+
+def unsaid(refused: Sequence[str]) -> str:
+    """Words as a person refused them."""
+    said = [f"‘{one}’" for one in refused]
+    return " or ".join([*([", ".join(said[:-1])] if len(said) > 1 else []), said[-1]])
+
+
+def everywhere(refused: Sequence[str]) -> str:
+    """A word about refusals that all that fits would fall under."""
+    return f"All that fits has {unsaid(refused)} in the text, so I left that out."
 
 
 def loosened(dropped: Sequence[Filter], left: Sequence[Filter], vocabulary: Vocabulary) -> str:

@@ -26,6 +26,7 @@ class Turn:
 
     constraints  what had to hold for the items of the answer: parts that all hold
     needs        wishes in free words that counted, the latest last
+    without      words that the text of no item is to say
     liked, disliked, seen, put_off, accepted   items, as the turn spoke of them
     mentioned    all items that the turn named
     shown        items of the answer, `reasons` theirs in words
@@ -42,6 +43,7 @@ class Turn:
     intent: Intent = "small_talk"
     constraints: tuple[Filter, ...] = ()
     needs: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     liked: tuple[str, ...] = ()
     disliked: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()
@@ -65,6 +67,7 @@ class State:
     turns: int = 0
     constraints: tuple[Filter, ...] = ()
     needs: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     liked: dict[str, None] = field(default_factory=dict)
     disliked: dict[str, None] = field(default_factory=dict)
     seen: dict[str, None] = field(default_factory=dict)
@@ -87,7 +90,7 @@ class State:
 
     def clear(self) -> None:
         """Begin anew: what was shown, seen and disliked still is not offered again."""
-        self.constraints, self.needs, self.focus, self.choices, self.just_asked = (), (), (), (), ""
+        self.constraints, self.needs, self.without, self.focus, self.choices, self.just_asked = (), (), (), (), (), ""
         self.liked, self.accepted, self.asked = {}, {}, {}
 
     def copy(self) -> "State":
@@ -100,7 +103,7 @@ class State:
         if turn.reset:
             self.clear()
         self.turns += 1
-        self.constraints, self.needs = turn.constraints, turn.needs
+        self.constraints, self.needs, self.without = turn.constraints, turn.needs, turn.without
         for ids, own in ((turn.liked, self.liked), (turn.disliked, self.disliked), (turn.seen, self.seen)):
             for item_id in ids:
                 for other in (self.liked, self.disliked):
@@ -138,6 +141,7 @@ def kept(turns: Sequence[Turn]) -> tuple[Turn, ...]:
         intent=old.choosing,
         constraints=old.constraints,
         needs=old.needs,
+        without=old.without,
         liked=tuple(old.liked),
         disliked=tuple(old.disliked),
         seen=tuple(old.seen),

@@ -1,7 +1,6 @@
 """What the catalogue says about items, in words: answers to questions, comparisons; nothing that an item does not have."""
 
 from collections.abc import Sequence
-from html import unescape
 
 from genrec.dialogue.critiques import number_of
 from genrec.dialogue.filter_text import number, spoken
@@ -24,7 +23,7 @@ def named(item: Item) -> str:
 
 
 def plain_title(item: Item) -> str:
-    return data(unescape(item.title), TITLE_CHARS).replace('"', "'") or data(item.item_id, TITLE_CHARS) or "untitled"
+    return data(item.title, TITLE_CHARS).replace('"', "'") or data(item.item_id, TITLE_CHARS) or "untitled"
 
 
 def valued(attribute: str, value: AttributeValue, vocabulary: Vocabulary) -> str:

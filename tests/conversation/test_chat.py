@@ -226,3 +226,30 @@ def test_what_the_catalogue_cannot_tell_is_said(say: Say) -> None:
     assert say("cheaper").text.startswith(replies.unmet(["price"]))
     assert replies.UNSAID in say("is the first one on tape?").text
     assert replies.UNSAID not in say("what is the first one about?").text
+
+
+def test_refused_words_leave_out_items_whose_text_says_them(say: Say) -> None:
+    answer = say("a horror film, no ghosts or owls")
+    assert answer.understood.without == ("ghosts", "owls")
+    assert "Without ‘ghosts’ or ‘owls’ in the text; Horror: 8 items fit." in answer.text
+    assert answer.without == ("ghosts", "owls")
+    offered = ids(answer)
+    for _ in range(2):
+        answer = say("something else")
+        offered += ids(answer)
+    assert len(offered) == 8
+    assert not any("Ghost" in ROWS[item_id]["title"] for item_id in offered)
+    assert "Ghost" in "".join(row.item.title for row in say("what about ghosts?").items)
+
+
+def test_a_refusal_that_all_that_fits_falls_under_is_left_out_with_a_word(say: Say) -> None:
+    answer = say("a horror film without a haunted house")
+    assert "All that fits has ‘haunted house’ in the text, so I left that out." in answer.text
+    assert kinds(answer) == {"horror"}
+    assert answer.without == ()
+
+
+def test_a_refusal_that_no_text_says_is_not_spoken_of(say: Say) -> None:
+    answer = say("a horror film without clowns")
+    assert answer.understood.without == ("clowns",)
+    assert "clowns" not in answer.text

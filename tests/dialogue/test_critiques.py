@@ -4,7 +4,7 @@ import pytest
 
 from genrec.dialogue.critiques import Command, command_of, freed, merged, steered, without_reset
 from genrec.dialogue.filter_text import expression, parts_of
-from genrec.dialogue.parsing import Steer
+from genrec.dialogue.steering import Steer
 from genrec.filters import parse
 from genrec.types import Item
 from tests.dialogue.catalogues import FILMS

@@ -257,3 +257,12 @@ def test_many_titles_are_built_and_searched_fast() -> None:
     mentions = linker.link(text)
     assert time.process_time() - start < 0.5
     assert items[77].item_id in {item_id for mention in mentions for item_id in mention.item_ids}
+
+
+def test_what_many_titles_say_names_none_of_them_in_brackets() -> None:
+    goods = [Item(item_id=f"n{n}", title=f"Brand{n} Notebook, Ruled, 80 Sheets") for n in range(40)]
+    goods.append(Item(item_id="odd", title="Miliko Transparent Hardcover Notebook Journal Set of 2 (Ruled)"))
+    goods.append(Item(item_id="seven", title="Shichinin no samurai (Seven Samurai)"))
+    linker = Linker(goods)
+    assert linker.link("ruled") == []
+    assert linker.link("seven samurai")[0].item_ids == ("seven",)

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec.dialogue.linking import Linker
-from genrec.dialogue.parsing import MOST_READ, Parser, Steer, Understood, tidied
+from genrec.dialogue.parsing import MOST_READ, Parser, Understood, tidied
+from genrec.dialogue.steering import Steer
 from genrec.dialogue.vocabulary import Vocabulary
 from genrec.filters import And, Compare, Field, Has, In, Not, matches, parse
 from genrec.types import Item, Scalar
@@ -207,6 +208,10 @@ def test_what_a_question_is_about(text: str, attribute: str) -> None:
 def test_steers_name_the_attribute_that_the_catalogue_has() -> None:
     assert read("something shorter and newer", ongoing=True).steers == (Steer("runtime_min", "<"), Steer("year", ">"))
     assert OFFICE.parse("a cheaper one").steers == (Steer("price", "<"),)
+    for low in ("a cheap lamp", "an affordable lamp", "a lamp, not expensive", "I don't want to spend much", "lamps on a budget"):
+        assert OFFICE.parse(low).steers == (Steer("price", "<"),)
+        assert read(low).unmet == ("price",)
+    assert OFFICE.parse("not cheap").steers == ()
     assert read("something cheaper").steers == ()
     assert read("shorter than two hours").steers == ()
 

@@ -11,8 +11,9 @@ import pytest
 from genrec.dialogue.hearing import INTENTS, Heard, hear, line, schema
 from genrec.dialogue.linking import Linker
 from genrec.dialogue.merging import Trust, merged
-from genrec.dialogue.parsing import Parser, Steer, Understood
+from genrec.dialogue.parsing import Parser, Understood
 from genrec.dialogue.reading import TURN_CHARS, Context, Reader, prompt, request_of
+from genrec.dialogue.steering import Steer
 from genrec.dialogue.view import ATTRIBUTES, VALUES, view_of
 from genrec.dialogue.vocabulary import Vocabulary
 from genrec.errors import EngineError
