@@ -1,0 +1,23 @@
+"""Wishes relative to what was shown."""
+
+from genrec.dialogue.linking import Linker
+from genrec.dialogue.parsing import Parser
+from genrec.dialogue.steering import Steer
+from tests.dialogue import catalogues
+
+PARSER = Parser(catalogues.FILMS, Linker(catalogues.films()))
+OFFICE = Parser(catalogues.OFFICE)
+
+
+def test_steers_name_the_attribute_that_the_catalogue_has() -> None:
+    assert PARSER.parse("something shorter and newer", ongoing=True).steers == (Steer("runtime_min", "<"), Steer("year", ">"))
+    assert OFFICE.parse("a cheaper one").steers == (Steer("price", "<"),)
+    assert PARSER.parse("something cheaper").steers == ()
+    assert PARSER.parse("shorter than two hours").steers == ()
+
+
+def test_low_prices_by_themselves() -> None:
+    for low in ("a cheap lamp", "an affordable lamp", "a lamp, not expensive", "I don't want to spend much", "lamps on a budget"):
+        assert OFFICE.parse(low).steers == (Steer("price", "<"),)
+        assert PARSER.parse(low).unmet == ("price",)
+    assert OFFICE.parse("not cheap").steers == ()
