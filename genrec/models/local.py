@@ -91,6 +91,7 @@ class TransformersLLM:
 
     async def write(self, requests: Sequence[WriteRequest]) -> list[str]:
         texts = await self._texts(requests, lambda piece: None)
+        await asyncio.sleep(0)  # calls of other tasks make their grammars first: the first text would be decoded alone
         futures = self._batcher.submit(texts)
         return list(await asyncio.gather(*(asyncio.wrap_future(future) for future in futures)))
 

@@ -1,6 +1,7 @@
 """The `transformers` engine on models of other shapes: used where its sums are right, refused where they are not."""
 
 import asyncio
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -117,4 +118,31 @@ def test_a_loop_that_ended_before_its_stream_harms_nobody(llama: Path) -> None:
     for _ in range(3):
         assert asyncio.run(first_piece())
         assert np.isfinite(score(engine, "- Alien\n-", " Aliens\n")).all()
+    engine.close()
+
+
+def test_texts_asked_for_at_the_same_time_are_decoded_together(tmp_path: Path) -> None:
+    """Though each has a grammar of its own, which takes longer to make than a batch waits."""
+    engine = engines.load(save(tmp_path, "Qwen3", FULL["Qwen3"]))
+    rows: list[int] = []
+
+    def noted(module: Any, args: Any, given: Any) -> None:
+        if given["input_ids"].shape[1] > 1:
+            rows.append(len(given["input_ids"]))
+
+    engine._forward.model.base_model.register_forward_pre_hook(noted, with_kwargs=True)
+
+    def asked(number: int) -> WriteRequest:
+        words = [f"word {number} {other}" for other in range(200)]
+        return WriteRequest(prefix="", prompt="Alien", max_tokens=30, schema=json.dumps({"enum": words}))
+
+    async def written(start: int) -> None:
+        await asyncio.gather(*(engine.write([asked(start + number)]) for number in range(24)))
+
+    for tried in range(3):  # a busy machine may leave the calls apart
+        rows.clear()
+        asyncio.run(written(100 * tried))
+        if rows == [24]:
+            break
+    assert rows == [24]
     engine.close()
