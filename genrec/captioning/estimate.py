@@ -19,9 +19,15 @@ LEAST_MEASURED = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """`seconds` None: nothing was measured yet with this model; `cost` in the currency of `caption.price_in`, None without."""
+    """What a run would cost.
+
+    by_llm      whether an LLM is asked; the template costs nothing
+    seconds     None: nothing was measured yet with this model
+    cost        in the currency of `caption.price_in`; None where no price is set
+    """
 
     captions: int
+    by_llm: bool
     requests: int
     tokens_in: int
     tokens_out: int
@@ -34,7 +40,8 @@ def estimate(planned: Plan, writer: Writer, model: str, llm: LLM | None, setting
     count = len(planned.targets)
     told = measured(store, model, writer)
     if llm is None:
-        return Estimate(captions=count, requests=0, tokens_in=0, tokens_out=0, seconds=_seconds(count, told), cost=None)
+        seconds = _seconds(count, told)
+        return Estimate(captions=count, by_llm=False, requests=0, tokens_in=0, tokens_out=0, seconds=seconds, cost=0.0)
     prompts = [writer.rest(Request(facts=target.known.facts)) for target in planned.targets]
     once = llm.count_tokens(writer.prefix()) * count + sum(map(llm.count_tokens, prompts))
     tries = told.get("tries", TRIES)
@@ -50,6 +57,7 @@ def estimate(planned: Plan, writer: Writer, model: str, llm: LLM | None, setting
     cost = (tokens_in * settings.price_in + tokens_out * settings.price_out) / 1e6 if priced else None
     return Estimate(
         captions=count,
+        by_llm=True,
         requests=round(count * tries),
         tokens_in=tokens_in,
         tokens_out=tokens_out,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genrec.captioning.telling import by_titles, codes, in_order, with_units
+from genrec.captioning.telling import by_titles, codes, in_order, lasting, with_units
 from genrec.errors import ModelError, WorkspaceError
 from genrec.loading import BEHAVIOUR, POPULARITY, REBUILD, same_weights
 from genrec.progress import SILENT, Progress
@@ -82,6 +82,9 @@ class Evidence:
         self._people = np.asarray(people, np.int64)
         self._titled = np.array([bool(item.title) for item in self._items], bool)
         self._tagger: Tagger | None = None
+        pictures = sum(bool(item.image) for item in self._items)
+        if pictures and IMAGE not in self._vectors.matrices and workspace.settings.models.image:
+            self.notes.append(f"the pictures of {pictures} items tell nothing: the build has no vectors of them")
 
     @property
     def items(self) -> Mapping[str, Item]:
@@ -90,6 +93,8 @@ class Evidence:
 
     def look(self, which: Sequence[str]) -> list[Known]:
         """What is known of each of these items of the store, in order."""
+        if not which:
+            return []
         row_of = {item_id: self._vectors.index_of(item_id) for item_id in which if item_id in self._vectors}
         rows = np.array(sorted(row_of.values()), np.int64)
         tags = dict(zip(rows.tolist(), self.tagger.tags(rows, self._progress), strict=True)) if len(rows) else {}
@@ -146,7 +151,7 @@ class Evidence:
     ) -> Known:
         attributes = {
             name: told
-            for name, value in item.attributes.items()
+            for name, value in lasting(item.attributes).items()
             if name not in self._codes and name != TAGS and (told := self._telling(name, value)) != ()
         }
         own_tags = item.attributes.get(TAGS, ())

@@ -156,7 +156,7 @@ class Run:
         self._done: list[StoredCaption] = []
         self._keeping = asyncio.Lock()
         self._in_a_row = 0
-        self.outcome = Captioned(plan=planned, spent=getattr(writer, "spent", Spent()))
+        self.outcome = Captioned(plan=planned, spent=writer.spent)
 
     async def write(self) -> Captioned:
         """Raises EngineError when the engine answers no more, AdapterError, PromptError, StoreError; what was written is kept."""
@@ -254,7 +254,7 @@ def doubt_of(target: Target, written: Written) -> tuple[float, str]:
     doubts: list[tuple[float, str]] = []
     if guessed := [tag.probability for tag in tags if tag.group != OWN_TEXT]:
         wrong = 1.0 - sum(guessed) / len(guessed)
-        doubts.append((wrong, f"{len(guessed)} tags, {1 - wrong:.0%} sure on average"))
+        doubts.append((wrong, f"{len(guessed)} tag{'s' * (len(guessed) > 1)}, {1 - wrong:.0%} sure on average"))
     if not (own or facts.title or facts.tags or tags):
         doubts.append((0.5, "nothing is known but titles of other items"))
     elif not (own or facts.title or len(tags) > 1):

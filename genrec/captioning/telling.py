@@ -1,4 +1,4 @@
-"""Which attributes of a catalogue tell what an item is: codes do not, and people's titles name some before others."""
+"""Which attributes of a catalogue tell what an item is: codes and prices do not, and people's titles name some before others."""
 
 import re
 from collections import Counter
@@ -23,9 +23,17 @@ UNITS = frozenset(
     """.split()
 )
 """Endings of columns that are units."""
+PASSING = frozenset(
+    """
+    bewertung clicks cost costs discount downloads inventory lagerbestand likes popularity precio preis price prices prix rank
+    ranking rating ratings reviews sales sold stock views votes
+    """.split()
+)
+"""Numbers under such names tell of an offer and how it does: they change while the item stays what it is."""
 _CODE = re.compile(r"(?=\S*\d)\S+|\w+://\S*")
 _WORD = re.compile(r"\w+")
 _PART = re.compile(r"[\s_()-]+")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def codes(items: Iterable[Item]) -> frozenset[str]:
@@ -46,6 +54,11 @@ def codes(items: Iterable[Item]) -> frozenset[str]:
 
 def _is_code(value: str | int) -> bool:
     return abs(value) >= 10 ** (CODE_DIGITS - 1) if isinstance(value, int) else _CODE.fullmatch(value) is not None
+
+
+def lasting(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
+    """Without prices, stocks and ratings: a caption that names them would be false tomorrow, or paid for each day anew."""
+    return {name: value for name, value in attributes.items() if not (_is_number(value) and PASSING & _parts(name))}
 
 
 def by_titles(items: Iterable[Item]) -> list[str]:
@@ -74,12 +87,20 @@ def with_units(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeV
     for name, value in attributes.items():
         *before, unit = _PART.split(name.rstrip(" _()-"))
         plain = "_".join(before)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if number and plain and plain not in attributes and unit.lower() in UNITS:
+        if _is_number(value) and plain and plain not in attributes and unit.lower() in UNITS:
             found[plain] = f"{value:.10g} {unit}"
         else:
             found[name] = value
     return found
+
+
+def _parts(name: str) -> set[str]:
+    """`unitPrice` and `unit_price` have the parts unit and price."""
+    return set(_PART.split(_CAMEL.sub("_", name).lower()))
+
+
+def _is_number(value: AttributeValue) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _words(text: str) -> str:

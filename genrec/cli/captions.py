@@ -37,11 +37,13 @@ def caption(
     build: Annotated[bool, typer.Option("--build", help="Run `genrec build` afterwards.")] = False,
     json: JsonOption = False,
     review: Annotated[bool, typer.Option("--review", help="List doubtful captions, worst first, and why.")] = False,
-    set: Annotated[str, typer.Option("--set", metavar="ITEM", help="Write about an item by hand; it wins for ever.")] = "",
+    set: Annotated[
+        str | None, typer.Option("--set", metavar="ITEM", help="Write about an item by hand; it wins for ever.")
+    ] = None,
     title: Annotated[str | None, typer.Option(help="With --set; empty: it has none.")] = None,
     text: Annotated[str | None, typer.Option(help="With --set; empty: it has none.")] = None,
     tags: Annotated[str | None, typer.Option(help="With --set: words between commas.")] = None,
-    revert: Annotated[str, typer.Option(metavar="ITEM", help="Take back a person's words, or else the model's.")] = "",
+    revert: Annotated[str | None, typer.Option(metavar="ITEM", help="Take back a person's words, or else the model's.")] = None,
     export: Annotated[Path | None, typer.Option(help="Write all captions to a file, .jsonl or .csv.")] = None,
     load: Annotated[Path | None, typer.Option("--import", help="Take captions from a file, .jsonl or .csv.")] = None,
 ) -> None:
@@ -56,9 +58,9 @@ def caption(
     with Workspace.open(workspace, caption=given) as opened:
         if mode == "--review":
             return _review(opened, limit or EXAMPLES, json)
-        if mode == "--set":
+        if set is not None:
             return _set(opened, set, title, text, tags)
-        if mode == "--revert":
+        if revert is not None:
             return _revert(opened, revert)
         if export is not None:
             return _export(opened, export)
@@ -72,7 +74,7 @@ def caption(
 
 def _mode(modes: dict[str, Any], run: dict[str, Any], limit: dict[str, Any], words: dict[str, Any]) -> str:
     """The one mode that was asked for, empty for a run. Raises BadParameter for options that would have no effect."""
-    asked = [name for name, value in modes.items() if value]
+    asked = [name for name, value in modes.items() if value not in (None, False)]  # `--set ""` is a mode, too: it names no item
     if len(asked) > 1:
         raise typer.BadParameter(f"{asked[1]} says nothing together with {asked[0]}")
     mode = asked[0] if asked else ""
@@ -170,13 +172,14 @@ def _print_estimate(planned: "Plan", told: "Estimate") -> None:
     from genrec.cli.printing import print_columns
 
     rows = [["captions", str(told.captions)], *([f"  with {kind}", str(count)] for kind, count in planned.kinds().items())]
-    rows += [
-        ["requests", str(told.requests)],
-        ["prompt tokens", str(told.tokens_in)],
-        ["written tokens", f"about {told.tokens_out}"],
-    ]
+    if told.by_llm:
+        rows += [
+            ["requests", str(told.requests)],
+            ["prompt tokens", str(told.tokens_in)],
+            ["written tokens", f"about {told.tokens_out}"],
+            ["cost", "caption.price_in and price_out are 0" if told.cost is None else f"about {told.cost:.2f}"],
+        ]
     rows.append(["time", "not measured yet" if told.seconds is None else f"about {_time(told.seconds)}"])
-    rows.append(["cost", "caption.price_in and price_out are 0" if told.cost is None else f"about {told.cost:.2f}"])
     print_columns(("what", "how much"), rows)
 
 

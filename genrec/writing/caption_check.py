@@ -38,33 +38,35 @@ class Evidence:
         return frozenset(word for words, _ in self.names for word in words)
 
 
-def fault(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
-    """Why `caption`, in the language of `wording`, may not be kept, or an empty string when it may."""
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`fault`: why a caption may not be kept, or empty; `twice`: what one that may is clumsy in, or empty."""
+
+    fault: str = ""
+    twice: str = ""
+
+
+def verdict(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) -> Verdict:
+    """What is to be said of `caption`, in the language of `wording`."""
     if facts.empty:
-        return "there is no evidence to write from"
+        return Verdict(fault="there is no evidence to write from")
     evidence = evidence_of(facts, wording)
-    return (
+    wrong = (
         _title_fault(caption.title, facts, evidence)
         or _caption_fault(caption, facts, evidence)
         or _tags_fault(caption.tags, facts)
     )
+    return Verdict(fault=wrong) if wrong else Verdict(twice=_said_twice(caption, facts, evidence))
+
+
+def fault(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
+    """Why `caption` may not be kept, or an empty string when it may."""
+    return verdict(caption, facts, wording).fault
 
 
 def text_fault(text: str, facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
     """Why `text`, of one or two sentences or less, says more than the evidence, or an empty string."""
     return _text_fault("text", text, facts, evidence_of(facts, wording))
-
-
-def said_twice(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
-    """What the title or the caption says more often than the evidence does: true, but clumsy. Empty: nothing."""
-    evidence = evidence_of(facts, wording)
-    told = Counter(value.lower() for _, own in facts.attributes for value in own)
-    for field, text in (("title", "" if facts.title else caption.title), ("caption", caption.caption)):
-        _, values = _mark(_cite(text, facts), evidence)
-        for value, times in Counter(values).items():
-            if times > max(1, told[value]):
-                return f"{field}: it says `{value}` {times} times"
-    return ""
 
 
 def beyond(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) -> tuple[str, ...]:
@@ -134,6 +136,17 @@ def _tags_fault(tags: tuple[str, ...], facts: CaptionFacts) -> str:
             return f"tags: `{tag}` is not in the evidence"
     if len({tag.lower() for tag in tags}) < len(tags):
         return "tags: one stands twice"
+    return ""
+
+
+def _said_twice(caption: Caption, facts: CaptionFacts, evidence: Evidence) -> str:
+    """What the title or the caption says more often than the evidence does: true, but clumsy. Empty: nothing."""
+    told = Counter(value.lower() for _, own in facts.attributes for value in own)
+    for field, text in (("title", "" if facts.title else caption.title), ("caption", caption.caption)):
+        _, values = _mark(_cite(text, facts), evidence)
+        for value, times in Counter(values).items():
+            if times > max(1, told[value]):
+                return f"{field}: it says `{value}` {times} times"
     return ""
 
 

@@ -8,7 +8,7 @@ beyond that (`directed by` before a director, no judgements) it still has to fin
 import re
 from collections.abc import Iterable
 
-from genrec.writing.caption_check import evidence_of
+from genrec.writing.caption_check import Evidence, evidence_of
 from genrec.writing.caption_template import caption as template
 from genrec.writing.caption_words import ENGLISH, Wording
 from genrec.writing.captions import MAX_TAGS, CaptionFacts, frame
@@ -42,10 +42,11 @@ def schema(facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
     texts: dict[str, dict[str, object]] = {}
     if wording.code == ENGLISH.code and not facts.empty:
         plain = template(facts, wording)
+        evidence = evidence_of(facts, wording)
         if not facts.title:
-            unit, cited = _units(facts, wording, LINKS)
+            unit, cited = _units(facts, evidence, LINKS)
             texts["title"] = _text(rf"{cited}(?:[,:]? {unit}){{0,{TITLE_WORDS}}}", mark(plain.title, facts.cited))
-        _, cited = _units(facts, wording, OFFERED)
+        _, cited = _units(facts, evidence, OFFERED)
         texts["caption"] = _text(rf"{cited}(?:(?:[,;:]? |-){cited}){{0,{CAPTION_WORDS}}}[.!]", mark(plain.caption, facts.cited))
     return frame(facts, {"items": tag, "maxItems": min(MAX_TAGS, len(words))}, **texts)
 
@@ -54,9 +55,9 @@ def _text(pattern: str, example: str) -> dict[str, object]:
     return {"type": "string", "pattern": f"^(?:{pattern}|{_literal(example)})$", "examples": [example]}
 
 
-def _units(facts: CaptionFacts, wording: Wording, plain: frozenset[str]) -> tuple[str, str]:
+def _units(facts: CaptionFacts, evidence: Evidence, plain: frozenset[str]) -> tuple[str, str]:
     """Patterns of one word or whole value; the same or a cited title with what must stand before it. `plain`: those offered."""
-    evidence = evidence_of(facts, wording)
+    wording = evidence.wording
     forms = {form for word in evidence.words for form in wording.forms(word)}  # the checker's guesses: `countes`, `categorys`
     words = (wording.plain & plain) | (evidence.name_words - forms) | evidence.words
     words = {word for word in words if word not in wording.judgements}

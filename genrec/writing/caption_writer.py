@@ -14,7 +14,7 @@ from genrec.prompts import Prompts
 from genrec.settings import CaptionSettings
 from genrec.types import CaptionSource
 from genrec.writing import caption_grammar, captions, picture_caption
-from genrec.writing.caption_check import fault, said_twice
+from genrec.writing.caption_check import verdict
 from genrec.writing.caption_template import caption as from_template
 from genrec.writing.caption_words import ENGLISH_CODE, Wording
 from genrec.writing.captions import Caption, CaptionFacts
@@ -48,6 +48,15 @@ class Written:
     seen: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class Spent:
+    """What the engine was asked for so far."""
+
+    requests: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
 class Writer(Protocol):
     """Writes captions one at a time; calls may be made concurrently."""
 
@@ -59,6 +68,11 @@ class Writer(Protocol):
     @property
     def adapter(self) -> str:
         """The LoRA adapter that writes, empty for the base model."""
+        ...
+
+    @property
+    def spent(self) -> Spent:
+        """What the engine was asked for so far."""
         ...
 
     def prefix(self) -> str:
@@ -92,15 +106,6 @@ class Pace:
         await asyncio.sleep(start - now)
 
 
-@dataclass(slots=True)
-class Spent:
-    """What the engine was asked for so far."""
-
-    requests: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-
-
 class TemplateWriter:
     """No LLM."""
 
@@ -109,6 +114,7 @@ class TemplateWriter:
 
     def __init__(self, wording: Wording) -> None:
         self._wording = wording
+        self.spent = Spent()
 
     def prefix(self) -> str:
         return ""
@@ -173,9 +179,10 @@ class TextWriter:
         )
         clumsy: Written | None = None  # true, but kept only where nothing better comes
         async for written in self._tries(asked, request.facts, seed, refused):
-            if wrong := fault(written, request.facts, self.wording):
-                refused.append(wrong)
-            elif said_twice(written, request.facts, self.wording):
+            found = verdict(written, request.facts, self.wording)
+            if found.fault:
+                refused.append(found.fault)
+            elif found.twice:
                 clumsy = clumsy or Written(caption=written, source="llm", refused=tuple(refused))
             else:
                 return Written(caption=written, source="llm", refused=tuple(refused))

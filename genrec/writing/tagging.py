@@ -85,8 +85,8 @@ class Tagger:
         self._pools = {
             m.name: np.flatnonzero(m.present & np.logical_or.reduce([*labelled, False & m.present])) for m in modalities
         }
-        self._calibrations: dict[tuple[int, Pattern], Calibration | None] = {}
-        self._samples: dict[Pattern, list[tuple[int, Floats, NDArray[np.bool_]]]] = {}
+        self._calibrations: dict[tuple[int, Pattern], Calibration] = {}
+        self._calibrated: set[Pattern] = set()
         self._looks: dict[str, Weights] = {}
         self._places = {(term.kind, term.text.lower()): place for place, term in reversed(list(enumerate(vocabulary.terms)))}
 
@@ -176,9 +176,8 @@ class Tagger:
         """
         found: dict[str, dict[str, tuple[float, float, float]]] = {}
         for (number, pattern), made in self._calibrations.items():
-            if made is not None:
-                figures = (made.threshold, made.precision, made.recall)
-                found.setdefault("+".join(pattern), {})[self._groups[number].name] = figures
+            figures = (made.threshold, made.precision, made.recall)
+            found.setdefault("+".join(pattern), {})[self._groups[number].name] = figures
         return found
 
     def _by_pattern(self, wanted: NDArray[np.int64]) -> dict[Pattern, NDArray[np.int64]]:
@@ -199,9 +198,9 @@ class Tagger:
     def _prepare(self, pattern: Pattern) -> None:
         """Calibrate every group for items of these modalities, from known items that are looked at through them alone."""
         for part in {tuple(n for n in pattern if n in group.evidence.names) for group in self._groups} - {()}:
-            if part in self._samples:
+            if part in self._calibrated:
                 continue
-            samples = self._samples[part] = self._sampled(part)
+            samples = self._sampled(part)
             by_kinds: dict[tuple[str, ...], list[tuple[Floats, NDArray, NDArray]]] = {}
             for number, features, truth in samples:
                 evidence = self._groups[number].evidence
@@ -222,7 +221,7 @@ class Tagger:
                     looks=group.evidence.probes(part),
                     seed=self._seed,
                 )
-            self._samples[part] = []  # only the calibrations are kept
+            self._calibrated.add(part)
 
     def _sampled(self, pattern: Pattern) -> list[tuple[int, Floats, NDArray[np.bool_]]]:
         """(group, features, truth) of known items that have all modalities of `pattern`."""

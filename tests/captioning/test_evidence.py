@@ -1,16 +1,21 @@
 """What is known of items without words: from their row, from pictures, from people; never from what a model wrote."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from genrec.captioning.evidence import Evidence, background
-from genrec.captioning.telling import by_titles, codes, in_order, with_units
+from genrec.captioning.telling import by_titles, codes, in_order, lasting, with_units
+from genrec.errors import PromptError
 from genrec.retrieval.vectors import ModalityVectors, unit_rows
+from genrec.settings import SETTINGS_FILE
 from genrec.types import Item, StoredCaption
+from genrec.workspace import Workspace
 from genrec.writing.captions import TITLES
 from tests.captioning.world import BEHAVIOUR, NO_TEXT, NO_TITLE, Shop
+from tests.shop import SETTINGS
 
 
 def with_pictures(shop: Shop, twins: dict[str, str]) -> None:
@@ -141,6 +146,46 @@ def test_a_unit_stands_with_its_number() -> None:
         "Runtime": "95.5 min",
         **{name: value for name, value in told.items() if name not in ("weight_g", "Runtime (min)")},
     }
+
+
+@pytest.mark.parametrize("name", ["price", "list_price", "unitPrice", "Rating (1-5)", "stock", "Preis EUR"])
+def test_what_changes_while_the_item_stays_is_not_stated(name: str) -> None:
+    assert lasting({name: 4.5, "pages": 300, "colour": "red"}) == {"pages": 300, "colour": "red"}
+    assert lasting({name: "PG-13"}) == {name: "PG-13"}  # words are no price
+
+
+def test_of_an_item_with_nothing_but_a_price_nothing_is_known(opened: Shop) -> None:
+    store = opened.workspace.store
+    store.put_items(
+        [
+            Item(item_id="new", attributes={"price": 8.91, "stock": 3}),
+            Item(item_id="red", attributes={"price": 1.5, "colour": "red"}),
+        ]
+    )
+    new, red = Evidence(opened.workspace).look(["new", "red"])
+    assert new.facts.empty
+    store.put_items([Item(item_id="red", attributes={"price": 99.0, "colour": "red"})])
+    (dearer,) = Evidence(opened.workspace).look(["red"])
+    assert dearer.digest == red.digest  # no caption is paid for again
+
+
+def test_pictures_without_vectors_are_noted(opened: Shop, own_shop: Path) -> None:
+    def notes() -> list[str]:
+        with Workspace.open(own_shop) as workspace:
+            return Evidence(workspace).notes
+
+    assert notes() == []  # models.image is empty: nobody asked for pictures
+    (own_shop / SETTINGS_FILE).write_text(SETTINGS.replace('image = ""', 'image = "some/model"'), encoding="utf-8")
+    assert notes() == ["the pictures of 2 items tell nothing: the build has no vectors of them"]
+
+
+def test_what_nobody_looks_at_costs_nothing(opened: Shop) -> None:
+    (opened.workspace.folder / "prompts" / "vocabulary").mkdir(parents=True, exist_ok=True)
+    (opened.workspace.folder / "prompts" / "vocabulary" / "general.json").write_text("not JSON", encoding="utf-8")
+    evidence = Evidence(opened.workspace)
+    assert evidence.look([]) == []
+    with pytest.raises(PromptError):  # the tagger is made for what is looked at
+        evidence.look(BEHAVIOUR)
 
 
 def test_the_background_is_what_random_pairs_have() -> None:

@@ -38,6 +38,21 @@ def test_a_run_a_second_one_and_what_it_would_cost(blanked: Path) -> None:
     assert (again["written"], again["unchanged"]) == (0, len(ALL))
 
 
+def test_the_template_costs_nothing(blanked: Path) -> None:
+    done = genrec("caption", "-w", blanked, "--writer", "template", "--dry-run")
+    assert "captions" in done.out
+    assert "requests" not in done.out
+    assert "cost" not in done.out
+    assert json.loads(genrec("caption", "-w", blanked, "--writer", "template", "--dry-run", "--json").out)["cost"] == 0
+
+
+@pytest.mark.parametrize("mode", ["--set", "--revert"])
+def test_an_empty_name_of_an_item_starts_no_run(blanked: Path, mode: str) -> None:
+    refused(genrec("caption", "-w", blanked, mode, "", *(("--title", "X") if mode == "--set" else ())), 7, "no item ''")
+    with Workspace.open(blanked) as workspace:
+        assert list(workspace.store.all_captions()) == []
+
+
 def test_build_afterwards(blanked: Path) -> None:
     done = genrec(
         "caption", "-w", blanked, "--build", "--writer", "template", "--only", "title", "--limit", "2", "--language", "fr"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from genrec.errors import PromptError
 from genrec.prompts import Prompts
 from genrec.types import AttributeValue
-from genrec.writing.caption_check import fault, said_twice
+from genrec.writing.caption_check import Verdict, fault, verdict
 from genrec.writing.captions import Caption, CaptionFacts, line, prompt, read, state
 
 CIRCLES = CaptionFacts(
@@ -318,12 +318,12 @@ def test_a_tag_counts_once() -> None:
 def test_what_is_said_twice(title: str, text: str, why: str) -> None:
     caption = Caption(title=title, caption=text)
     assert fault(caption, CIRCLES) == ""
-    assert said_twice(caption, CIRCLES) == why
+    assert verdict(caption, CIRCLES).twice == why
 
 
 def test_what_the_evidence_says_twice_may_be_said_twice() -> None:
     facts = state({"material": "terracotta", "colour": "terracotta"}, near=["Terracotta Pot"])
     said = Caption(title="Terracotta in Terracotta", caption='Terracotta, close to "Terracotta Pot".')
-    assert (fault(said, facts), said_twice(said, facts)) == ("", "")
+    assert verdict(said, facts) == Verdict()
     own = replace(facts, title="Terracotta Terracotta Terracotta Pot")
-    assert said_twice(replace(said, title=own.title), own) == ""
+    assert verdict(replace(said, title=own.title), own) == Verdict()
