@@ -141,7 +141,7 @@ def _tags_fault(tags: tuple[str, ...], facts: CaptionFacts) -> str:
 
 def _said_twice(caption: Caption, facts: CaptionFacts, evidence: Evidence) -> str:
     """What the title or the caption says more often than the evidence does: true, but clumsy. Empty: nothing."""
-    told = Counter(value.lower() for _, own in facts.attributes for value in own)
+    told = _told(facts)
     for field, text in (("title", "" if facts.title else caption.title), ("caption", caption.caption)):
         _, values = _mark(_cite(text, facts), evidence)
         for value, times in Counter(values).items():
@@ -160,6 +160,7 @@ def _text_fault(field: str, text: str, facts: CaptionFacts, evidence: Evidence) 
         or _citation_fault(cited, text, facts, evidence.wording)
         or _word_fault(said, evidence)
         or _pair_fault(said, values, evidence)
+        or _hollow_fault(said, values, facts, evidence.wording)
     )
     return f"{field}: {found}" if found else ""
 
@@ -225,6 +226,21 @@ def _pair_fault(said: str, values: list[str], evidence: Evidence) -> str:
         if of_name and not has_own and any(value in own for own in others) and not any(value in own for own in of_name):
             return f"`{value}` is no value of what `{word}` says"
     return ""
+
+
+def _hollow_fault(said: str, values: list[str], facts: CaptionFacts, wording: Wording) -> str:
+    """`A mug for a mug` is true and says nothing but mug."""
+    times, different = len(values), set(values)
+    if times < 2 or len(different) > 1 or times <= _told(facts)[values[0]]:
+        return ""
+    plain = wording.plain | wording.near | wording.together
+    alone = all(wording.bare(word.lower()) in plain for word in _TOKEN.findall(said))
+    return f"it says `{values[0]}` {times} times and nothing else" if alone else ""
+
+
+def _told(facts: CaptionFacts) -> Counter[str]:
+    """How often each value is told, in lower case."""
+    return Counter(value.lower() for _, own in facts.attributes for value in own)
 
 
 def _cite(text: str, facts: CaptionFacts) -> str:

@@ -309,7 +309,11 @@ async def test_max_tokens_reach_the_engine() -> None:
 
 @pytest.mark.parametrize(
     ("texts", "kept"),
-    [(("Red red.", "Red."), "Red."), (("Red red.", "Red red red."), "Red red."), (("Red.",), "Red.")],
+    [
+        (("Red red wool.", "Red."), "Red."),
+        (("Red red wool.", "Red red red wool."), "Red red wool."),
+        (("Red.",), "Red."),
+    ],
 )
 async def test_a_text_that_says_a_thing_twice_is_asked_for_again(texts: tuple[str, ...], kept: str) -> None:
     class Writer(Typist):
@@ -318,9 +322,8 @@ async def test_a_text_that_says_a_thing_twice_is_asked_for_again(texts: tuple[st
             return json.dumps({"title": "Red", "caption": texts[len(self.asked) - 1], "tags": []})
 
     writer = Writer()
-    made = await TextWriter(writer, Prompts(), CaptionSettings(), ENGLISH).write(
-        Request(facts=CaptionFacts(attributes=(("colour", ("red",)),))), seed=1
-    )
+    facts = CaptionFacts(attributes=(("colour", ("red",)), ("material", ("wool",))))
+    made = await TextWriter(writer, Prompts(), CaptionSettings(), ENGLISH).write(Request(facts=facts), seed=1)
     assert (made.caption.caption, made.source, made.refused, len(writer.asked)) == (kept, "llm", (), len(texts))
 
 

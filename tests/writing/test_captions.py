@@ -327,3 +327,23 @@ def test_what_the_evidence_says_twice_may_be_said_twice() -> None:
     assert verdict(said, facts) == Verdict()
     own = replace(facts, title="Terracotta Terracotta Terracotta Pot")
     assert verdict(replace(said, title=own.title), own) == Verdict()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("A mug for a mug.", "caption: it says `mug` 2 times and nothing else"),
+        ('Mug of a mug, often chosen with "Red Pot".', "caption: it says `mug` 2 times and nothing else"),
+        ('A mug, often chosen with "Red Pot".', ""),
+        ("A steel mug for a mug.", ""),
+        ("A mug and mugs for a mug.", ""),
+    ],
+)
+def test_one_value_again_and_again_says_nothing(text: str, why: str) -> None:
+    facts = state({"material": "steel"}, tags=["mug"], together=["Red Pot"])
+    assert fault(Caption(title="Steel Mug", caption=text), facts) == why
+
+
+def test_a_value_that_two_attributes_have_may_be_all_that_is_said() -> None:
+    facts = state({"name": "Lima", "origin": "Lima"})
+    assert fault(Caption(title="Lima from Lima", caption="Lima from Lima."), facts) == ""
