@@ -206,6 +206,7 @@ class Conversation:
     async def _opening(self, reply: _Reply, found: Fitting, after: State, lexicon: Lexicon) -> str:
         vocabulary = lexicon.vocabulary
         lines = [replies.everywhere(found.everywhere)] if found.everywhere else []
+        lines += [replies.NOT_IN_TEXTS] if set(found.nowhere) & set(reply.understood.without) else []
         lines += [replies.loosened(found.dropped, found.parts, vocabulary)] if found.dropped else []
         if not found.count:
             left = replies.nothing_fits(found.parts, vocabulary) if found.parts else replies.NOTHING_LEFT
@@ -321,6 +322,8 @@ def _about(reply: _Reply, focus: Sequence[Item], lexicon: Lexicon) -> str:
         best = [telling.foremost(focus, one.attribute, one.direction, vocabulary) for one in reply.understood.steers]
         return "\n".join(line for line in best if line) or telling.compared(focus, vocabulary)
     asked, attribute = reply.understood.filter, reply.understood.question_about
+    if turn.intent == "ask" and reply.understood.unmet and not attribute:
+        return replies.untold(reply.understood.unmet)
     if asked is not None and not attribute:
         names = sorted(attributes_of(asked))
         return "\n".join(

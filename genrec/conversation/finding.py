@@ -24,7 +24,8 @@ IDLE = frozenset(("about", "something", "anything"))
 class Fitting:
     """`parts` hold for `count` items that may be offered; `dropped` were given up for that. `again`: shown ones come back.
 
-    `without`: refused words that items were left out for; `everywhere`: those that all that fits would fall under.
+    `without`: refused words that items were left out for; `everywhere`: those that all that fits would fall under; `nowhere`:
+    those that no text says.
     """
 
     parts: tuple[Filter, ...]
@@ -34,6 +35,7 @@ class Fitting:
     again: bool = False
     without: tuple[str, ...] = ()
     everywhere: tuple[str, ...] = ()
+    nowhere: tuple[str, ...] = ()
 
 
 def saying(index: VectorIndex, refused: Sequence[str]) -> dict[str, frozenset[str]]:
@@ -73,7 +75,8 @@ def fitting_without(
             out = more
     found = fitting(index, parts, standing, k=k, gone=gone | out, again=None if again is None else again | out)
     left = tuple(one for one in refused if one in said and one not in everywhere)
-    return replace(found, without=left, everywhere=tuple(everywhere))
+    nowhere = tuple(one for one in refused if one not in said)
+    return replace(found, without=left, everywhere=tuple(everywhere), nowhere=nowhere)
 
 
 def fitting(

@@ -21,7 +21,7 @@ STAGE = "reading"
 
 def parse(text: str, state: State, lexicon: Lexicon) -> Understood:
     """By the parser alone."""
-    linker = Referring(lexicon.linker, state.choices or state.these)
+    linker = Referring(lexicon.linker, state.choices or state.these, state.shown)
     return Parser(lexicon.vocabulary, linker).parse(text, ongoing=bool(state.shown), asked=state.just_asked)
 
 
@@ -36,7 +36,7 @@ class Understanding:
         """`text` after the dialogue so far; `items` has those of the last list. A fault of the model is told in `stages`, and the
         parser's reading then stands. Raises AdapterError, for one that the settings name and that does not fit.
         """
-        linker = Referring(lexicon.linker, state.choices or state.these)
+        linker = Referring(lexicon.linker, state.choices or state.these, state.shown)
         with stages.timed("understanding"):
             parsed = parse(text, state, lexicon)
         if self._serves is None:  # looked for once, as the engine's adapters are those of its opening

@@ -12,7 +12,7 @@ from genrec.dialogue.values import one_of
 from genrec.dialogue.vocabulary import Vocabulary, name_words
 from genrec.dialogue.words import stem, words_of
 from genrec.filters import Compare, Filter, Has, In, Not
-from genrec.types import Item, scalars
+from genrec.types import Item, Scalar, scalars
 
 _UNDO = re.compile(
     r"^\W*(?:please\s+|oh\s+|no[,.]?\s+|sorry[,.]?\s+|wait[,.]?\s+|actually[,.]?\s+)*(?:undo(?:\s+(?:that|it|this|the\s+last\s+one))?|(?:forget|ignore|scratch|cancel|drop|"
@@ -32,10 +32,12 @@ _ANY = re.compile(
     r"|\b(?:don['’]?t|do\s+not)\s+(?:care|mind)\s+(?:about\s+)?(?:the\s+|which\s+|what\s+)?(?P<care>\w+)|\b(?:forget|drop|ignore|never\s*mind)\s+(?:about\s+)?the\s+(?P<drop>\w+)"
     r"|\b(?P<whatever>whatever|regardless\s+of)\s+(?:the\s+)?(?P<of>\w+)"
 )
-_NO_MATTER = re.compile(
-    r"^\W*(?:i\s+)?(?:(?:really\s+)?(?:don['’]?t|do\s+not)\s+(?:care|mind|know)|no\s+(?:preference|idea|matter)|(?:it\s+)?(?:does\s*n['’]?t|does\s+not)\s+matter|either(?:\s+(?:one|is\s+fine|way))?|any(?:thing|\s+of\s+(?:them|those))?"
-    r"|whatever|you\s+(?:choose|decide|pick)|surprise\s+me|not\s+sure|both|all\s+of\s+them|none)(?:[\s,]+(?:really|thanks?|please|is\s+fine|to\s+me))*\W*$"
+_INDIFFERENT = (
+    r"(?:i\s+)?(?:(?:really\s+)?(?:don['’]?t|do\s+not)\s+(?:care|mind|know)|no\s+(?:preference|idea|matter)|(?:it\s+)?(?:does\s*n['’]?t|does\s+not)\s+matter"
+    r"|either(?:\s+(?:one|is\s+fine|way))?|any(?:thing|\s+of\s+(?:them|those))?|whatever|idk|dunno|(?:you|u)\s+(?:choose|decide|pick)|up\s+to\s+(?:you|u)"
+    r"|your\s+(?:choice|call|pick)|surprise\s+me|not\s+sure|both|all\s+of\s+them|none)(?:[\s,]+(?:really|thanks?|please|pls|is\s+fine|to\s+me))*"
 )
+_NO_MATTER = re.compile(rf"^\W*{_INDIFFERENT}(?:[\s,.;]+{_INDIFFERENT})*\W*$")
 
 
 _SAME_AS = re.compile(r"\bsame\s+(?P<what>[^\W\d_]+)|\bby\s+(?:that|this|the\s+same)\s+(?P<who>[^\W\d_]+)")
@@ -52,6 +54,11 @@ _WORK = {"direct": _FILMS, "ma": _FILMS, "do": _FILMS, "wr": _BOOKS, "play": _CA
 _DROPPED = re.compile(
     r"\b(?:cancel|forget|drop|skip|ignore|leave\s+out|never\s*mind|no\s+need\s+for)\s+(?:about\s+)?(?:the\s+|those\s+|these\s+|that\s+)?(?P<what>[^\W\d_]{3,})"
 )
+
+
+_OTHER = re.compile(r"\b(?:(?:an)?other|different)\s+(?P<what>[^\W\d_]+)")
+_OR = re.compile(r"^\W*or\b")
+_TAKEN_BACK = re.compile(r"\b(?:forget|drop|skip|ignore|never\s*mind)\s+(?:about\s+)?(?:the|those|these|that)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +174,52 @@ def alike(low: str, item: Item, vocabulary: Vocabulary) -> Filter | None:
         if values:
             return one_of(name, values, vocabulary)
     return None
+
+
+def unlike(low: str, standing: Sequence[Filter], items: Sequence[Item], vocabulary: Vocabulary) -> Filter | None:
+    """What `in another colour` asks for: none of the values that were asked for, else none of those of `items`."""
+    found = _OTHER.search(low)
+    said = stem(found["what"]) if found else ""
+    for name in vocabulary.schema:
+        if said and said in {stem(word) for word in name_words(name)}:
+            asked = [value for part in standing for field, value in pairs_of(part) if field == name]
+            shown = [value for item in items for value in scalars(item.attributes.get(name, ()))]
+            values = [value for value in dict.fromkeys(asked or shown) if isinstance(value, str)]
+            return Not(one_of(name, values, vocabulary)) if values else None
+    return None
+
+
+def either(low: str, standing: Sequence[Filter], made: Sequence[Filter]) -> list[Filter]:
+    """`or green` after `blue`: both are fine. A value of an attribute that something stands of joins it."""
+    if not _OR.search(low):
+        return list(made)
+    joined: list[Filter] = []
+    for part in made:
+        name, values = _values(part)
+        before = [value for one in standing if _values(one)[0] == name for value in _values(one)[1]]
+        joined.append(In(name, (*before, *values)) if name and before else part)
+    return joined
+
+
+def _values(part: Filter) -> tuple[str, tuple[Scalar, ...]]:
+    """(attribute, the values of which one will do); an empty name for another kind of filter."""
+    match part:
+        case Has(name, value) | Compare(name, "==", value):
+            return name, (value,)
+        case In(name, values):
+            return name, values
+        case _:
+            return "", ()
+
+
+def without_parts(low: str, standing: Sequence[Filter], made: Sequence[Filter]) -> tuple[tuple[Filter, ...], list[Filter]]:
+    """(what stands, what is asked for) without what the turn takes back by its value: `forget the eighties`."""
+    if not _TAKEN_BACK.search(low):
+        return tuple(standing), list(made)
+    refused = [one for one in made if isinstance(one, Not) and set(parts_of(one.part)) <= set(standing)]
+    taken = refused or [one for one in made if one in standing]  # `drop the eighties` is no refusal by its words
+    gone = {part for one in taken for part in parts_of(one.part if isinstance(one, Not) else one)}
+    return tuple(part for part in standing if part not in gone), [one for one in made if one not in taken]
 
 
 def without_dropped(low: str, needs: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ much` refuses nothing that a text would say.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from genrec.dialogue.polarity import NOT_REFUSING, describes
 from genrec.dialogue.words import FUNCTION, Word, stem, words_of
@@ -31,7 +31,7 @@ _REFUSAL = re.compile(
       |(?:anything|everything|all|whatever)\s+(?:but|except|other\s+than|besides)|other\s+than|rather\s+than|instead\s+of
       |(?:sick|tired|bored)\s+of|none\s+with
       |(?:do\s+not|don{_QUOTE}t|wouldn{_QUOTE}t|can{_QUOTE}t|cannot)\s+(?:really\s+|actually\s+)?(?:want|like|need|stand|bear)
-    )(?!\w)(?!\s+(?:too|so|very|really|quite|as|that|to(?!\s+do\s+with))\b)[\s-]+{_FILL}{{0,3}}""",
+    )(?!\w)(?!\s+(?:quite|as|to(?!\s+do\s+with))\b)[\s-]+(?:(?:too|so|very|really|that|overly)\s+)?{_FILL}{{0,3}}""",
     re.VERBOSE,
 )
 _FURTHER = re.compile(rf"\s*(?:,\s*)?(?:or|nor)\s+{_FILL}{{0,2}}")
@@ -45,9 +45,14 @@ _NO_WORD = frozenset(
 """Said of the talk or of a whole list more often than of what an item's text says."""
 
 
-def excluded(low: str, words: Sequence[Word], spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans of what is refused in a text in lower case, in order of place, each of at most `LONGEST` words; `spans` are taken."""
-    idle = [found.span() for found in NOT_REFUSING.finditer(low)]
+def excluded(
+    low: str, words: Sequence[Word], spans: Sequence[tuple[int, int]], names: Collection[str] = ()
+) -> list[tuple[int, int]]:
+    """Spans of what is refused in a text in lower case, in order of place, each of at most `LONGEST` words; `spans` are taken,
+    `names` (stems) name attributes: `no pattern` is said of no text.
+    """
+    idle = [found.span() for found in NOT_REFUSING.finditer(low) if not found[0].endswith(("so", "that"))]
+    spans = [*spans, *((word.start, word.end) for word in words if stem(word.key) in names)]
     starts = {word.start: place for place, word in enumerate(words)}
     found: list[tuple[int, int]] = []
     for cue in _REFUSAL.finditer(low):

@@ -71,6 +71,8 @@ _ASK = _any(
     r"\b(?:what|which)\s+(?:year|language|genre|country|colou?rs?|brand|material|rating|price|size|author|director|artist)\s+(?:is|was|are|were|does|did|has)\b",
     r"\bwhat\s+(?:year|language|genre|country|colou?rs?|brand|material|rating)\b",
     r"\bhow\s+(?:long|old|much|big|heavy|many|good|expensive)\s+(?:is|are|was|were|does|do|did|pages|minutes)\b",
+    rf"^\W*how\s+\w+(?:\s+\w+)?\s+(?:is|are|does|do|can|could|will|has|have)\s+{_IT}\b",
+    r"^\W*(?:and\s+|so\s+)?what(?:['’]?s|\s+is|\s+are)\s+(?:the|its|their)\s+(?:price|cost|size|weight|length|runtime|rating|colou?r|material|year)s?\W*$",
     r"\bwhen\s+(?:was|is|did|were)\b",
     r"\b(?:tell\s+me|know|say|hear)\s+(?:a\s+bit\s+|a\s+little\s+)?(?:more\s+)?about\b",
     rf"^\W*(?:so\s+|and\s+|but\s+)?(?:is|are|was|were|does|do|did|can|has)\s+{_IT}\b",
@@ -137,7 +139,7 @@ _START = _any(
 _TALK = re.compile(
     r"""(?:\W|\b(?:hi|hello|hey|hiya|howdy|good\s+(?:morning|evening|afternoon|day|night)|how\s+are\s+(?:you|things)|how['’]?s\s+it\s+going
     |what['’]?s\s+up|there|thanks?|thank\s+you|thx|so\s+much|very\s+much|a\s+lot|bye|goodbye|see\s+you|later|have\s+a|great|nice|good|day|evening
-    |weekend|one|night|you\s+too|and\s+you|i['’]?m|i\s+am|fine|well|today|doing|haha+|lol|ok|okay|welcome|you['’]?re|cheers|please|for|your|the|help|everyone|friend)\b)*""",
+    |weekend|one|night|you\s+too|and\s+you|i['’]?m|i\s+am|fine|well|today|doing|haha+|lol|ok|okay|welcome|you['’]?re|cheers|please|pls|plz|for|your|the|help|everyone|friend)\b)*""",
     re.VERBOSE,
 )
 _ASKED_OF: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
@@ -216,11 +218,14 @@ def intent_of(masked: str, found: Found, *, ongoing: bool) -> Intent:
     return "recommend"
 
 
+_LEAVES = re.compile(r"\b(?:bye|goodbye|see\s+you|good\s+night)\b")
+
+
 def _talked(masked: str, found: Found, *, ongoing: bool) -> Intent:
     """A turn of small talk, or of nothing but a name: one of the list is taken, another is what to look for."""
     if found.mentions:
         return "accept" if ongoing and (found.placed or _ACCEPT.search(masked)) else "more_like"
-    said = bool(re.search(r"\w", masked))
+    said = bool(re.search(r"\w", masked)) and not _LEAVES.search(masked)
     return "accept" if ongoing and said and _ACCEPT.search(masked) else "small_talk"
 
 
@@ -239,6 +244,12 @@ def asks_for_a_fact(low: str) -> bool:
 def takes_one(low: str) -> bool:
     """Whether one item is taken: `put it in my basket`."""
     return bool(_TAKES.search(low))
+
+
+def unmet_question(low: str, vocabulary: Vocabulary) -> tuple[Role, ...]:
+    """What a question is about that no attribute of the catalogue tells: its price, how long it takes."""
+    asked: list[Role] = [role for pattern, role in _ROLES if pattern.search(low)]
+    return tuple(role for role in asked if role in ("price", "duration") and vocabulary.with_role(role) is None)
 
 
 def asked_attribute(low: str, vocabulary: Vocabulary) -> str:

@@ -7,7 +7,7 @@ speech (`Up`, `Her`, `Signs`) name an item is decided by the signs around them: 
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -66,8 +66,8 @@ class _Found:
 
 
 class FindsItems(Protocol):
-    def link(self, text: str) -> list[Mention]:
-        """The items that `text` names, in order of place; no two overlap."""
+    def link(self, text: str, known: Collection[str] = ()) -> list[Mention]:
+        """The items that `text` names, in order of place; no two overlap. `known`: items that were spoken of just now."""
         ...
 
 
@@ -112,14 +112,14 @@ class Linker:
         whole = {row: form.keys for row, form in zip(reversed(self._owners), reversed(self._forms), strict=True) if form.whole}
         self._overlap = Overlap({row: [numeral(key) for key in keys] for row, keys in whole.items()})
 
-    def link(self, text: str) -> list[Mention]:
-        """The items that `text` names, in order of place; no two overlap."""
+    def link(self, text: str, known: Collection[str] = ()) -> list[Mention]:
+        """The items that `text` names, in order of place; no two overlap. The whole title of a `known` item needs fewer signs."""
         words = words_of(text)
         if not words or not self.item_ids:
             return []
         keys = self._index.keys(words)
         signs = Signs(text, words)
-        found = self._whole_and_parts(keys, words, signs)
+        found = self._whole_and_parts(keys, words, signs, known)
         taken = {place for one in found if one.kind == "exact" for place in range(one.first, one.last)}
         found += self._mistyped(keys, words, signs, taken)
         kept = _settled(found)
@@ -127,7 +127,7 @@ class Linker:
         found = [*kept, *self._by_overlap(keys, words, signs, taken)]
         return [self._mention(text, one) for one in _settled(found)]
 
-    def _whole_and_parts(self, keys: list[str], words: list[Word], signs: Signs) -> list[_Found]:
+    def _whole_and_parts(self, keys: list[str], words: list[Word], signs: Signs, known: Collection[str]) -> list[_Found]:
         spans: dict[tuple[int, int], list[Hit]] = defaultdict(list)
         for hit in self._index.exact(keys, words):
             spans[hit.first, hit.last].append(hit)
@@ -135,7 +135,7 @@ class Linker:
         found = []
         for hits in spans.values():
             whole = [hit for hit in hits if self._forms[hit.phrase].whole]
-            one = self._judged(whole or hits, words, signs, kind="exact" if whole else "partial")
+            one = self._judged(whole or hits, words, signs, kind="exact" if whole else "partial", known=known)
             inside = one is not None and any(first <= one.first and one.last <= last for first, last in named)
             if one is not None and not (inside and not one.year and not signs.quoted(one.start, one.end)):
                 found.append(one)
@@ -158,7 +158,9 @@ class Linker:
                 found.append(replace(one, score=one.score * (0.95 if whole else 0.8) * (1 - least / letters)))
         return found
 
-    def _judged(self, hits: Sequence[Hit], words: list[Word], signs: Signs, *, kind: Kind) -> _Found | None:
+    def _judged(
+        self, hits: Sequence[Hit], words: list[Word], signs: Signs, *, kind: Kind, known: Collection[str] = ()
+    ) -> _Found | None:
         """What these hits on the same words name, or None when the words are meant as themselves."""
         hit = hits[0]
         articles = {self._forms[one.phrase].article for one in hits}
@@ -171,9 +173,9 @@ class Linker:
             return None
         year, start, end = year_near(signs.text, words[first].start, words[hit.last - 1].end)
         if year and not any(abs(self._years[row] - year) <= 1 for row in rows):
-            known = any(self._years[row] for row in rows)
+            dated = any(self._years[row] for row in rows)
             year, start, end = (
-                (-1 if known and end > words[hit.last - 1].end + 3 else 0),
+                (-1 if dated and end > words[hit.last - 1].end + 3 else 0),
                 words[first].start,
                 words[hit.last - 1].end,
             )
@@ -184,6 +186,8 @@ class Linker:
             weak = min(3, weak + 1)
         if weak < 2 and hit.last - hit.first == 1 and signs.inside_name(first, hit.last):
             weak = 3
+        if known and kind == "exact" and weak < 3 and any(self.item_ids[row] in known for row in rows):
+            weak = 0 if hit.last - hit.first > 1 else max(0, weak - 1)
         score = signs.belief(first, hit.first, hit.last, weak, year=year > 0)
         if score <= 0:
             return None

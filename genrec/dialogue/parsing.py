@@ -3,19 +3,20 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from genrec.dialogue.attitudes import attitudes
 from genrec.dialogue.combining import Combiner
 from genrec.dialogue.excluding import excluded
-from genrec.dialogue.intents import Found, Intent, asked_attribute, intent_of
+from genrec.dialogue.intents import Found, Intent, asked_attribute, intent_of, unmet_question
 from genrec.dialogue.linking import FindsItems, Mention
 from genrec.dialogue.meanings import Role
 from genrec.dialogue.polarity import NAMED, NOT_REFUSING, REFUSING, Reach, describes, reach_of, refused
 from genrec.dialogue.quantities import Quantity, bounds_of, lowered, quantities_in, unmet_in
 from genrec.dialogue.steering import Steer, steering_in
 from genrec.dialogue.values import Element, values_in
-from genrec.dialogue.vocabulary import Vocabulary
-from genrec.dialogue.words import FUNCTION, Word, words_of
+from genrec.dialogue.vocabulary import Vocabulary, name_words
+from genrec.dialogue.words import FUNCTION, Word, stem, words_of
 from genrec.filters import Filter
 
 MOST_READ = 6_000
@@ -29,7 +30,9 @@ REFUSED_WORDS = 3
 MASKING = 0.55
 """Mentions believed this much are items; their words are nothing else."""
 
-_NEW = re.compile(r"^\W*an?\s|\b(?:too|also|as\s+well)\W*$|^\W*(?:what|how)\s+about\s+(?:\w+\s+)?\w+(?<!s)s\W*$")
+_NEW = re.compile(
+    r"^\W*(?:or\s+)?(?:maybe\s+|perhaps\s+)?an?\s|\b(?:too|also|as\s+well)\W*$|^\W*(?:what|how)\s+about\s+(?:\w+\s+)?\w+(?<!s)s\W*$"
+)
 """`a lamp`, `lamps, too` and `what about lamps?` are wishes of their own."""
 _LESS_OF = re.compile(r"\b(?:less|fewer)\s+(?!than\b)[^\W\d_]+")
 _QUOTED = re.compile(r'"[^"\n]{2,80}"|“[^”\n]{2,80}”')
@@ -38,6 +41,7 @@ _REQUEST = re.compile(
     |in\s+the\s+(?:spirit|vein|style)\s+of|along\s+th(?:o|e)se\s+lines|(?:can|could|would|will)\s+(?:you|u)(?:\s+please)?(?:\s+(?:recc?omm?end|sugg?est|find|show|give|help|tell))?(?:\s+me)?
     |(?:please\s+)?(?:recc?omm?end|sugg?est|find|show|give|get|tell)\s+(?:me|us)?|i(?:['’]?m|\s+am)\s+(?:just\s+)?(?:looking|searching|after|in\s+the\s+mood)(?:\s+for)?
     |i(?:['’]?d|\s+would)\s+(?:like|love|prefer)(?:\s+to\s+(?:see|watch|buy|get|find|have))?|i\s+(?:really\s+)?(?:want|need|like|love|enjoy|prefer|hate|liked|loved|enjoyed|hated)(?:\s+to\s+(?:see|watch|buy|get|find|have))?
+    |(?:he|she|they|who)\s+(?:really\s+)?(?:wants?|needs?|likes?|loves?|enjoys?|prefers?)|top\s+\d+|\d+[\s-]*(?:years?|yrs?|months?)[\s-]*olds?|\d+\s*yo|never\s*mind|(?:drop|skip|ignore|forget)\s+(?:about\s+)?the|not\s+(?:so|that|very|really|quite|as)\s+[^\W\d_]+
     |(?:do|have)\s+you\s+(?:have|got|know|know\s+of)|what\s+(?:about|do\s+you\s+have)|how\s+about|make\s+it|let['’]?s\s+(?:see|watch|try)|looking\s+for|we\s+only|i\s+have
     |what\s+(?:should|can|could)\s+i\s+(?:watch|buy|get|read|see)|help\s+me(?:\s+find)?|hi|hello|hey|thanks?|thank\s+you|please|some(?:thing|one)?|any(?:thing)?|good|nice|instead|maybe|perhaps|also|ok|okay|yes|no)\b""",
     re.VERBOSE,
@@ -46,8 +50,10 @@ _GENERIC = frozenset(
     "movie movies film films item items product products thing things one ones stuff title titles kind sort type rated rating "
     "directed starring star stars compare mood loved love liked like enjoyed hated hate made long year years minutes "
     "hours recommendation recommendations suggestion suggestions something similar fan fans suggest recommend check problem "
-    "howdy thing sounds guess idea ideas pls plz thx sorry ugly boring tonight today meant hates dislike dislikes".split()
+    "howdy thing sounds guess idea ideas pls plz thx sorry ugly boring tonight today meant hates dislike dislikes nah nope nvm "
+    "popular whatever".split()
 )
+_OTHER = frozenset("another other different same any".split())
 _TELLING = frozenset("always better best big happy home life man men real woman work world young".split())
 """Function words that say something at the end of a wish: `pens that work better`."""
 _EMPTY = frozenset("it this that them these those you me us him her what which and or the a an something anything".split())
@@ -110,8 +116,10 @@ class Parser:
         unknown = [found for found in _QUOTED.finditer(text) if _covered(found.span(), spans) < KNOWN_SHARE]
         unmet = [*unmet_in(low, quantities, self._vocabulary), *steering.unmet]
         spans += [found.span() for found in unknown] + [(start, end) for start, end, _ in unmet]
-        without = excluded(low, words, spans)
+        questioned = unmet_question(low, self._vocabulary)
+        without = excluded(low, words, spans, self._vocabulary.named)
         spans += without
+        spans += self._names(words, elements)
         need = _need(text, low, words, spans, no_cues=bool(elements))
         felt = attitudes(text, low, mentions)
         masked = _masked(low, mentions)
@@ -135,8 +143,17 @@ class Parser:
             question_about=asked_attribute(low, self._vocabulary) if intent == "ask" else "",
             steers=steering.steers,
             unknown=tuple(found[0][1:-1].strip() for found in unknown),
-            unmet=tuple(dict.fromkeys(role for *_, role in unmet)),
+            unmet=tuple(dict.fromkeys((*(role for *_, role in unmet), *(questioned if intent == "ask" else ())))),
         )
+
+    def _names(self, words: Sequence[Word], elements: Sequence[Element]) -> list[tuple[int, int]]:
+        """Where attributes stand by name, with a value (`another actor, Tom Hanks`) or without one (`another actor`)."""
+        names = {stem(part) for one in elements for part in name_words(one.attribute)}
+        spans = [(word.start, word.end) for word in words if stem(word.key) in names]
+        for before, word in pairwise(words):
+            if before.key in _OTHER and stem(word.key) in self._vocabulary.named:
+                spans.append((word.start, word.end))
+        return spans
 
     def _elements(
         self,

@@ -13,7 +13,7 @@ NAMED = "\ue000"
 _QUOTE = "['’´`]?"
 NOT_REFUSING = re.compile(
     rf"""\b(?:not\s+(?:only|just|necessarily|bad|sure|that|so|really\s+sure)
-    |no(?=\s*[,.;!]\s)|no\s+(?:matter|problem|worries|idea|need|preference)
+    |never\s*mind|no(?=\s*[,.;!]\s)|no\s+(?:matter|problem|worries|idea|need|preference)
     |why\s+not|can{_QUOTE}t\s+(?:wait|decide|remember|think|find|go\s+wrong)|(?:don{_QUOTE}t|do\s+not)\s+(?:mind|know|care|remember|have|think)|if\s+not|or\s+not|not\s+yet
     |(?:have|has|had|did)(?:n{_QUOTE}t|\s+not|\s+never)\s+(?:\w+\s+)?(?:seen|see|watched|heard|tried|found|read|know)
     |never\s+(?:seen|watched|heard|tried|read)|(?:does|do)(?:n{_QUOTE}t|\s+not)\s+(?:have|need)\s+to)\b""",
@@ -28,7 +28,7 @@ REFUSING = re.compile(
     | (?:can{_QUOTE}t|cannot|can\s+not)\s+(?:stand|bear|deal\s+with|watch)
     | hate[sd]? | dislike[sd]?
     | despise | loathe | detest | avoid(?:ing)? | skip(?:ping)? | excluding | exclude | except(?:\s+for)?
-    | without | minus | leave\s+out | forget\s+(?:about\s+)?
+    | without | minus | leave\s+out | forget(?:\s+about)?
     | too(?=\s+\w)(?!\s+(?:and|but|or|please|i|with|from)\b) | nothing | none\s+of | never | not | no | non
     | (?:is|are|was|were|do|does|did|would|should|could|have|has)n{_QUOTE}t
     )\b""",

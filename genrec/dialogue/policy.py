@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from genrec.dialogue.critiques import Command, alike, freed, merged, steered, without_dropped
+from genrec.dialogue.critiques import Command, alike, either, freed, merged, steered, unlike, without_dropped, without_parts
 from genrec.dialogue.excluding import standing, without_refused
 from genrec.dialogue.filter_text import all_of, attributes_of, parts_of
 from genrec.dialogue.intents import Intent
@@ -14,6 +14,7 @@ from genrec.dialogue.quantities import lowered
 from genrec.dialogue.state import NEEDS, State, Turn
 from genrec.dialogue.titles import year_of
 from genrec.dialogue.vocabulary import Vocabulary
+from genrec.filters import Not
 from genrec.types import Item
 
 FINDING: frozenset[Intent] = frozenset(("recommend", "refine", "more_like", "something_else", "reject"))
@@ -35,6 +36,7 @@ _SAME = re.compile(r"^\W*(?:and|but|only|just|also|with|in|without)\b|\bsame\b|\
 """Words that go on from what was asked for before."""
 _NOT_YET = re.compile(r"^\W*(?:no|nope|nah|hmm+|not\s+(?:quite|really|exactly|it))\b(?:\W|\s*$)|\bmake\s+(?:it|that)\b")
 """Words that find fault with the list: what was wished before still is."""
+_NEVER_MIND = re.compile(r"^\W*(?:(?:no|ok(?:ay)?|actually|hmm+|oh)\W+)*(?:never\s*mind|nvm|forget\s+(?:it|that))\b")
 _YES = re.compile(
     r"(?:\W|\b(?:yes|yeah|yep|yup|sure|ok|okay|fine|please|perfect|great|good|cool|nice|alright|absolutely|of|course|that|sounds|works|thanks?|you)\b)*",
     re.IGNORECASE,
@@ -98,6 +100,9 @@ def _intent(understood: Understood, state: State, command: Command, chosen: bool
         return "something_else"
     if state.just_asked and understood.intent == "accept" and not understood.mentions and _YES.fullmatch(understood.text):
         return "something_else"  # `yes` says nothing about a choice
+    taken = understood.intent == "accept" and not understood.mentions and bool(state.focus)
+    if taken and set(state.focus) <= set(state.accepted) and not _LOVED.search(lowered(understood.text)):
+        return "small_talk"  # it is taken already: `great, thanks`
     if understood.intent in ("why", "accept", "reject", "something_else") and not state.shown and not understood.mentions:
         return "recommend" if understood.need or understood.filter else "small_talk"
     return understood.intent
@@ -176,7 +181,7 @@ def _spoken_of_shown(turn: Turn, low: str, state: State) -> Turn:
 def _it(intent: Intent, low: str, state: State) -> tuple[str, ...]:
     """What `it` or nothing stands for: the item last spoken of, else all of the last list."""
     several = intent in ("compare", "why") or _MANY.search(low)
-    last = state.focus[-1:]
+    last = () if len(state.focus) > 1 and set(state.focus) >= set(state.these) else state.focus[-1:]
     if last and (intent == "why" or not several):
         return last
     return state.these
@@ -191,19 +196,24 @@ def _wished(
     fresh = fresh and not _SAME.search(low)
     before = freed(state.constraints, command.free)
     shown = [items[item_id] for item_id in state.these if item_id in items]
-    made = [part for part in parts_of(understood.filter) if not command.free & attributes_of(part)]
+    made = [part for part in parts_of(understood.filter) if isinstance(part, Not) or not command.free & attributes_of(part)]
+    before, made = without_parts(low, before, made)
     made += steered(understood.steers, shown, vocabulary)
     last = [
         items[one] for one in (*(state.these if len(state.these) == 1 else ()), *state.focus, *turn.mentioned) if one in items
     ]
-    shared = alike(low, last[-1], vocabulary) if last else None
+    shared = (alike(low, last[-1], vocabulary) if last else None) or unlike(low, before, last[-1:] or shown, vocabulary)
     made += [shared] if shared else []
-    constraints = merged(before, all_of(made), understood.text, fresh=fresh)
+    constraints = merged(before, all_of(either(low, before, made)), understood.text, fresh=fresh)
     kept = without_dropped(low, state.needs)
     silent = command.indifferent or command.free or shared or kept != state.needs
     said = (understood.need,) if understood.need and not silent else ()
     anew = fresh and not _NOT_YET.search(low)
-    earlier = () if anew or turn.intent == "more_like" else without_refused(kept, understood.without)
+    earlier = (
+        ()
+        if anew or turn.intent == "more_like" or (said and _NEVER_MIND.search(low))
+        else without_refused(kept, understood.without)
+    )
     needs = tuple(dict.fromkeys((*earlier, *said)))[-NEEDS:]
     without = standing(without_dropped(low, state.without), understood.without, understood.need)
     return replace(turn, constraints=constraints, needs=needs, without=without)

@@ -35,6 +35,7 @@ _QUANTITY = re.compile(
   | (?P<stars>(?P<star>{_NUMBER})[\s-]*stars?\b)
   | (?P<pack>packs?\s+of\s+(?P<of>{_NUMBER})\b|(?P<npack>{_NUMBER})[\s-]*(?:packs?|count|pieces|pcs)\b
         |(?P<inpack>{_NUMBER})(?:\s+or\s+(?:(?P<ormore>more)|(?P<orless>fewer|less)))?\s+(?:in|to|per)\s+(?:a|the|each)\s+pack\b)
+  | (?P<age>\b(?:{_NUMBER})[\s-]*(?:years?|yrs?|months?)[\s-]*olds?\b|\b(?:{_NUMBER})\s*yo\b)
   | (?P<year>(?<![\w.$€£])(?:1[89]|20)\d\d(?![\w%]|\.\d))
   | (?P<bare>(?<![\w.$€£-])(?:\d+(?:[.,]\d+)*(?:k|\s+thousand)?|(?!one\b(?!\s+(?:hundred|thousand)\b)){_WORDS}\b)(?!\w))
     """,
@@ -191,6 +192,8 @@ def _read(found: re.Match[str]) -> Quantity | None:
             return None if value is None else Quantity(start, end, value, value, role, said=said)
     if found["hours"]:
         return _hours(found)
+    if found["age"]:  # of a person
+        return None
     value = number(found["bare"])
     return None if value is None else Quantity(start, end, value, value, "other", bare=True)
 

@@ -1,7 +1,7 @@
 """`the second one`, `#2`, `the last`: items of the last list, found in text as titles are."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from genrec.dialogue.linking import FindsItems, Mention
 
@@ -32,14 +32,16 @@ _ALONE = re.compile(r"\s*(?:(?:ok|okay|yes|fine|take|then)\W+)?(?P<word>10|[1-9]
 
 
 class Referring:
-    """`linker`, and beside what it finds the places in `these`, the last list that was shown."""
+    """`linker`, and beside what it finds the places in `these`, the last list that was shown. `known`: items of the dialogue so
+    far, whose titles need fewer signs to be meant.
+    """
 
-    def __init__(self, linker: FindsItems, these: Sequence[str]) -> None:
-        self._linker, self._these = linker, tuple(these)
+    def __init__(self, linker: FindsItems, these: Sequence[str], known: Collection[str] = ()) -> None:
+        self._linker, self._these, self._known = linker, tuple(these), known
 
-    def link(self, text: str) -> list[Mention]:
-        """In order of place; no two overlap, titles win."""
-        found = self._linker.link(text)
+    def link(self, text: str, known: Collection[str] = ()) -> list[Mention]:
+        """In order of place; no two overlap, titles win. `known` adds to that of the dialogue."""
+        found = self._linker.link(text, {*self._known, *known})
         if not self._these:
             return found
         if _ALONE.fullmatch(text) and any(item_id for *_, item_id in self._places(text)):

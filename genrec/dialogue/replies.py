@@ -22,6 +22,7 @@ NOTHING_LEFT = "I have nothing more to offer: everything was shown, seen or put 
 NO_LIST = "I have not recommended anything yet. Tell me what you are looking for."
 NOT_RECOMMENDED = "I have not recommended it."
 UNKNOWN = "The catalogue has no item of that name."
+NOT_IN_TEXTS = "No text here speaks of that, so nothing is left out for it."
 UNSAID = "The catalogue does not say. What it says:"
 _NOT_TOLD = {"price": "prices", "duration": "how long things take"}
 LIKE_WHAT = "What is it like? Name something similar, or what it should have."
@@ -30,6 +31,11 @@ LIKE_WHAT = "What is it like? Name something similar, or what it should have."
 def unmet(roles: Sequence[str]) -> str:
     """A word about numbers that were asked for and that no item has."""
     return f"The catalogue does not say {' or '.join(_NOT_TOLD[role] for role in roles)}, so I cannot go by that."
+
+
+def untold(roles: Sequence[str]) -> str:
+    """The answer to a question about what no item has."""
+    return f"The catalogue does not say {' or '.join(_NOT_TOLD[role] for role in roles)}."
 
 
 def opening(

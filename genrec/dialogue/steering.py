@@ -13,7 +13,7 @@ _STEER = re.compile(
 _LESS = re.compile(r"\b(?P<how>less|fewer|more)\s+(?P<what>[^\W\d_]{3,})(?!\s+than\b)")
 _CHEAP = re.compile(
     r"(?<!not )(?<!too )\b(?:the\s+)?(?:cheap(?:est)?|inexpensive|affordable|low[\s-]+priced?)\b"
-    r"|\b(?:not|least)\s+(?:expensive|pricey)\b|\bon\s+a\s+(?:tight\s+|small\s+)?budget\b"
+    r"|\b(?:not|least)\s+(?:(?:so|that|very)\s+)?(?:expensive|pricey)\b|\bon\s+a\s+(?:tight\s+|small\s+)?budget\b"
     r"|n['’]?t\s+(?:want\s+to\s+)?(?:spend|pay|cost)\s+(?:(?:too|that|so|very)\s+)?much\b"
 )
 """Low prices by themselves."""

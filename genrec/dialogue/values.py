@@ -34,6 +34,8 @@ _UNITS = frozenset(
     "pounds star stars percent kids children people times or and to".split()
 )
 _COMPARED = frozenset("under below over above than about around most least between to and only".split())
+_COUNTS = frozenset("count quantity pieces number amount".split())
+"""Attributes whose values are numbers of things: `2 mugs`."""
 _NON = frozenset({"non", "not", "isnt", "arent", "no"})
 
 
@@ -115,7 +117,7 @@ def _is_meant(known: Known, words: Sequence[Word], first: int, last: int, text: 
     if all(word.key in FUNCTION for word in inside) and known.form != "meaning":
         return named or _counts(words, first, last)
     if all(word.key.isdigit() for word in inside):
-        return named
+        return named or (last < len(words) and bool(_COUNTS & set(name_words(known.attribute))) and _counts(words, first, last))
     return True
 
 

@@ -96,6 +96,11 @@ class Vocabulary:
         """Words of the name to the name, for attributes that are true or false."""
         return {tuple(map(stem, name_words(name))): name for name, field in self.schema.items() if field.type == "boolean"}
 
+    @cached_property
+    def named(self) -> frozenset[str]:
+        """Words of the attributes' names, as stems."""
+        return frozenset(stem(word) for name in self.schema for word in name_words(name))
+
     def with_role(self, role: Role) -> Numbers | None:
         """The attribute of this role that most items have."""
         found = [numbers for numbers in self.numbers.values() if numbers.role == role]

@@ -32,6 +32,8 @@ OFFICE = Parser(catalogues.OFFICE)
         ("I can't stand the smell", ("smell",)),
         ("a diary rather than a calendar", ("calendar",)),
         ("nothing to do with unicorns", ("unicorns",)),
+        ("not so glossy", ("glossy",)),
+        ("nothing too glossy please", ("glossy",)),
     ],
 )
 def test_words_behind_a_plain_refusal(text: str, without: tuple[str, ...]) -> None:
@@ -44,12 +46,15 @@ def test_words_behind_a_plain_refusal(text: str, without: tuple[str, ...]) -> No
     "text",
     [
         "I don't want to spend much",
-        "not too heavy",
+        "too heavy",  # of what was shown
         "not impressed",
         "no thanks",
         "no idea what to get",
         "no rush",
-        "not so fancy",
+        "not so sure",
+        "not too expensive",
+        "not too long",
+        "not quite",
         "I have not tried clipboards",
         "I did not find clipboards",
         "never mind",

@@ -266,3 +266,12 @@ def test_what_many_titles_say_names_none_of_them_in_brackets() -> None:
     linker = Linker(goods)
     assert linker.link("ruled") == []
     assert linker.link("seven samurai")[0].item_ids == ("seven",)
+
+
+def test_titles_of_the_dialogue_need_fewer_signs() -> None:
+    linker = Linker(
+        [Item(item_id="t", title="Toy Story"), Item(item_id="s", title="Show, The"), Item(item_id="c", title="Contact")]
+    )
+    assert linker.link("then toy story please") == []
+    assert [one.item_ids for one in linker.link("then toy story please", {"t"})] == [("t",)]
+    assert linker.link("show me another", {"s"}) == []
