@@ -1,6 +1,7 @@
 """What does an adapter that ranks add to its retriever?
 
     python eval/rerank.py --workspace W --name movies --adapter FOLDER [--adapter FOLDER …] [--people 1000] [--cache DIR]
+        [--scores DIR]
 
 Leave-one-out with full ranking: the retriever hands over its best 50 of all unseen items, the LLM scores them (log p(title |
 history), less b · log p(title)), both are fused. `a`, `b` and the form of the score are fitted on the validation events alone
@@ -8,6 +9,7 @@ history), less b · log p(title)), both are fused. `a`, `b` and the form of the 
 rerank`). The table holds the test events: retriever alone, fused, the paired difference with its 95% interval, and what the LLM
 ranks alone. Both retrievers are fitted without the event asked for; lists that lack their target count as zero, unread.
 Several adapters are one recipe with several seeds: beside theirs stand the figures of the mean over them, person by person.
+`--cache` keeps the candidates that were found, `--scores` what the LLM said of them.
 Figures go to eval/results/rerank.json, one entry a data set, adapter and retriever (and one for all adapters together).
 """
 
@@ -15,8 +17,9 @@ import argparse
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +135,39 @@ def _one(scored: dict[int, Any] | None, items: NDArray[Any], scores: NDArray[Any
     )
 
 
+def kept(path: Path, rows: NDArray[Any], made: list[Measured]) -> None:
+    """Lists that lack their target are not kept."""
+    there = [(row, one) for row, one in zip(rows.tolist(), made, strict=True) if one.target >= 0]
+    columns = {name: np.stack([getattr(one, name) for _, one in there]) for name in ("logp", "tokens", "prior", "scores")}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, rows=np.array([row for row, _ in there]), target=np.array([one.target for _, one in there]), **columns)  # pyright: ignore[reportArgumentType]
+
+
+def read_again(path: Path, rows: NDArray[Any]) -> list[Measured]:
+    """What `kept` wrote for the same people."""
+    there = np.load(path)
+    place = {row: number for number, row in enumerate(there["rows"].tolist())}
+    columns = {name: there[name] for name in ("logp", "tokens", "prior", "scores")}
+    return [
+        Measured(target=int(there["target"][place[row]]), **{name: column[place[row]] for name, column in columns.items()})
+        if row in place
+        else LACKING
+        for row in rows.tolist()
+    ]
+
+
+def through(
+    files: dict[str, Path], rows: NDArray[Any], make: Callable[[], dict[str, list[Measured]]]
+) -> dict[str, list[Measured]]:
+    """What `make` gives, or gave when `files` (retriever → file) were written."""
+    if files and all(path.exists() for path in files.values()):
+        return {name: read_again(path, rows) for name, path in files.items()}
+    made = make()
+    for name, path in files.items():
+        kept(path, rows, made[name])
+    return made
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gains:
     """NDCG@10 of each test person, (n,) each: by the retriever alone, fused, by the LLM alone."""
@@ -171,7 +207,8 @@ def row_of(validation: list[Measured], test: list[Measured]) -> tuple[dict[str, 
     row = {
         "people": len(test),
         "ceiling": round(float(np.mean([one.target >= 0 for one in test])), 4),
-        "choice": {"weight": chosen.choice.weight, "prior": chosen.choice.prior, "per_token": chosen.choice.per_token},
+        "choice": {"weight": chosen.choice.weight, "prior": chosen.choice.prior, "per_token": chosen.choice.per_token}
+        | {"spread": round(chosen.choice.spread, 5)},
         "validation": {
             "people": len(validation),
             "retriever": round(float(chosen.alone.mean()), 4),
@@ -191,6 +228,7 @@ def main() -> None:
     parser.add_argument("--retriever", choices=RETRIEVERS, action="append", help="both, where none is named")
     parser.add_argument("--people", type=int, default=1000)
     parser.add_argument("--cache", type=Path, default=Path("build/candidates"))
+    parser.add_argument("--scores", type=Path)
     told = parser.parse_args()
     folders = {folder.name: folder for folder in told.adapter or ()}
     retrievers = tuple(told.retriever or RETRIEVERS)
@@ -208,7 +246,12 @@ def main() -> None:
     every: dict[str, list[Gains]] = {name: [] for name in retrievers}
     for name in folders or ("",):
         begun = time.perf_counter()
-        parts = {part: measured(llm, name, retrievers, who, lists, rows, content) for part, who, lists, rows in asked}
+        parts = {}
+        for part, who, lists, rows in asked:
+            stem = f"{told.name}-{name or 'base'}-{part}"
+            files = {one: told.scores / f"{stem}-{one}-{len(rows)}.npz" for one in retrievers if told.scores}
+            make = partial(measured, llm, name, retrievers, who, lists, rows, content)
+            parts[part] = through(files, rows, make)
         made = {one: row_of(parts["validation"][one], parts["test"][one]) for one in retrievers}
         figures = {one: row for one, (row, _) in made.items()}
         for one, (_, gain) in made.items():

@@ -12,7 +12,7 @@ import numpy as np
 from genrec.errors import ConfigError, ModelError, UnknownUserError, WeightsError, WorkspaceError
 from genrec.filters import Field
 from genrec.listening import Ears
-from genrec.loading import REBUILD, load_people, retriever_name, same_weights, schema_of
+from genrec.loading import REBUILD, load_people, retriever_name, same_weights, schema_of, system_name
 from genrec.models.llm import LLM
 from genrec.models.registry import InUse
 from genrec.parts import Parts
@@ -20,7 +20,7 @@ from genrec.progress import Progress
 from genrec.ranking.prompting import Profile
 from genrec.ranking.ranker import Ranker, RankRequest
 from genrec.requests import Request
-from genrec.retrieval.catalogue import Catalogue
+from genrec.retrieval.catalogue import FUSED, Catalogue
 from genrec.retrieval.dialogues import DialogueAsk, texts_of
 from genrec.retrieval.exploration import draws_for, new_in
 from genrec.retrieval.feedback import in_force, opinions
@@ -296,10 +296,13 @@ class Answering:
         self, request: Request, person: Person, candidates: Sequence[Candidate], items: Mapping[str, Item]
     ) -> RankRequest:
         profile = Profile(history=tuple(past.item for past in person.past), interests=person.user.interests, query=request.words)
+        by_taste = all(c.sources.get(FUSED) == c.score for c in candidates)  # not by a query's ranks, nor drawn
+        usual = self._who_ranks(request).spread_of(system_name(self._retriever.people.learned))
         return RankRequest(
             profile=profile,
             candidates=tuple(items[c.item_id] for c in candidates),
             scores=tuple(c.score for c in candidates),
+            spread=usual if by_taste else 0.0,
         )
 
     async def _evidence(

@@ -16,6 +16,7 @@ from genrec.retrieval.people import LearnedPeople, MeanPeople, People
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
 from genrec.retrieval.vectors import MANIFEST, ModalityVectors
+from genrec.retrieval.zero_shot import ZeroShot
 from genrec.types import Item
 from genrec.workspace import Workspace, read_json
 
@@ -100,6 +101,11 @@ def served_retriever(workspace: Workspace) -> LearnedRetriever | None:
 def retriever_name(learned: LearnedRetriever | None) -> str:
     """For traces and messages."""
     return f"learned@{learned.digest}" if learned else "fused"
+
+
+def system_name(learned: LearnedRetriever | None) -> str:
+    """What it is called among the systems that training and evaluation fit (`genrec.retrieval.systems.System.name`)."""
+    return "learned" if learned else ZeroShot.name
 
 
 def same_weights(one: str, other: str) -> bool:

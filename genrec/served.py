@@ -17,11 +17,19 @@ CHOICES = "choices.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedRanking:
-    """The adapter's name, empty for the base model, the settings to rank by, and what is amiss with the adapter, if anything."""
+    """The adapter's name, empty for the base model, the settings to rank by, what is amiss with the adapter, if anything, and the
+    usual spread of its scores by the retriever behind which the weights were fitted.
+    """
 
     adapter: str
     settings: RankingSettings
     note: str = ""
+    spread: float = 0.0
+    retriever: str = ""
+
+    def spread_of(self, retriever: str) -> float:
+        """For `RankRequest.spread`: 0 for another retriever."""
+        return self.spread if retriever == self.retriever else 0.0
 
 
 def served_ranking(workspace: Workspace, method: Method | None = None) -> ServedRanking:
@@ -40,10 +48,11 @@ def served_ranking(workspace: Workspace, method: Method | None = None) -> Served
             note = f"adapter {used.adapter.name} ranks by {used.adapter.card.method}, not by {asked}: the base model ranks"
         return ServedRanking(adapter="", settings=given.model_copy(update={"method": asked or given.method}), note=note)
     choice = read_choices(workspace).get(used.adapter.name) or used.adapter.card.ranking
-    told = choice.model_dump() if choice else {}
+    told = choice.model_dump() if choice else {"spread": 0.0, "retriever": ""}
+    behind = {name: told.pop(name) for name in ("spread", "retriever")}
     fitted = {name: value for name, value in told.items() if name not in given.model_fields_set}
     settings = given.model_copy(update=fitted | {"method": used.adapter.card.method})
-    return ServedRanking(adapter=used.adapter.name, settings=settings, note=used.note)
+    return ServedRanking(adapter=used.adapter.name, settings=settings, note=used.note, **behind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

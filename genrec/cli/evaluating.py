@@ -170,7 +170,9 @@ def _reranker(workspace: "Workspace", engine: Engine, candidates: int | None) ->
 
     served = served_ranking(workspace)
     handed = candidates or workspace.settings.retrieval.candidates
-    return lambda base: Reranked(base, engine, workspace.prompts, served.settings, handed, adapter=served.adapter)
+    return lambda base: Reranked(
+        base, engine, workspace.prompts, served.settings, handed, adapter=served.adapter, spread=served.spread_of(base.name)
+    )
 
 
 def names_of(text: str) -> list[str]:

@@ -37,6 +37,7 @@ class Reranked:
     llm         loads the engine when it is first needed, and may raise a ModelError; `Workspace.llm` is one
     candidates  how many of the base's items the LLM sees, at least 1
     adapter     the LoRA adapter that scores; it must not have learned from what the split asks for
+    spread      the usual spread of the base's scores in a list, where the ranker's weights were fitted with it
     seed        of the shuffles and the people of `order_flips`
     """
 
@@ -49,6 +50,7 @@ class Reranked:
         candidates: int,
         *,
         adapter: str = "",
+        spread: float = 0.0,
         seed: int = 0,
     ) -> None:
         if candidates < 1:
@@ -56,6 +58,7 @@ class Reranked:
         self.base = base
         self.candidates = candidates
         self._llm, self._prompts, self._ranking, self._adapter, self._seed = llm, prompts, ranking, adapter, seed
+        self._spread = spread
         self._engine: tuple[Ranker, str] | None = None
         self._items: Sequence[Item] | None = None
 
@@ -74,7 +77,11 @@ class Reranked:
     @property
     def settings(self) -> Mapping[str, Any]:
         """The base's, and under `rerank` what the ranker was told."""
-        told = self._ranking.model_dump(exclude={"mode"}) | {"candidates": self.candidates, "adapter": self._adapter}
+        told = self._ranking.model_dump(exclude={"mode"}) | {
+            "candidates": self.candidates,
+            "adapter": self._adapter,
+            "spread": self._spread,
+        }
         return {**self.base.settings, "rerank": told | ({"llm": self._engine[1]} if self._engine else {})}
 
     @property
@@ -154,7 +161,8 @@ class Reranked:
         return flips(found, people=len(requests), shuffles=shuffles) if found else None
 
     def _copy(self, base: System, seed: int) -> "Reranked":
-        made = Reranked(base, self._llm, self._prompts, self._ranking, self.candidates, adapter=self._adapter, seed=seed)
+        told = {"adapter": self._adapter, "spread": self._spread, "seed": seed}
+        made = Reranked(base, self._llm, self._prompts, self._ranking, self.candidates, **told)
         made._engine = self._engine
         return made
 
@@ -174,6 +182,7 @@ class Reranked:
                 profile=profile,
                 candidates=tuple(items[item] for item in chosen),
                 scores=tuple(raw[row, chosen].tolist()),
+                spread=self._spread,
             )
             for row, (profile, chosen) in enumerate(zip(self.profiles(histories, items), handed, strict=True))
         ]
@@ -196,4 +205,5 @@ def _in_order(request: RankRequest, order: NDArray[np.int64]) -> RankRequest:
         profile=request.profile,
         candidates=tuple(request.candidates[place] for place in order),
         scores=tuple(request.scores[place] for place in order),
+        spread=request.spread,
     )

@@ -55,13 +55,22 @@ class Base(_Part):
 
 
 class RankingChoice(_Part):
-    """How a rerank adapter is to be used: settings of `[ranking]` as validation chose them."""
+    """How a rerank adapter is to be used: settings of `[ranking]` as validation chose them.
+
+    `spread`: the usual standard deviation of a list's scores by the `retriever` behind which they were chosen; 0: not known.
+    """
 
     weight: float = Field(ge=0.0, le=1.0)
     prior: float = Field(default=0.0, ge=0.0, le=2.0)
     per_token: bool = True
     history: int = Field(default=16, ge=1)
     title_chars: int = Field(default=80, ge=1)
+    spread: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    retriever: str = ""
+
+    def elsewhere(self) -> "RankingChoice":
+        """For other catalogues, whose scores spread in other ways."""
+        return self.model_copy(update={"spread": 0.0, "retriever": ""})
 
 
 class ReadingChoice(_Part):

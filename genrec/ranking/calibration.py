@@ -6,21 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize
 
 from genrec.models.llm import LLM
 from genrec.progress import Progress, track
-from genrec.ranking.fusion import fuse, title_score
+from genrec.ranking.fusion import fuse, standardise, title_score
 from genrec.ranking.prompting import Method, Profile, Prompter
 from genrec.ranking.ranker import RankRequest
 from genrec.types import Item
 
 TOP = 10
-WEIGHTS = tuple(round(0.05 * n, 2) for n in range(21))
 PRIORS = (0.0, 0.25, 0.5, 0.75, 1.0)
 HALVES = 2
 AT_ONCE = 16
 """Lists handed to the engine in one call."""
 RESAMPLES = 2000
+RIDGE = 1e-3
+"""Weight of the squared weights, in nats a list: of a few lists none may seem certain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +47,12 @@ LACKING = Measured(logp=np.zeros(0), tokens=np.zeros(0, np.int64), prior=np.zero
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """`weight` and `prior` are `a` and `b` of docs/architecture.md."""
+    """`weight` and `prior` are `a` and `b` of docs/architecture.md, `spread` the retriever's usual one (0: each list's own)."""
 
     weight: float
     prior: float = 0.0
     per_token: bool = True
+    spread: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,27 +124,51 @@ async def _priors(
 
 
 def fit(lists: Sequence[Measured], *, likelihood: bool) -> Fitted:
-    """The choice with the highest mean NDCG@10, the smallest weight of equals. `likelihood`: `prior` and `per_token` matter.
+    """The choice that makes what was chosen likeliest (conditional logit, McFadden 1974). `likelihood`: `prior` and `per_token`
+    matter.
 
-    A weight of 0 is among the choices: an LLM that does not help does not count.
+    NDCG@10 says how good the choice is, but does not choose it: it jumps with single places in the few lists that hold their
+    target, and what is best for one half of the people was worse than nothing for the other (eval/LOG.md). A weight of 0 is among
+    the choices: an LLM that does not help does not count.
     """
-    shapes = [
-        Choice(weight=0.0, prior=prior, per_token=per_token)
-        for prior, per_token in (itertools.product(PRIORS, (True, False)) if likelihood else ((0.0, True),))
-    ]
-    choices = [
-        Choice(weight=weight, prior=shape.prior, per_token=shape.per_token)
-        for weight in WEIGHTS
-        for shape in (shapes if weight else shapes[:1])
-    ]
-    table = np.stack([gains(lists, choice) for choice in choices])  # (C, n)
     half = np.arange(len(lists)) % HALVES
     fused = np.zeros(len(lists))
     for part in range(HALVES):
-        others = table[:, half != part]
-        best = int(others.mean(axis=1).argmax()) if others.shape[1] else 0
-        fused[half == part] = table[best, half == part]
-    return Fitted(choice=choices[int(table.mean(axis=1).argmax())], fused=fused, alone=table[0])
+        choice = _likeliest([one for one, mine in zip(lists, half, strict=True) if mine != part], likelihood)
+        fused[half == part] = gains([one for one, mine in zip(lists, half, strict=True) if mine == part], choice)
+    return Fitted(choice=_likeliest(lists, likelihood), fused=fused, alone=gains(lists, Choice(weight=0.0)))
+
+
+def _likeliest(lists: Sequence[Measured], likelihood: bool) -> Choice:
+    known = [one for one in lists if one.target >= 0]
+    if not known:
+        return Choice(weight=0.0)
+    spread = float(np.mean([one.scores.std() for one in known]))
+    shapes = itertools.product(PRIORS, (True, False)) if likelihood else ((0.0, True),)
+    return max((_weighed(known, prior, per_token, spread) for prior, per_token in shapes), key=lambda found: found[0])[1]
+
+
+def _weighed(lists: Sequence[Measured], prior: float, per_token: bool, spread: float) -> tuple[float, Choice]:
+    """The likeliest weight for one form of the LLM's score, and the mean log-probability of what was chosen."""
+    ends = np.cumsum([len(one.scores) for one in lists])
+    starts = np.concatenate([[0], ends[:-1]])
+    targets = starts + np.array([one.target for one in lists])
+    llm = [standardise(title_score(one.logp, one.tokens, one.prior, prior, per_token)) for one in lists]
+    columns = np.stack([np.concatenate(llm), np.concatenate([standardise(one.scores, spread) for one in lists])], axis=1)
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logits = columns @ weights
+        logits -= np.repeat(np.maximum.reduceat(logits, starts), ends - starts)
+        sums = np.add.reduceat(np.exp(logits), starts)
+        chances = np.exp(logits) / np.repeat(sums, ends - starts)
+        slope = np.add.reduceat(chances[:, None] * columns, starts) - columns[targets]
+        value = (np.log(sums) - logits[targets]).mean() + RIDGE * weights @ weights
+        return float(value), slope.mean(axis=0) + 2 * RIDGE * weights
+
+    found = optimize.minimize(loss, np.ones(2), jac=True, method="L-BFGS-B", bounds=[(0, None)] * 2)
+    mine, other = found.x
+    weight = round(float(mine / (mine + other)), 3) if mine > 0 else 0.0
+    return -float(found.fun), Choice(weight=weight, prior=prior, per_token=per_token, spread=spread)
 
 
 def gains(lists: Sequence[Measured], choice: Choice) -> NDArray[np.float64]:
@@ -151,7 +178,7 @@ def gains(lists: Sequence[Measured], choice: Choice) -> NDArray[np.float64]:
         if one.target < 0:
             continue
         llm = title_score(one.logp, one.tokens, one.prior, choice.prior, choice.per_token)
-        score = fuse(llm, one.scores, choice.weight)
+        score = fuse(llm, one.scores, choice.weight, choice.spread)
         mine = score[one.target]
         rank = int((score > mine).sum() + (score[: one.target] == mine).sum())
         out[row] = 1.0 / np.log2(rank + 2.0) if rank < TOP else 0.0

@@ -3,10 +3,13 @@
 import numpy as np
 
 
-def standardise(scores: np.ndarray) -> np.ndarray:
-    """Zero mean and unit variance over the candidates, float64; all zero where they do not differ."""
+def standardise(scores: np.ndarray, spread: float = 0.0) -> np.ndarray:
+    """Zero mean over the candidates, in units of `spread`, float64; all zero where they do not differ.
+
+    `spread`: the standard deviation that such scores usually have in a list; 0: this list's own.
+    """
     centred = np.asarray(scores, dtype=np.float64) - np.mean(scores) if len(scores) else np.zeros(0)
-    spread = centred.std() if len(centred) else 0.0
+    spread = spread or (centred.std() if len(centred) else 0.0)
     return centred / spread if spread > 1e-9 else np.zeros_like(centred)
 
 
@@ -18,13 +21,13 @@ def log_softmax(scores: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum())
 
 
-def fuse(llm: np.ndarray, retriever: np.ndarray, weight: float) -> np.ndarray:
+def fuse(llm: np.ndarray, retriever: np.ndarray, weight: float, spread: float = 0.0) -> np.ndarray:
     """weight · log p(LLM) + (1 - weight) · log p(retriever), (n,) float64.
 
     Both are brought to the same spread over the candidates first, so that `weight` means the same for cosines, reciprocal
-    ranks and log-likelihoods.
+    ranks and log-likelihoods. With the retriever's usual `spread` (see `standardise`) a list of which it is sure stays one.
     """
-    return weight * log_softmax(standardise(llm)) + (1.0 - weight) * log_softmax(standardise(retriever))
+    return weight * log_softmax(standardise(llm)) + (1.0 - weight) * log_softmax(standardise(retriever, spread))
 
 
 def title_score(logp: np.ndarray, tokens: np.ndarray, prior: np.ndarray, prior_weight: float, per_token: bool) -> np.ndarray:

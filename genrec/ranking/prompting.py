@@ -1,12 +1,13 @@
 """From a person and candidates to a score request, through `prompts/rerank.j2`."""
 
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from genrec.models.llm import Labels, Likelihood, Markers, ScoreRequest
 from genrec.prompts import Prompts, data
+from genrec.ranking.blocks import SHARE, choose
 from genrec.types import Item
 
 Method = Literal["likelihood", "labels", "markers"]
@@ -52,8 +53,32 @@ class Prompter:
         """An item as a line of a history, and as a candidate of the likelihood method."""
         return f" {self.title(item)}\n"
 
-    def request(self, method: Method, profile: Profile, candidates: Sequence[Item], adapter: str = "") -> ScoreRequest:
-        """The request that scores `candidates` for `profile`. Raises PromptError when the template breaks its contract."""
+    def shown(self, profile: Profile, count: Callable[[str], int], block: int) -> tuple[Item, ...]:
+        """The past items for the likelihood method: the last ones, but for a few, so that they fill an engine's blocks.
+
+        `count`: tokens of a text. `block`: tokens in a block of the engine's prefix cache (see `ranking/blocks.py`).
+        """
+        if block == 1:
+            return profile.history[-self._history :]
+        history = profile.history[-self._history - self._history // SHARE :]
+        plain = self.request("likelihood", profile, ())
+        tokens = count(plain.prefix) + count(plain.context)
+        places = choose([count(self.line(item)) for item in history], self._history, tokens, block)
+        return tuple(history[place] for place in places)
+
+    def request(
+        self,
+        method: Method,
+        profile: Profile,
+        candidates: Sequence[Item],
+        adapter: str = "",
+        shown: Sequence[Item] | None = None,
+    ) -> ScoreRequest:
+        """The request that scores `candidates` for `profile`. `shown`: items of its history; None: the last ones.
+
+        Raises PromptError when the template breaks its contract.
+        """
+        past = profile.history[-self._history :] if shown is None else shown
         titles = [self.title(item) for item in candidates]
         lines = [Line(title, LABELS[n].strip() if method == "labels" else "") for n, title in enumerate(titles)]
         prefix, context, *rest = self._prompts.parts(
@@ -62,7 +87,7 @@ class Prompter:
             method=method,
             interests=profile.interests,
             query=profile.query,
-            history=[Line(self.title(item)) for item in profile.history[-self._history :]],
+            history=[Line(self.title(item)) for item in past],
             candidates=lines,
             title_chars=self._title_chars,
         )

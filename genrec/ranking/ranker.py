@@ -19,11 +19,14 @@ PRIORS_KEPT = 200_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankRequest:
-    """One list to rank: the candidates in the retriever's order with its scores (n,)."""
+    """One list to rank: the candidates in the retriever's order with its scores (n,), and the usual spread of such scores, where
+    it is known (`genrec.ranking.fusion.standardise`).
+    """
 
     profile: Profile
     candidates: tuple[Item, ...]
     scores: tuple[float, ...]
+    spread: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +58,11 @@ class Ranker:
     async def rank(self, requests: Sequence[RankRequest], method: Method | None = None) -> list[Ranking]:
         """Rank every list. Raises LabelError, EngineError or PromptError; an empty list is ranked as an empty list."""
         method = method or self.settings.method
-        answers = await self._score([(request.profile, request.candidates) for request in requests], method)
+        block = await self._llm.block() if method == "likelihood" and requests else 1
+        answers = await self._score([(request.profile, request.candidates) for request in requests], method, block)
         rankings = []
         for request, (llm, prompt, cached) in zip(requests, answers, strict=True):
-            score = fuse(llm, np.asarray(request.scores, dtype=np.float64), self.settings.weight)
+            score = fuse(llm, np.asarray(request.scores, dtype=np.float64), self.settings.weight, request.spread)
             order = np.lexsort((np.arange(len(score)), -score))  # ties in the retriever's order
             rankings.append(Ranking(order=order, score=score, llm=llm, prompt_tokens=prompt, cached_tokens=cached))
         return rankings
@@ -77,19 +81,23 @@ class Ranker:
             for n in range(len(history))
         ]
         # the whole profile first, alone: its keys and values are what the others start from
-        ((base, _, _),) = await self._score([(request.profile, request.candidates)], method)
-        without = await self._score([(profile, request.candidates) for profile in profiles], method)
+        ((base, _, _),) = await self._score([(request.profile, request.candidates)], method, 1)
+        without = await self._score([(profile, request.candidates) for profile in profiles], method, 1)
         return base[:, None] - np.stack([score for score, _, _ in without], axis=1)
 
     async def _score(
-        self, lists: Sequence[tuple[Profile, tuple[Item, ...]]], method: Method
+        self, lists: Sequence[tuple[Profile, tuple[Item, ...]]], method: Method, block: int
     ) -> list[tuple[np.ndarray, int, int]]:
-        """(scores (n,), prompt tokens, cached tokens) of each list; all windows of all lists go to the engine at once."""
+        """(scores (n,), prompt tokens, cached tokens) of each list; all windows of all lists go to the engine at once.
+
+        `block`: of the engine's prefix cache, which the histories shall fill; 1: the last items are shown as they are.
+        """
         places, requests = [], []
         for number, (profile, candidates) in enumerate(lists):
+            shown = self.prompter.shown(profile, self._llm.count_tokens, block)
             for window in _windows(len(candidates), self.settings.window):
                 places.append((number, window))
-                requests.append(self.prompter.request(method, profile, [candidates[i] for i in window], self.adapter))
+                requests.append(self.prompter.request(method, profile, [candidates[i] for i in window], self.adapter, shown))
         prior, scores = await asyncio.gather(self._prior_of(lists, method), self._llm.score(requests))
         out = [np.zeros(len(candidates)) for _, candidates in lists]
         tokens = np.zeros((len(lists), 2), dtype=np.int64)

@@ -200,6 +200,8 @@ def prove(
             per_token=found.choice.per_token,
             history=told.history,
             title_chars=told.title_chars,
+            spread=found.choice.spread,
+            retriever=one.serving.name,
         ),
     )
     tell(f"validation in {proof.workspace}: NDCG@10 {proof.alone:.4f} by the retriever, {proof.fused:.4f} with the adapter")
@@ -256,7 +258,8 @@ def _card(
         "task": "rerank",
         "prompts": course.prompter.digests(),
         "method": told.method,
-        "ranking": best.model_dump(),  # of several catalogues the most careful choice: a new one may be like neither
+        # of several catalogues the most careful choice: a new one may be like neither
+        "ranking": best.elsewhere().model_dump(),
         "why": f"It ranks by {told.method}: {WHY[told.method]}.",
         "limits": "It knows the titles and the tastes of the catalogues named here. On another one, fit its weight first: "
         "`genrec train rerank -w DIR --fit NAME`; a weight of 0 means that it does not help there.",

@@ -72,10 +72,17 @@ class Biased(FakeLLM):
         ]
 
 
-def over(base: System, llm: LLM | None = None, candidates: int = 8, kind: type[Reranked] = Reranked, **ranking: Any) -> Reranked:
+def over(
+    base: System,
+    llm: LLM | None = None,
+    candidates: int = 8,
+    kind: type[Reranked] = Reranked,
+    spread: float = 0.0,
+    **ranking: Any,
+) -> Reranked:
     engine = llm or FakeLLM()
     load = engine.load if isinstance(engine, Recorder) else lambda progress: engine
-    return kind(base, load, Prompts(), RankingSettings(**ranking), candidates)
+    return kind(base, load, Prompts(), RankingSettings(**ranking), candidates, spread=spread)
 
 
 def fitted(base: System, **options: Any) -> Reranked:
@@ -119,6 +126,8 @@ def test_options_matter() -> None:
     base = Noise(seed=3)
     assert (tops(fitted(base, weight=0.0)) == tops(base)).all()
     assert (tops(fitted(base, weight=1.0)) != tops(base)).any()
+    assert (tops(fitted(base, weight=0.5, spread=1e9)) == tops(fitted(base, weight=1.0))).all()  # a retriever that hardly counts
+    assert (tops(fitted(base, weight=0.5, spread=1e-6)) == tops(base)).all()
     assert (tops(fitted(base, candidates=1)) == tops(base)).all()
     few, many = tops(fitted(base, candidates=3, weight=1.0)), tops(fitted(base, candidates=20, weight=1.0))
     assert (np.sort(few[:, :3]) == np.sort(tops(base)[:, :3])).all()
@@ -145,6 +154,7 @@ def test_it_goes_by_its_base() -> None:
     assert system.settings["rerank"]["llm"] == "fake"
     changed = over(Popular()).with_settings({"power": -1.0, "rerank": {"method": "labels"}}, 5)
     assert (changed.settings["power"], changed.settings["rerank"]["method"]) == (-1.0, "likelihood")
+    assert over(Popular(), spread=0.5).with_settings({"power": 1.0}, 5).settings["rerank"]["spread"] == 0.5
     assert over(Noise(seed=2)).gates == Noise(seed=2).gates
 
 

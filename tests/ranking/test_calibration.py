@@ -1,6 +1,7 @@
 """The weights of the fusion: found where the LLM helps, zero where it does not, proved on other lists than those chosen on."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def test_an_llm_that_knows_counts() -> None:
 
 
 def test_noise_gains_nothing() -> None:
-    """Chosen on the lists that it is judged by, the best of 21 weights would always look good."""
+    """Chosen on the lists that it is judged by, the best of many weights would always look good."""
     found = [fit(measured(100, seed=seed), likelihood=seed == 0) for seed in range(8)]
     gains_of = [one.gain() for one in found]
     assert abs(np.mean([gain for gain, _, _ in gains_of])) < 0.015
@@ -55,19 +56,52 @@ def test_noise_gains_nothing() -> None:
 
 
 def test_each_half_is_ranked_by_the_choice_of_the_other() -> None:
-    """Of lists that take turns, the LLM is always right for one half and always wrong for the other."""
-    lists = []
-    for number in range(40):
-        logp = np.arange(N, dtype=np.float64) * (1 if number % 2 else -1)
-        lists.append(
-            Measured(
-                logp=logp, tokens=np.ones(N, np.int64), prior=np.zeros(N), scores=-np.arange(N, dtype=np.float64), target=N - 1
-            )
-        )
+    """Of lists that take turns, the LLM is right for one half and wrong for the other."""
+    lists = [one for pair in zip(measured(100, knows=-2.0), measured(100, knows=3.0, seed=1), strict=True) for one in pair]
     fitted = fit(lists, likelihood=False)
-    assert fitted.choice.weight > 0.5  # good for odd lists, harmless for even ones
-    assert fitted.fused[1::2].max() == 0.0  # even lists would not take the LLM
-    assert fitted.fused[0::2].max() == 0.0  # what odd lists chose helps even ones not
+    even, odd = lists[0::2], lists[1::2]
+    assert fit(even, likelihood=False).choice.weight == 0.0
+    assert (fitted.fused[1::2] == fitted.alone[1::2]).all()
+    trusting = fit(odd, likelihood=False).choice
+    assert trusting.weight > 0.4
+    assert fitted.fused[0::2] == pytest.approx(gains(even, trusting))
+
+
+def test_the_choice_is_the_likeliest() -> None:
+    """The LLM's and the retriever's standard scores are drawn with known weights: these are found again."""
+    rng, lists = np.random.default_rng(0), []
+    for _ in range(3000):
+        logp, scores = rng.normal(size=N), rng.normal(size=N)
+        chance = np.exp(1.5 * logp / logp.std() + 0.5 * scores)
+        target = int(rng.choice(N, p=chance / chance.sum()))
+        lists.append(Measured(logp=logp, tokens=np.ones(N, np.int64), prior=np.zeros(N), scores=0.01 * scores, target=target))
+    choice = fit(lists, likelihood=False).choice
+    assert choice.weight == pytest.approx(0.75, abs=0.02)
+    assert choice.spread == pytest.approx(0.01, rel=0.05)
+
+
+def test_a_retriever_that_is_sure_is_believed() -> None:
+    """Half of the lists have a first place far ahead, which is right; in the others the LLM knows better. In units of each list's
+    own spread the two look alike.
+    """
+    rng, lists = np.random.default_rng(0), []
+    for number in range(200):
+        sure, target = number % 4 < 2, int(rng.integers(1, N))  # both kinds are in both halves
+        scores, logp = -np.arange(N, dtype=np.float64) * (10.0 if sure else 0.1), rng.normal(size=N)
+        logp[target] += 3.0
+        zeros = np.zeros(N)
+        lists.append(Measured(logp=logp, tokens=np.ones(N, np.int64), prior=zeros, scores=scores, target=0 if sure else target))
+    fitted = fit(lists, likelihood=False)
+    assert fitted.fused.mean() > 0.85
+    assert gains(lists, replace(fitted.choice, spread=0.0)).mean() < fitted.fused.mean() - 0.05
+
+
+def test_nothing_to_choose_by() -> None:
+    assert fit([], likelihood=True).choice.weight == 0.0
+    assert fit([LACKING] * 4, likelihood=True).choice.weight == 0.0
+    flat = measured(1)[0]
+    alike = Measured(logp=np.zeros(N), tokens=flat.tokens, prior=flat.prior, scores=np.zeros(N), target=3)
+    assert fit([alike] * 4, likelihood=True).choice.weight in (0.0, 0.5)  # any weight leaves such lists as they are
 
 
 def test_prior_and_length_are_chosen_where_they_matter() -> None:
@@ -119,7 +153,9 @@ def test_the_interval_is_of_the_pairs() -> None:
 
 
 @pytest.mark.parametrize("method", ["likelihood", "labels", "markers"])
-@pytest.mark.parametrize("choice", [Choice(weight=0.6), Choice(weight=0.3, prior=0.5, per_token=False)], ids=str)
+@pytest.mark.parametrize(
+    "choice", [Choice(weight=0.6), Choice(weight=0.3, prior=0.5, per_token=False), Choice(weight=0.6, spread=0.1)], ids=str
+)
 def test_what_is_measured_is_what_the_ranker_serves(method: Method, choice: Choice) -> None:
     """The gain under a choice is that of the order in which `Ranker` puts the list with the choice as its settings."""
     rng, prompts = np.random.default_rng(0), Prompts()
@@ -129,7 +165,10 @@ def test_what_is_measured_is_what_the_ranker_serves(method: Method, choice: Choi
         drawn = rng.permutation(30)[:14]
         profile = Profile(history=tuple(items[n] for n in drawn[10:]))
         request = RankRequest(
-            profile=profile, candidates=tuple(items[n] for n in drawn[:10]), scores=tuple(-np.sort(-rng.random(10)))
+            profile=profile,
+            candidates=tuple(items[n] for n in drawn[:10]),
+            scores=tuple(-np.sort(-rng.random(10))),
+            spread=choice.spread,
         )
         asked.append((request, int(rng.integers(-1, 10))))
     settings = RankingSettings(

@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 
+from genrec.cli import evaluating
 from genrec.errors import AdapterError, WorkspaceError
+from genrec.evaluation.baselines.popular import Popularity
 from genrec.models.adapters import RankingChoice, read
 from genrec.models.registry import ACTIVE
 from genrec.prompts import Prompts
 from genrec.recommender import Recommender
+from genrec.retrieval.zero_shot import ZeroShot
 from genrec.served import CHOICES, read_choices, served_ranking, write_choice
-from genrec.settings import RankingSettings
+from genrec.settings import RankingSettings, RetrievalSettings
 from genrec.types import Recommendation, Stage
 from genrec.workspace import Workspace
 from genrec.writing.facts import Facts
@@ -24,6 +27,7 @@ from tests.training import alphabet
 pytestmark = pytest.mark.usefixtures("own_digests")
 
 CARD = {"weight": 0.4, "prior": 0.25, "per_token": False, "history": 5, "title_chars": 30}
+SYSTEM = ZeroShot(RetrievalSettings())
 HERE = {"weight": 0.7, "prior": 0.5, "per_token": True, "history": 4, "title_chars": 20}
 
 
@@ -94,6 +98,33 @@ class TestPrecedence:
         choose(folder, **HERE)
         with Workspace.open(folder) as workspace:
             assert read_choices(workspace) == {name: RankingChoice.model_validate(HERE) for name in ("ranker", "other")}
+
+
+class TestSpread:
+    """The usual spread of a retriever's scores goes with the weights that were fitted behind it."""
+
+    def scores(self, folder: Path, *choice: float | str, **options: Any) -> dict[str, float]:
+        choose(folder, **HERE, **dict(zip(("spread", "retriever"), choice, strict=False)))
+        return {row.item.item_id: row.score for row in ask(folder, explain="off", **options)}
+
+    def test_scores_of_that_retriever_are_measured_by_it(self, folder: Path) -> None:
+        own = self.scores(folder)
+        assert self.scores(folder, 0.001, "zero-shot") != own
+        assert self.scores(folder, 0.001, "zero-shot") != self.scores(folder, 0.1, "zero-shot")
+        assert self.scores(folder, 0.001, "learned") == own
+
+    @pytest.mark.parametrize("options", [{"query": "Bravo"}, {"explore": 2.0, "seed": 1}], ids=str)
+    def test_ranks_of_a_query_and_drawn_scores_are_not(self, folder: Path, options: dict[str, Any]) -> None:
+        assert self.scores(folder, 0.001, "zero-shot", **options) == self.scores(folder, **options)
+
+    def test_evaluation_measures_by_it_too(self, folder: Path) -> None:
+        choose(folder, **HERE, spread=0.25, retriever="zero-shot")
+        with Workspace.open(folder) as workspace:
+            told = [
+                evaluating._reranker(workspace, evaluating.Engine(workspace.llm), None)(base).settings
+                for base in (SYSTEM, Popularity())
+            ]
+        assert [settings["rerank"]["spread"] for settings in told] == [0.25, 0.0]
 
 
 class TestMethod:

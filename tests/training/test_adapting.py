@@ -108,7 +108,11 @@ class TestRanking:
         assert card.training["loss of histories"] < 3
         with Workspace.open(trained) as workspace:
             assert workspace.registry.in_use("rerank").adapter == adapter
-            assert read_choices(workspace) == {"habit": card.ranking}
+            chosen = read_choices(workspace)["habit"]
+        assert chosen.elsewhere() == card.ranking
+        assert (card.ranking.spread, card.ranking.retriever) == (0.0, "")
+        assert chosen.spread > 0
+        assert chosen.retriever == "zero-shot"
         left = {path.name for path in (trained / "adapters").iterdir()}
         assert left - {CHECKPOINTS, MAKING} == {"habit", "active.json", CHOICES}
         assert not list((trained / "adapters" / CHECKPOINTS).rglob("checkpoint*"))
@@ -123,7 +127,7 @@ class TestRanking:
             else:
                 assert outcome.active == []
                 assert workspace.registry.in_use("rerank").adapter is None
-            assert read(folder / "adapters/idle").card.ranking == outcome.proofs[0].choice
+            assert read(folder / "adapters/idle").card.ranking == outcome.proofs[0].choice.elsewhere()
 
     def test_names_are_never_used_twice_which_shows_before_training(self, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(rerank_workspace, "begun", None)
@@ -224,7 +228,7 @@ class TestSeveralWorkspaces:
             assert set(outcome.adapter.card.data) == {"shop", "other"} == {proof.workspace for proof in outcome.proofs}
             assert len(outcome.adapter.card.metrics) == 2
             assert read_choices(second) == {"both": outcome.proofs[1].choice}
-            assert outcome.adapter.card.ranking in [proof.choice for proof in outcome.proofs]
+            assert outcome.adapter.card.ranking in [proof.choice.elsewhere() for proof in outcome.proofs]
         assert not (other / "adapters/both").exists()
 
     def test_which_are_refused(self, folder: Path, made: Path, llama: Path, tmp_path: Path) -> None:
