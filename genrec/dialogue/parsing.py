@@ -125,8 +125,8 @@ class Parser:
         masked = _masked(low, mentions)
         placed = any(one.kind == "place" for one in mentions)
         short = 0 < len(need.split()) <= SHORT and not mentions and not _NEW.search(low)
-        asks = made is not None or bool(without)
-        found = Found(asks, bool(steering.steers), bool(need), len(mentions), "liked" in felt, placed, short)
+        asks = made is not None or bool(without or (steering.steers and not steering.relative))
+        found = Found(asks, steering.relative, bool(need), len(mentions), "liked" in felt, placed, short)
         intent = intent_of(masked, found, ongoing=ongoing)
         if intent in _BARE_INTENTS or (ongoing and intent in _BARE_ANSWERS):
             need = ""

@@ -33,11 +33,14 @@ class Steer:
 
 @dataclass(frozen=True, slots=True)
 class Steering:
-    """`spans`: where the words of `steers` stand; `unmet`: (start, end, role) of wishes about prices that no item tells."""
+    """`spans`: where the words of `steers` stand; `unmet`: (start, end, role) of wishes about prices that no item tells;
+    `relative`: some of `steers` go by what was shown (`cheaper`, not `cheap`).
+    """
 
     steers: tuple[Steer, ...]
     spans: tuple[tuple[int, int], ...]
     unmet: tuple[tuple[int, int, Role], ...]
+    relative: bool
 
 
 def steering_in(low: str, taken: Sequence[tuple[int, int]], vocabulary: Vocabulary) -> Steering:
@@ -63,9 +66,10 @@ def steering_in(low: str, taken: Sequence[tuple[int, int]], vocabulary: Vocabula
             spans.append(found.span())
     for found in _TOO.finditer(low):
         wished(found, *TOO[found["what"]], ())
+    relative = bool(steers)
     for found in _CHEAP.finditer(low):
         wished(found, "price", "<", taken)
-    return Steering(tuple(steers), tuple(spans), tuple(unmet))
+    return Steering(tuple(steers), tuple(spans), tuple(unmet), relative)
 
 
 def _overlaps(found: re.Match[str], spans: Sequence[tuple[int, int]]) -> bool:

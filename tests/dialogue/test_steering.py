@@ -21,3 +21,6 @@ def test_low_prices_by_themselves() -> None:
         assert OFFICE.parse(low).steers == (Steer("price", "<"),)
         assert PARSER.parse(low).unmet == ("price",)
     assert OFFICE.parse("not cheap").steers == ()
+    assert OFFICE.parse("cheap lamps").intent == "recommend"  # by itself; `cheaper` goes by what was shown
+    assert OFFICE.parse("cheaper lamps").intent == "refine"
+    assert OFFICE.parse("cheap ones", ongoing=True).intent == "refine"
