@@ -56,6 +56,7 @@ _DROPPED = re.compile(
 )
 
 
+_MEASURE = re.compile(r"\d+(?:[.,/]\d+)?\s*-?\s*(?P<unit>[^\W\d_]+)")
 _OTHER = re.compile(r"\b(?:(?:an)?other|different)\s+(?P<what>[^\W\d_]+)")
 _OR = re.compile(r"^\W*or\b")
 _TAKEN_BACK = re.compile(r"\b(?:forget|drop|skip|ignore|never\s*mind)\s+(?:about\s+)?(?:the|those|these|that)\b")
@@ -226,6 +227,14 @@ def without_dropped(low: str, needs: tuple[str, ...]) -> tuple[str, ...]:
     """The wishes without those that the turn takes back: `cancel the subtitles`."""
     gone = {stem(found["what"]) for found in _DROPPED.finditer(low)}
     return tuple(one for one in needs if not gone & {stem(word.key) for word in words_of(one)})
+
+
+def without_measure(needs: Iterable[str], need: str) -> tuple[str, ...]:
+    """The wishes without a measure in the unit of `need`: `2 inch` after `3 inch`."""
+    new = _MEASURE.fullmatch(need.lower())
+    return tuple(
+        one for one in needs if not (new and (old := _MEASURE.fullmatch(one.lower())) and stem(old["unit"]) == stem(new["unit"]))
+    )
 
 
 def number_of(item: Item, attribute: str) -> float | None:

@@ -130,6 +130,13 @@ NAMED_BY: dict[str, frozenset[str]] = {
 STEERS: dict[str, tuple[Role, str]] = {
     "shorter": ("duration", "<"),
     "longer": ("duration", ">"),
+    "shortest": ("duration", "<"),
+    "longest": ("duration", ">"),
+    "newest": ("year", ">"),
+    "oldest": ("year", "<"),
+    "most expensive": ("price", ">"),
+    "lightest": ("weight", "<"),
+    "heaviest": ("weight", ">"),
     "newer": ("year", ">"),
     "more recent": ("year", ">"),
     "more modern": ("year", ">"),

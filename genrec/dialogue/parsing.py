@@ -54,7 +54,7 @@ _GENERIC = frozenset(
     "popular whatever".split()
 )
 _OTHER = frozenset("another other different same any".split())
-_TELLING = frozenset("always better best big happy home life man men real woman work world young".split())
+_TELLING = frozenset("always better best big happy home left life man men real woman work world young".split())
 """Function words that say something at the end of a wish: `pens that work better`."""
 _EMPTY = frozenset("it this that them these those you me us him her what which and or the a an something anything".split())
 _BARE_INTENTS = frozenset(("ask", "compare"))

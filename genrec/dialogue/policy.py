@@ -4,7 +4,18 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from genrec.dialogue.critiques import Command, alike, either, freed, merged, steered, unlike, without_dropped, without_parts
+from genrec.dialogue.critiques import (
+    Command,
+    alike,
+    either,
+    freed,
+    merged,
+    steered,
+    unlike,
+    without_dropped,
+    without_measure,
+    without_parts,
+)
 from genrec.dialogue.excluding import standing, without_refused
 from genrec.dialogue.filter_text import all_of, attributes_of, parts_of
 from genrec.dialogue.intents import Intent
@@ -212,7 +223,7 @@ def _wished(
     earlier = (
         ()
         if anew or turn.intent == "more_like" or (said and _NEVER_MIND.search(low))
-        else without_refused(kept, understood.without)
+        else without_refused(without_measure(kept, understood.need), understood.without)
     )
     needs = tuple(dict.fromkeys((*earlier, *said)))[-NEEDS:]
     without = standing(without_dropped(low, state.without), understood.without, understood.need)

@@ -86,6 +86,8 @@ def _right(hit: Hit, words: Sequence[Word], correct: set[int], keys: Sequence[st
     """Whether the words that would have to be wrong are words of the catalogue's own texts, so no typing errors."""
     phrase = vocabulary.index.phrases[hit.phrase]
     wrong = [place for place, key in zip(range(hit.first, hit.last), phrase, strict=True) if keys[place] != key]
+    if 0 < len(wrong) < len(phrase) and any(known.attribute in vocabulary.people for known in vocabulary.known[hit.phrase]):
+        return False  # a name of which the other words are right: `Jim Carey`
     return all(place in correct or words[place].key in FUNCTION for place in wrong)
 
 

@@ -145,7 +145,7 @@ class Vocabulary:
                 if keys:
                     yield keys, Known(name, str(value), count, "value")
         for name in texts:
-            people = self._holds_people(name)
+            people = name in self.people
             names = [[word.key for word in words_of(str(value))] for value in self.values[name]] if people else []
             given = Counter(keys[0] for keys in names if keys)
             given.subtract(keys[-1] for keys in names if keys)
@@ -153,6 +153,11 @@ class Vocabulary:
                 for keys, known in _shorter(name, str(value), count, people=people):
                     if known.form != "surname" or given[keys[0]] <= 0:  # more often a given name: `Bruce`, `Charles`
                         yield keys, known
+
+    @cached_property
+    def people(self) -> frozenset[str]:
+        """The attributes whose values are people's names."""
+        return frozenset(name for name, field in self.schema.items() if field.type == "text" and self._holds_people(name))
 
     def _holds_people(self, name: str) -> bool:
         values = [str(value).split() for value in list(self.values[name])[:500]]

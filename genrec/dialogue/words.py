@@ -49,7 +49,7 @@ FUNCTION = frozenset(
     would wouldnt wow yeah year years yep yes yet you young your yours youre film films item items actually anyway bit
     certainly completely definitely exactly haha hmm honestly hopefully id maybe mostly plus probably seriously usually
     welcome wonderful awesome amazing cool bye goodbye hear heard favorite favourite smth sth smthg sthg somthing someting
-    somethin anythin gimme dunno idk u ur asap""".split()
+    somethin anythin gimme dunno idk u ur asap whats wheres hows whos theres heres theyre shes hes weve youve""".split()
 )
 """Words that are in every talk. A title of such words alone needs quotes, a year or a capital letter to count as one."""
 COMMON = FUNCTION | frozenset(

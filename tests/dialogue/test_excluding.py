@@ -32,7 +32,7 @@ OFFICE = Parser(catalogues.OFFICE)
         ("I can't stand the smell", ("smell",)),
         ("a diary rather than a calendar", ("calendar",)),
         ("nothing to do with unicorns", ("unicorns",)),
-        ("not so glossy", ("glossy",)),
+        ("not so glossy pls", ("glossy",)),
         ("nothing too glossy please", ("glossy",)),
     ],
 )

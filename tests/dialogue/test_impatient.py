@@ -60,6 +60,23 @@ def test_constraints_change_by_half_sentences(text: str, before: tuple[Filter, .
     assert turn.needs == ()
 
 
+def test_a_measure_takes_the_place_of_one_in_the_same_unit() -> None:
+    assert turn_of("2 inch then", shown(needs=("binders", "3 inch"))).needs == ("binders", "2 inch")
+    assert turn_of("12 pack", shown(needs=("binders", "3 inch"))).needs == ("binders", "3 inch", "12 pack")
+
+
+def test_a_name_with_one_word_wrong_is_known_even_where_texts_have_that_word() -> None:
+    items = [
+        Item(item_id="i", title="Choir", text="mariah carey and carey again"),
+        Item(item_id="j", title="Carey", text="carey"),
+    ]
+    names = dict.fromkeys(("Jim Carrey", "Jodie Foster", "Tom Hanks", "Meg Ryan", "Al Pacino"), 3)
+    schema = {"actors": Field("text", is_list=True)}
+    vocabulary = Vocabulary(schema, {"actors": names}, Vocabulary.of(items, schema).correct)  # type: ignore[dict-item]
+    assert Parser(vocabulary).parse("with jim carey").filter == Has("actors", "Jim Carrey")
+    assert Parser(vocabulary).parse("with carey").filter is None
+
+
 def test_another_actor_with_a_name() -> None:
     turn = turn_of("nah. other actor, schwarzenegger", shown(Has("actors", "Tom Hanks")))
     assert set(turn.constraints) == {Has("actors", "Arnold Schwarzenegger"), Not(Has("actors", "Tom Hanks"))}
@@ -79,6 +96,7 @@ def test_another_actor_with_a_name() -> None:
         ("for a 4 year old", ("whales",)),
         ("no I mean the most popular", ("whales",)),
         ("not so sad", ("whales",)),
+        ("hey whats good", ("whales",)),
     ],
 )
 def test_wishes_in_a_hurry(text: str, needs: tuple[str, ...]) -> None:
@@ -94,6 +112,7 @@ def test_wishes_in_a_hurry(text: str, needs: tuple[str, ...]) -> None:
         ("ok bye", True, "small_talk"),
         ("great, bye", True, "small_talk"),
         ("great", True, "accept"),
+        ("which is the oldest", True, "compare"),
     ],
 )
 def test_intents_in_a_hurry(text: str, ongoing: bool, intent: str) -> None:

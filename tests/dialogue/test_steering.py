@@ -12,6 +12,7 @@ OFFICE = Parser(catalogues.OFFICE)
 def test_steers_name_the_attribute_that_the_catalogue_has() -> None:
     assert PARSER.parse("something shorter and newer", ongoing=True).steers == (Steer("runtime_min", "<"), Steer("year", ">"))
     assert OFFICE.parse("a cheaper one").steers == (Steer("price", "<"),)
+    assert PARSER.parse("which is the oldest").steers == (Steer("year", "<"),)
     assert PARSER.parse("something cheaper").steers == ()
     assert PARSER.parse("shorter than two hours").steers == ()
 
