@@ -38,9 +38,10 @@ _FURTHER = re.compile(rf"\s*(?:,\s*)?(?:or|nor)\s+{_FILL}{{0,2}}")
 _BESIDE = re.compile(r"\s*-?\s*")
 _NO_WORD = frozenset(
     """movie movies film films book books item items product products thing things one ones stuff title titles kind sort type
-    pls plz idea ideas impressed convinced interested helpful happy sure funny working boring exciting interesting available
-    necessary important required possible problem rush hurry luck clue worries matter preference mind care longer shorter cheap expensive
-    correct true fair enough fan fun bothered mood suggestion suggestions recommendation recommendations list""".split()
+    pls plz idea ideas impressed convinced interested helpful happy sure funny working boring exciting interesting
+    available necessary important required possible problem rush hurry luck clue worries matter preference mind care
+    longer shorter cheap expensive correct true fair enough fan fun bothered mood suggestion suggestions recommendation
+    recommendations list""".split()
 )
 """Said of the talk or of a whole list more often than of what an item's text says."""
 
