@@ -46,6 +46,9 @@ class FakeLLM:
     def count_tokens(self, text: str) -> int:
         return len(_encode(text))
 
+    async def block(self) -> int:
+        return 1
+
     async def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
         self._check_open()
         self._check_adapters(requests)

@@ -145,6 +145,13 @@ class LLM(Protocol):
         """Tokens of `text` without special tokens."""
         ...
 
+    async def block(self) -> int:
+        """Tokens in a block: of what requests share, whole blocks are computed once, and the rest for each of them.
+
+        1: all is computed once, or the engine cannot say. Raises EngineError when a server cannot be asked.
+        """
+        ...
+
     async def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
         """Score every request. Raises LabelError, AdapterError, or EngineError: a request does not fit, or the engine fails."""
         ...

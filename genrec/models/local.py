@@ -84,6 +84,9 @@ class TransformersLLM:
     def count_tokens(self, text: str) -> int:
         return len(self._encode(text))
 
+    async def block(self) -> int:
+        return 1
+
     async def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
         # packed here, not in the batch: a request that does not fit must not fail the others
         futures = self._batcher.submit([self._row(request) for request in requests])

@@ -86,6 +86,10 @@ class RemoteLLM:
             self._background.wait(self._within(self._tokens.prepare([text])))
         return len(self._tokens.encode(text))
 
+    async def block(self) -> int:
+        """As the server's metrics have it. 1 without a local tokenizer: counting tokens would cost a call for each text."""
+        return await self._background.run(self._blocks()) if self._tokens.local else 1
+
     async def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
         return await self._background.run(self._score(requests))
 
@@ -109,6 +113,11 @@ class RemoteLLM:
             limit.reschedule(asyncio.get_running_loop().time() + began - time.monotonic() + self._settings.timeout_s * rounds)
             room = asyncio.Semaphore(self._settings.concurrency)  # further lists wait as plans, not as thousands of tasks
             return await together(self._scored(one, served, room) for one in plans)
+
+    async def _blocks(self) -> int:
+        async with self._limit():
+            served = await self._connected()
+        return 1 if served.route == "uncached" else served.block or 1
 
     async def _scored(self, one: Plan, served: Served, room: asyncio.Semaphore) -> Scores:
         request = one.request

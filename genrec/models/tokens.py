@@ -24,6 +24,11 @@ class Tokenizer:
         self._lock = threading.Lock()
         self._own = None if folder is None else _load(folder)
 
+    @property
+    def local(self) -> bool:
+        """Whether the tokenizer is on this machine."""
+        return self._own is not None
+
     async def prepare(self, texts: Iterable[str]) -> None:
         """Have the server encode what is not known yet; a local tokenizer needs no preparation."""
         wanted = list(dict.fromkeys(texts))

@@ -80,6 +80,9 @@ class VLLMEngine:
     def count_tokens(self, text: str) -> int:
         return len(self._tokens.encode(text))
 
+    async def block(self) -> int:
+        return self._block or 1
+
     async def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
         return await self._background.run(self._score(requests))
 

@@ -9,10 +9,12 @@ places:
   V1 fills the cached rows with whatever was in memory, so they are never read;
 - of given tokens as the next one (`logprob_token_ids` of one decoded token). The last row is always computed.
 
-Candidates share the start of their prompts and nothing is read before its end, so the prefix cache is always used
-(`skip_reading_prefix_cache` false). A list that was scored before may be cached further than its first read. Then its rows
-are missing, and the reads are asked for again in pieces that lie within one block of the cache each. vLLM caches whole blocks
-and never the last token of a prompt, so what is cached of such a piece ends at its first read or before.
+Candidates share the start of their prompts. How each of them begins is read behind the shared part by one prompt for all, and
+their own prompts are read behind their first token: nothing is read before the end of the shared part, and where that is the
+end of a block, all of it comes from the prefix cache (`skip_reading_prefix_cache` false). A list that was scored before may be
+cached further than its first read. Then its rows are missing, and the reads are asked for again in pieces that lie within one
+block of the cache each. vLLM caches whole blocks and never the last token of a prompt, so what is cached of such a piece ends
+at its first read or before.
 """
 
 import asyncio
@@ -126,7 +128,8 @@ class Plan:
     request: ScoreRequest
     prompts: list[Call]
     values: np.ndarray  # (slots,) float64, nats; NaN until answered
-    entry: np.ndarray  # (slots,) the candidate, label or segment that a value belongs to
+    slot: np.ndarray  # (tokens,) where the value of each scored token is; candidates that begin alike share one
+    entry: np.ndarray  # (tokens,) the candidate, label or segment that the token belongs to
     computed_tokens: int = 0
     cached_tokens: int = 0
 
@@ -183,7 +186,7 @@ class Plan:
         """The answer to the request, once `complete`."""
         request = self.request
         if isinstance(request, Likelihood):
-            logp = np.bincount(self.entry, weights=self.values)
+            logp = np.bincount(self.entry, weights=self.values[self.slot])
             tokens = np.bincount(self.entry)
         elif isinstance(request, Labels):
             logp = self.values - np.logaddexp.reduce(self.values)
@@ -210,33 +213,42 @@ def plan(request: ScoreRequest, encode: Callable[[str], Tokens], max_tokens: int
     """The calls of one request. Raises LabelError, or EngineError when it is empty or does not fit (see `pack`)."""
     row = pack(request, encode, max_tokens - 1)  # vLLM decodes one token behind every prompt
     if isinstance(request, Likelihood):
-        prompts = _continuations(row)
-        entry = np.asarray(row.read_for)
-    elif isinstance(request, Labels):
-        ids, last = row.choices, len(row.shared) - 1
-        chunks = range(0, len(ids), MOST_NEXT)
-        parts = [Read(position=last, ids=tuple(ids[at : at + MOST_NEXT]), slot=at) for at in chunks]
-        prompts = [Call(tokens=row.shared, reads=(part,)) for part in parts]
-        entry = np.arange(len(ids))
+        return _continuations(row)
+    if isinstance(request, Labels):
+        prompts = _next(row.shared, row.choices)
+        entry = np.arange(len(row.choices))
     else:
         pair = tuple(row.choices)
         reads = tuple(Read(position=at, ids=pair, slot=2 * n) for n, at in enumerate(row.read_at))
         prompts = [Call(tokens=row.tokens, reads=reads)]
         entry = np.repeat(np.arange(len(row.read_at)), 2)
-    return Plan(request=request, prompts=prompts, values=np.full(len(entry), np.nan), entry=entry)
+    return Plan(request=request, prompts=prompts, values=np.full(len(entry), np.nan), slot=np.arange(len(entry)), entry=entry)
 
 
-def _continuations(row: Row) -> list[Call]:
-    """A prompt for every continuation; its last token is predicted and never fed."""
-    prompts = []
-    slot = 0
-    for size in np.bincount(row.read_for).tolist():
-        target = row.targets[slot : slot + size]
-        first = len(row.shared) - 1
-        reads = tuple(Read(position=first + n, ids=(token,), slot=slot + n) for n, token in enumerate(target))
-        prompts.append(Call(tokens=row.shared + target[:-1], reads=reads))
-        slot += size
-    return prompts
+def _next(tokens: Tokens, ids: Tokens) -> list[Call]:
+    """Calls that score `ids`, in slots from 0, as what comes next."""
+    last = len(tokens) - 1
+    parts = [Read(position=last, ids=tuple(ids[at : at + MOST_NEXT]), slot=at) for at in range(0, len(ids), MOST_NEXT)]
+    return [Call(tokens=tokens, reads=(part,)) for part in parts]
+
+
+def _continuations(row: Row) -> Plan:
+    """What all continuations begin with by one prompt, then one for each that has more; its last token is never fed."""
+    entry, targets = np.asarray(row.read_for), np.asarray(row.targets)
+    begins = np.diff(entry, prepend=-1) > 0
+    firsts, alike = np.unique(targets[begins], return_inverse=True)
+    slot = np.empty(len(targets), np.int64)
+    slot[begins] = alike
+    slot[~begins] = len(firsts) + np.arange((~begins).sum())
+    prompts = _next(row.shared, firsts.tolist())
+    for start, size in zip(np.flatnonzero(begins).tolist(), np.bincount(entry).tolist(), strict=True):
+        if size > 1:
+            target = row.targets[start : start + size]
+            places = enumerate(slot[start + 1 : start + size].tolist())
+            reads = tuple(Read(position=len(row.shared) + n, ids=(target[n + 1],), slot=place) for n, place in places)
+            prompts.append(Call(tokens=row.shared + target[:-1], reads=reads))
+    values = np.full(len(firsts) + int((~begins).sum()), np.nan)
+    return Plan(request=row.request, prompts=prompts, values=values, slot=slot, entry=entry)
 
 
 async def score(plan: Plan, send: Send, kind: Rows, block: int) -> Scores:

@@ -11,6 +11,7 @@ import pytest
 from genrec.errors import AdapterError, EngineError
 from genrec.models.llm import Likelihood, ScoreRequest, Scores
 from genrec.models.remote import UNKNOWN_TOKENS, RemoteLLM
+from genrec.models.tokens import Tokenizer
 from tests.models.asking import assert_same, labels, likelihood, markers, mixed, pieces_of, writing
 from tests.models.remotes import expected, says, within_limit
 from tests.models.serving import free_port
@@ -40,7 +41,21 @@ class TestScoring:
         assert first.cached_tokens < again.cached_tokens
         double.seen.clear()
         await llm.score([likelihood()])
-        assert all(body["sampling_params"]["skip_reading_prefix_cache"] is False for body in bodies(double, GENERATE))
+        assert {body["sampling_params"]["skip_reading_prefix_cache"] for body in bodies(double, GENERATE)} == {False}
+
+    async def test_blocks_are_those_of_the_server(
+        self, double: Double, llm: RemoteLLM, remote: Callable[..., RemoteLLM], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert await llm.block() == 1  # this tokenizer is the server's: every count would be a call
+        monkeypatch.setattr(Tokenizer, "local", True)
+        assert await llm.block() == double.block > 1
+        plain = Double("plain")
+        try:
+            assert await remote(plain).block() == 1  # it scores whole prompts
+        finally:
+            plain.stop()
+        with pytest.raises(EngineError):
+            await remote(f"http://127.0.0.1:{free_port()}", retries=0).block()
 
     @pytest.mark.parametrize("runner", ["v1", "v2"])
     async def test_a_server_that_does_not_count_its_cache(self, runner: Any, remote: Callable[..., RemoteLLM]) -> None:
@@ -69,7 +84,7 @@ class TestScoring:
             server.stop()
 
     async def test_adapter_and_salt_reach_the_server(self, double: Double, llm: RemoteLLM) -> None:
-        asked = Likelihood(prefix="a b", context=" c", continuations=(" d e",), adapter="one", salt="tenant")
+        asked = Likelihood(prefix="a b", context=" c", continuations=(" d e f",), adapter="one", salt="tenant")
         (scores,) = await llm.score([asked])
         np.testing.assert_allclose(scores.logp, expected(double, asked), rtol=1e-6)
         assert bodies(double, GENERATE)[-1]["cache_salt"] == "tenant"

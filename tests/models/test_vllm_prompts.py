@@ -107,13 +107,24 @@ class TestScores:
 
 
 class TestPlan:
-    def test_one_call_a_title_when_nothing_is_cached(self) -> None:
+    def test_one_call_for_all_beginnings_and_one_a_longer_title(self) -> None:
         vllm = Vllm("ids", 64)
         scores = scored(vllm, REQUESTS[0])
-        assert len(vllm.calls) == 3
+        assert len(vllm.calls) == 3  # "B" is told by the first
         assert scores.tokens.tolist() == [7, 1, 25]
         assert scores.prompt_tokens == sum(len(call.tokens) for call in vllm.calls)
-        assert vllm.calls[0].tokens == encode("A list:\nAlien, The Matrix\nAliens")  # the last token is not fed
+        assert vllm.calls[0].tokens == encode("A list:\nAlien, The Matrix\n")
+        assert vllm.calls[0].next_ids == encode("AB")  # two titles begin with A
+        assert vllm.calls[1].tokens == encode("A list:\nAlien, The Matrix\nAliens")  # the last token is not fed
+
+    @pytest.mark.parametrize("kind", ["ids", "own"])
+    def test_of_whole_blocks_nothing_is_computed_again(self, kind: Rows) -> None:
+        request = Likelihood(prefix="p" * 20, context="c" * 12, continuations=tuple(f"{n} is a title\n" for n in range(9)))
+        scores = scored(Vllm(kind, 16), request)
+        fed = sum(len(encode(text)) - 1 for text in request.continuations)
+        assert scores.prompt_tokens == 32 + fed
+        longer = replace(request, context="c" * 13)
+        assert scored(Vllm(kind, 16), longer).prompt_tokens == 33 + fed + 9
 
     def test_markers_are_one_call_where_rows_take_any_token(self) -> None:
         vllm = Vllm("ids", 64)
@@ -173,7 +184,7 @@ class TestFaults:
         np.testing.assert_allclose(scores.logp, expected(REQUESTS[0]), atol=1e-4)
 
     def test_own_rows_that_lack_a_token(self) -> None:
-        (call,) = plan(Likelihood(prefix="", context="ab", continuations=("cde",)), encode, LONG).calls(None, "own")
+        _, call = plan(Likelihood(prefix="", context="ab", continuations=("cde",)), encode, LONG).calls(None, "own")
         with pytest.raises(EngineError, match="left out"):
             call.own_rows([None, {98: -1.0}, {99: -1.0}, {98: -1.0}])
         with pytest.raises(EngineError, match="left out"):
