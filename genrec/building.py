@@ -83,6 +83,8 @@ def ingest(
         for batch in read_users(path, mapping=mapping.get("users"), limits=limits, report=report, progress=progress):
             _put(store.put_users, batch, "users", path, report)
     known = frozenset(store.item_ids()) if events or triples else frozenset()
+    if events and not known:
+        report.note("events tell of items that are there: give the table of items first, one of ids alone is enough")
     for path in events:
         said: set[str] = set()
         of = mapping.get("events")

@@ -281,4 +281,5 @@ def _import(workspace: "Workspace", path: Path) -> None:
     finally:
         for line in report.summary():
             say(line)
-    say("searches and recommendations know the new words after `genrec build`")
+    if report.tables["captions"].kept:
+        say("searches and recommendations know the new words after `genrec build`")

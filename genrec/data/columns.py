@@ -188,13 +188,16 @@ def _place(layout: Layout, kind: TableKind, target: str, value: str, columns: Se
         layout.separators[column] = separator
 
 
+_MEND = "Mend the --map option; one that is meant for another table begins with its kind: --map events:item_id=COLUMN."
+
+
 def _column(wanted: str, target: str, columns: Sequence[str], path: Path) -> str:
     if wanted in columns:
         return wanted
     alike = [column for column in columns if normal(column) and normal(column) == normal(wanted)]
     if len(alike) == 1 and not wanted.startswith("#"):
         return alike[0]
-    raise TableError(f"{path}: no column {wanted!r} for {target}; there is {_listed(columns)}", hint="Mend the --map option.")
+    raise TableError(f"{path}: no column {wanted!r} for {target}; there is {_listed(columns)}", hint=_MEND)
 
 
 def _by_name(name: str, ranks: Sequence[str | tuple[str, ...]], free: Sequence[str], path: Path) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ from genrec.settings import IngestSettings
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
 _DEFAULTS = IngestSettings()
+LEAST_PIXELS = 16
+"""Spacers and counting pixels of web pages are smaller; a picture encoder would see something in them all the same."""
 
 
 class MediaFolder:
@@ -110,6 +112,8 @@ class MediaFolder:
                     form = "JPEG" if image.format == "MPO" else str(image.format)
                     if width * height > self._limits.max_image_pixels:
                         raise self._too_large(f"{width} × {height} pixels")
+                    if width * height < LEAST_PIXELS:
+                        raise MediaError(f"the picture has {width} × {height} pixels: it shows nothing")
                     image.verify()
                 with Image.open(io.BytesIO(data), formats=(form,)) as image:
                     image.load()

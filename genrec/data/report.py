@@ -6,6 +6,9 @@ from typing import Literal, get_args
 
 from genrec.errors import RowError
 
+TOLD = 10
+"""Faults of one kind that the lines of a report name."""
+
 TableKind = Literal["items", "users", "events", "triples", "captions"]
 
 
@@ -90,7 +93,7 @@ class Report:
             self.notes.append(message)
 
     def summary(self) -> list[str]:
-        """The report as lines of text: counts, notes, faults by kind, then the faults kept."""
+        """The report as lines of text: counts, notes, faults by kind, then the first few faults of each kind."""
         lines = [
             f"{name}: {c.read} rows read, {c.kept} kept, {c.merged} merged, {c.faulty} left out"
             for name, c in self.tables.items()
@@ -98,7 +101,11 @@ class Report:
         ]
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"{count} × {kind}" for kind, count in self.totals.most_common()]
-        lines += [str(fault) for fault in self.faults]
-        if (more := self.totals.total() - len(self.faults)) > 0:
+        seen: Counter[str] = Counter()
+        for fault in self.faults:
+            seen[fault.kind] += 1
+            if seen[fault.kind] <= TOLD:
+                lines.append(str(fault))
+        if (more := self.totals.total() - sum(min(count, TOLD) for count in seen.values())) > 0:
             lines.append(f"… and {more} more")
         return lines

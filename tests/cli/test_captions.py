@@ -102,6 +102,9 @@ def test_out_and_in_again(blanked: Path, tmp_path: Path) -> None:
     assert f"row {len(ALL) + 1}, column item_id: there is no item 'nobody'" in done.err
     with Workspace.open(blanked) as workspace:
         assert workspace.store.item(BEHAVIOUR[0]).title
+    assert "genrec build" in done.err
+    file.write_text('{"item_id": "nobody", "title": "X"}\n')
+    assert "genrec build" not in genrec("caption", "-w", blanked, "--import", file).err  # nothing new to know
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,22 @@ def test_a_strict_ingest_stops_and_says_where(own_shop: Path, tmp_path: Path) ->
     assert "events: 3 rows read, 2 kept, 0 merged, 1 left out" in done.err
 
 
+def test_events_before_any_items(tmp_path: Path) -> None:
+    genrec("init", tmp_path / "new")
+    (tmp_path / "orders.csv").write_text("customer,product\n" + "u,a\n" * 30)
+    (tmp_path / "ids.csv").write_text("item_id\na\nb\n")
+    orders = ("--events", tmp_path / "orders.csv", "--map", "user_id=customer")
+    done = genrec("ingest", "-w", tmp_path / "new", *orders, "--map", "item_id=product")
+    assert "one of ids alone is enough" in done.err
+    assert done.err.count("there is no item") == 10
+    done = genrec("ingest", "-w", tmp_path / "new", "--items", tmp_path / "ids.csv", *orders, "--map", "item_id=product")
+    refused(done, 4, "no column 'product' for item_id")
+    assert "--map events:item_id=COLUMN" in done.err
+    done = genrec("ingest", "-w", tmp_path / "new", "--items", tmp_path / "ids.csv", *orders, "--map", "events:item_id=product")
+    assert "30 events" in done.err
+    assert "alone is enough" not in done.err
+
+
 def test_what_was_read_before_a_bad_table_is_told(own_shop: Path, tmp_path: Path) -> None:
     (tmp_path / "good.csv").write_text("item_id,title\nnew,New\n")
     done = genrec("ingest", "-w", own_shop, "--items", tmp_path / "good.csv", "--items", tmp_path / "none.csv")

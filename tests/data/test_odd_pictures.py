@@ -104,7 +104,7 @@ TAKEN: dict[str, tuple[bytes, np.ndarray]] = {
     "16-bit RGB": (deep(3), PIXELS),
     "16-bit RGBA": (deep(4), PIXELS),
     "palette half clear": (half_clear(), HALF),
-    "1 × 1": (saved(Image.new("RGB", (1, 1), (9, 90, 200)), "PNG"), np.array([[[9, 90, 200]]], np.uint8)),
+    "4 × 4": (saved(Image.new("RGB", (4, 4), (9, 90, 200)), "PNG"), np.full((4, 4, 3), (9, 90, 200), np.uint8)),
 }
 HUGE = struct.pack("<HH", 65535, 65535)
 REFUSED: dict[str, tuple[bytes, str]] = {
@@ -118,6 +118,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "half a header": (b"\x89PNG\r\n\x1a\n", "header is damaged"),
     **{f"half a {form}": (saved(UPRIGHT, form)[: len(saved(UPRIGHT, form)) // 2], "damaged")
        for form in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")},
+    "1 × 1": (saved(Image.new("RGB", (1, 1)), "PNG"), "1 × 1 pixels: it shows nothing"),
     "100 megapixels": (saved(Image.new("1", (10_000, 10_000)), "PNG"), "too many pixels (10000 × 10000"),
     "PNG bomb": (png(2**31 - 1, 2**31 - 1, 8, 2, bytes(100)), "too many pixels"),
     "GIF bomb": (claims("GIF", lambda data: 6, HUGE), "too many pixels"),

@@ -136,6 +136,14 @@ def test_faults_are_capped_and_counted(write_rows: WriteRows) -> None:
     assert text.endswith("… and 8 more")
 
 
+def test_a_report_names_some_faults_of_each_kind(write_rows: WriteRows, report: Report) -> None:
+    items_of(write_rows(*({"title": "x"} for _ in range(30)), {"item_id": True}), report)
+    lines = report.summary()
+    assert sum("the id is missing" in line for line in lines) == 10
+    assert sum("row 31, column item_id" in line for line in lines) == 1
+    assert lines[-1] == "… and 20 more"
+
+
 class Recorder:
     """Keeps what a progress bar would be told."""
 
