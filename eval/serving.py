@@ -5,6 +5,8 @@
 W is a built workspace; its people are drawn with a seed and asked leave-one-out, 50 zero-shot candidates each. Every timed run
 begins with an empty prefix cache.
 
+pairs        for one person after the other: likelihood, labels and a written list of titles, each in turn; seconds, processor
+             seconds of all processes, tokens computed: what a busy machine can still tell apart
 methods      likelihood, labels, markers; a written ranking (letters at once, letters in RankGPT's windows, titles); pointwise
 throughput   prompt tokens a second of the Ranker and of a client that only posts the same bodies, in turns
 lora         the same prompts: without LoRA in the server, base model beside adapters, with each adapter, in turns
@@ -32,7 +34,9 @@ from typing import Any
 import faults
 import httpx
 import numpy as np
+import pairs
 import parity
+import psutil
 from asked import Asked, draw, part, quality, spread, task_of
 from rivals import Rivals, Scores, replay
 
@@ -44,7 +48,7 @@ from genrec.ranking.ranker import Ranker
 from genrec.settings import LlmSettings
 from genrec.workspace import Workspace
 
-PARTS = ("methods", "throughput", "lora", "parity", "faults")
+PARTS = ("pairs", "methods", "throughput", "lora", "parity", "faults")
 METHODS: tuple[Method, ...] = ("likelihood", "labels", "markers")
 WRITTEN = ("list of letters", "list of letters in windows", "list of titles")
 BARS = {"times_generate_a_list": 25.0, "share_of_bare_client": 0.9, "lora_cost": 0.3}
@@ -81,13 +85,20 @@ class Running:
     def timed(self, work: Work) -> tuple[Any, dict[str, float]]:
         """What `work` gives, with its seconds and the server's counts, from an empty prefix cache."""
         self.empty_cache()
-        before = self.counters()
+        before, worked = self.counters(), self.processor_s()
         start = time.perf_counter()
         made = asyncio.run(_run(work))
-        seconds = time.perf_counter() - start
+        seconds, worked = time.perf_counter() - start, self.processor_s() - worked
         counts = {name: value - before[name] for name, value in self.counters().items()}
         hits = counts["prefix_cache_hits"] / max(1.0, counts["prefix_cache_queries"])
-        return made, {"seconds": seconds, **counts, "prefix_cache_hit_rate": hits}
+        counts["computed_tokens"] = counts["prompt_tokens"] - counts["prefix_cache_hits"]
+        return made, {"seconds": seconds, "processor_s": worked, **counts, "prefix_cache_hit_rate": hits}
+
+    def processor_s(self) -> float:
+        """Processor time so far of the server with its processes and of this one, in seconds."""
+        first = psutil.Process(self.server._process.pid)
+        times = [one.cpu_times() for one in (first, *first.children(recursive=True))]
+        return sum(one.user + one.system for one in times) + time.process_time()
 
 
 async def _run(work: Work) -> Any:
@@ -143,7 +154,7 @@ def methods(bench: Bench, running: Running, made: dict[str, Any]) -> None:
             concurrency=running.settings.concurrency,
         )
         ways: dict[str, Callable[[list[Any]], Coroutine[Any, Any, Scores]]] = {
-            method: functools.partial(_ranked, ranker, method) for method in METHODS
+            method: functools.partial(pairs.ranked, ranker, method) for method in METHODS
         }
         for name, way in zip(WRITTEN, (rivals.letters, rivals.windows, rivals.titles), strict=True):
             ways[name] = functools.partial(way, adapter=adapter)
@@ -157,7 +168,8 @@ def methods(bench: Bench, running: Running, made: dict[str, Any]) -> None:
             figures[name] = {
                 "people_per_s": len(bench.asked) / counts["seconds"],
                 "people_per_s_one_by_one": len(single) / alone["seconds"],
-                **{key: counts[key] / len(bench.asked) for key in ("prompt_tokens", "generation_tokens")},
+                "processor_s_one_by_one": alone["processor_s"] / len(single),
+                **{key: counts[key] / len(bench.asked) for key in ("prompt_tokens", "computed_tokens", "generation_tokens")},
                 "prefix_cache_hit_rate": counts["prefix_cache_hit_rate"],
                 **named,
                 **quality(bench.asked, scores),
@@ -178,10 +190,6 @@ def _times(figures: Mapping[str, Any]) -> dict[str, Any]:
         }
         for method in METHODS
     }
-
-
-async def _ranked(ranker: Ranker, method: Method, requests: list[Any]) -> Scores:
-    return [ranking.llm for ranking in await ranker.rank(requests, method)]
 
 
 async def _one_by_one(way: Callable[[list[Any]], Coroutine[Any, Any, Scores]], requests: list[Any]) -> None:
@@ -280,6 +288,7 @@ def run(bench: Bench) -> None:
     """The parts asked for; all but `faults` on one server."""
     given = bench.given
     on_one: dict[str, Callable[[Bench, Running, dict[str, Any]], None]] = {
+        "pairs": pairs.run,
         "methods": methods,
         "throughput": throughput,
         "lora": lora,

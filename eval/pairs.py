@@ -1,0 +1,68 @@
+"""Scores and a written list for the same people, one after the other and in turns: part `pairs` of eval/serving.py."""
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, cast
+
+from asked import spread
+from rivals import Rivals, Scores
+
+from genrec.models.remote import RemoteLLM
+from genrec.ranking.prompting import Method
+from genrec.ranking.ranker import Ranker
+
+if TYPE_CHECKING:
+    from serving import Bench, Running
+
+
+class Unfitted:
+    """The same engine, to which histories are not fitted: the last items are shown, wherever a block ends."""
+
+    def __init__(self, llm: RemoteLLM) -> None:
+        self._llm = llm
+
+    async def block(self) -> int:
+        return 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._llm, name)
+
+
+def run(bench: "Bench", running: "Running", made: dict[str, Any]) -> None:
+    """Each person by every way, the ways in turns and every other time in the opposite order, from an empty cache."""
+    told, single = bench.workspace.settings.ranking, bench.asked.first(bench.given.single)
+    for adapter in ("", *bench.rerankers):
+        ranker, unfitted = bench.ranker(running.llm, adapter), bench.ranker(cast(RemoteLLM, Unfitted(running.llm)), adapter)
+        rivals = Rivals(running.url, bench.weights.name, running.llm, ranker.prompter, history=told.history, concurrency=1)
+        ways: dict[str, Callable[[list[Any]], Coroutine[Any, Any, Scores]]] = {
+            "likelihood": functools.partial(ranked, ranker, "likelihood"),
+            "likelihood, blocks not filled": functools.partial(ranked, unfitted, "likelihood"),
+            "labels": functools.partial(ranked, ranker, "labels"),
+            "list of titles": functools.partial(rivals.titles, adapter=adapter),
+        }
+        for way in list(ways.values())[:3]:
+            asyncio.run(way(single.requests))  # warm: kernels compiled, titles tokenised, their priors known
+        found: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+        for turn, request in enumerate(single.requests):
+            for name in list(ways)[:: 1 if turn % 2 == 0 else -1]:
+                _, counts = running.timed(functools.partial(ways[name], [request]))
+                found[name].append(counts)
+                print(adapter or "base", turn, name, counts, flush=True)
+        kinds = ("seconds", "processor_s", "computed_tokens", "generation_tokens")
+        made[adapter or "base"] = {
+            name: {kind: spread([one[kind] for one in all_of]) for kind in kinds}
+            | {
+                f"times_list_of_titles_{kind}": spread(
+                    [theirs[kind] / mine[kind] for mine, theirs in zip(all_of, found["list of titles"], strict=True)]
+                )
+                for kind in kinds[:2]
+            }
+            for name, all_of in found.items()
+        }
+    made["bar"] = 25.0
+
+
+async def ranked(ranker: Ranker, method: Method, requests: list[Any]) -> Scores:
+    """The LLM's scores of each list."""
+    return [ranking.llm for ranking in await ranker.rank(requests, method)]
