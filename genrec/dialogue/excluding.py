@@ -41,7 +41,8 @@ _NO_WORD = frozenset(
     pls plz idea ideas impressed convinced interested helpful happy sure funny working boring exciting interesting
     available necessary important required possible problem rush hurry luck clue worries matter preference mind care
     longer shorter cheap expensive correct true fair enough fan fun bothered mood suggestion suggestions recommendation
-    recommendations list""".split()
+    recommendations list budget limit money deal pressure stress doubt question questions anymore tonight tomorrow
+    spoilers picky fussy offense offence kidding joke""".split()
 )
 """Said of the talk or of a whole list more often than of what an item's text says."""
 

@@ -249,7 +249,14 @@ def test_a_refusal_that_all_that_fits_falls_under_is_left_out_with_a_word(say: S
     assert answer.without == ()
 
 
-def test_a_refusal_that_no_text_says_is_not_spoken_of(say: Say) -> None:
+def test_a_refusal_that_no_text_says_is_told_once(say: Say) -> None:
     answer = say("a horror film without clowns")
     assert answer.understood.without == ("clowns",)
-    assert "clowns" not in answer.text
+    assert answer.text.startswith(replies.NOT_IN_TEXTS)
+    assert "clowns" not in answer.text  # words that no item has are not repeated
+    assert replies.NOT_IN_TEXTS not in say("something else").text
+
+
+def test_a_question_about_what_no_item_has_is_answered_so(say: Say) -> None:
+    say("a horror film")
+    assert say("whats the price").text == "The catalogue does not say prices."
