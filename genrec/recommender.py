@@ -217,7 +217,7 @@ class Recommender:
         llm = None if self.workspace.settings.caption.write == "template" else await self._answering.llm()
         captioner = await asyncio.to_thread(Captioner, self.workspace, llm, progress)
         outcome = await captioner.write(await asyncio.to_thread(captioner.plan, asked))
-        if build and outcome.written:
+        if build:  # also where an earlier call wrote without
             await asyncio.to_thread(self.build, progress)
         return outcome
 

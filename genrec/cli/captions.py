@@ -104,12 +104,16 @@ def _run(workspace: "Workspace", options: "Options", *, dry_run: bool, build: bo
             _say_plan(captioner, planned)
             if dry_run:
                 told = captioner.estimate(planned)
-                return print_value(_estimate(planned, told)) if json else _print_estimate(planned, told)
+                if json:
+                    print_value(_estimate(planned, told))
+                elif planned.targets:
+                    _print_estimate(planned, told)
+                return
             outcome = asyncio.run(captioner.write(planned))
         finally:
             if llm is not None:
                 llm.close()
-        built = make(workspace, bars) if build and outcome.written else None
+        built = make(workspace, bars) if build else None  # also where an earlier run wrote without
     _say_outcome(outcome)
     if json:
         print_value(_outcome(outcome))
@@ -124,7 +128,6 @@ def _run(workspace: "Workspace", options: "Options", *, dry_run: bool, build: bo
         say("searches and recommendations know the new words after `genrec build`")
     if outcome.failed:
         raise typer.Exit(8)
-    return None
 
 
 def _say_plan(captioner: "Captioner", planned: "Plan") -> None:
@@ -136,6 +139,12 @@ def _say_plan(captioner: "Captioner", planned: "Plan") -> None:
         f"{planned.lacking} items lack text: {len(planned.targets)} to write about ({planned.changed} of them anew), "
         f"{planned.unchanged} captions hold, nothing is known of {len(planned.nothing)}"
     )
+    if planned.nothing:
+        named = ", ".join(planned.nothing[:SHOWN]) + (", …" if len(planned.nothing) > SHOWN else "")
+        say(
+            f"nothing is known of {named}: what helps is a picture, an attribute, or people who chose it and items with a title; "
+            "`--set ITEM --title …` writes one by hand"
+        )
 
 
 def _say_outcome(outcome: "Captioned") -> None:

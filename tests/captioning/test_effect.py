@@ -99,5 +99,9 @@ def test_python_writes_captions_and_lists_show_them_at_once(blanked: Path) -> No
         assert all(item.title for item in genrec.workspace.store.items(BEHAVIOUR).values())
         assert genrec.caption(only="text", build=True).written == len(ALL) - len(BEHAVIOUR) - 1
         assert genrec.caption().written == 1
+        built = (blanked / "build.json").read_bytes()
         assert genrec.caption(new=True).written == 0
+        assert (blanked / "build.json").read_bytes() == built
+        assert genrec.caption(new=True, build=True).written == 0
+        assert (blanked / "build.json").read_bytes() != built  # the last captions were not in it
         assert genrec.caption(rewrite=True, limit=2).written == 2

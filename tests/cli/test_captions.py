@@ -63,6 +63,14 @@ def test_build_afterwards(blanked: Path) -> None:
     with Workspace.open(blanked) as workspace:
         stored = [one for batch in workspace.store.all_captions() for one in batch]
     assert [(one.language, one.source, one.text) for one in stored] == [("fr", "template", None)] * 2
+    done = genrec("caption", "-w", blanked, "--build", "--writer", "template", "--new", "--only", "title", "--items", ALONE)
+    assert "items indexed" in done.err  # an earlier run may have written without
+
+
+def test_what_helps_an_item_of_which_nothing_is_known(blanked: Path) -> None:
+    done = genrec("caption", "-w", blanked, "--items", ALONE, "--dry-run")
+    assert (done.code, done.out) == (0, "")
+    assert f"nothing is known of {ALONE}: what helps is a picture" in done.err
 
 
 def test_by_hand_and_back(blanked: Path) -> None:
