@@ -64,6 +64,10 @@ class Constraint:
         if not self._matcher.consume_token(token):
             raise self._fault()
 
+    def forced(self) -> list[int]:
+        """The tokens that come next whatever the model says (a key, its quotes, a comma), as its tokenizer writes them."""
+        return self._matcher.compute_ff_tokens()
+
     @property
     def closed(self) -> bool:
         """Whether the value is whole and nothing but an end token may follow."""

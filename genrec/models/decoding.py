@@ -79,8 +79,14 @@ def _write_batch(
             alive = [alive[row] for row in going]
         if alive:
             inputs = torch.as_tensor([token for token in chosen if token is not None], device=device)[:, None]
-            positions = positions[:, -1:] + 1
-            seen = torch.cat([seen, seen.new_ones((len(alive), 1))], dim=1)
+            if len(alive) == 1:  # what its grammar forces goes through the model together with what was chosen
+                forced = _forced(alive[0], decode, ends)
+                if forced is None:
+                    return
+                inputs = torch.cat([inputs, inputs.new_tensor([forced])], dim=1) if forced else inputs
+            width = inputs.shape[1]
+            positions = positions[:, -1:] + torch.arange(1, width + 1, device=device)
+            seen = torch.cat([seen, seen.new_ones((len(alive), width))], dim=1)
 
 
 @torch.inference_mode()
@@ -143,6 +149,24 @@ def _next(logits: torch.Tensor, text: Text, decode: Callable[[list[int]], str], 
     except EngineError as error:  # of this text alone
         text.on_fault(error)
         return None
+
+
+def _forced(text: Text, decode: Callable[[list[int]], str], ends: frozenset[int]) -> list[int] | None:
+    """The tokens that the constraint of `text` forces now, taken; None when it has ended by them, well or not."""
+    taken: list[int] = []
+    constraint = text.constraint
+    if constraint is None:
+        return taken
+    try:
+        for token in constraint.forced():
+            constraint.take(token)
+            if _take(text, token, decode, ends):
+                return None
+            taken.append(token)
+    except EngineError as error:  # of this text alone
+        text.on_fault(error)
+        return None
+    return taken
 
 
 def _choose(logits: torch.Tensor, text: Text) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import transformers
 
 from genrec.errors import EngineError, WeightsError
@@ -127,7 +128,7 @@ def test_texts_asked_for_at_the_same_time_are_decoded_together(tmp_path: Path) -
     rows: list[int] = []
 
     def noted(module: Any, args: Any, given: Any) -> None:
-        if given["input_ids"].shape[1] > 1:
+        if given["past_key_values"] is None:
             rows.append(len(given["input_ids"]))
 
     engine._forward.model.base_model.register_forward_pre_hook(noted, with_kwargs=True)
@@ -145,4 +146,33 @@ def test_texts_asked_for_at_the_same_time_are_decoded_together(tmp_path: Path) -
         if rows == [24]:
             break
     assert rows == [24]
+    engine.close()
+
+
+def test_what_a_grammar_forces_goes_through_the_model_at_once(tmp_path: Path) -> None:
+    """Of a text alone: keys and quotes cost no pass of their own, and what is chosen is what the whole text would choose."""
+    engine = engines.load(save(tmp_path, "Qwen3", FULL["Qwen3"]))
+    model, passes = engine._forward.model, list[torch.Tensor]()
+    noted = model.base_model.register_forward_pre_hook(
+        lambda module, args, given: passes.append(given["input_ids"][0]), with_kwargs=True
+    )
+    kinds = {"enum": ["red", "green", "blue"]}
+    keys = {"what_colour_it_has": kinds, "what_colour_it_had": kinds}
+    schema = json.dumps({"type": "object", "properties": keys, "required": list(keys), "additionalProperties": False})
+    (text,) = asyncio.run(engine.write([WriteRequest(prefix="", prompt="Alien", max_tokens=200, schema=schema)]))
+    noted.remove()
+    assert set(json.loads(text)) == set(keys)
+    written = torch.cat(passes[1:])
+    assert len(passes) < len(written) / 2
+    assert text.startswith(engine._tokenizer.decode(written.tolist()))
+    ids, constraint = torch.cat(passes)[None], engine._grammars.constraint(schema)
+    with torch.inference_mode():
+        logits = model(input_ids=ids).logits[0].float()
+    at = len(passes[0])
+    for following in passes[1:]:  # each begins with the token that was chosen
+        allowed = torch.from_numpy(constraint.allowed(logits.shape[1]))
+        assert int(logits[at - 1].masked_fill(~allowed, -torch.inf).argmax()) == int(following[0])
+        for token in following.tolist():
+            constraint.take(token)
+        at += len(following)
     engine.close()
