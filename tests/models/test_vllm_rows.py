@@ -1,6 +1,8 @@
 """The plugin's products over many rows beside those row by row. That vLLM takes it: the contract, in `make test-vllm`."""
 
 import itertools
+import sys
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -33,10 +35,15 @@ def test_a_long_slice_is_computed_whole() -> None:
     torch.testing.assert_close(of(rows[1:]), rows[1:] * 2)
 
 
-def test_nothing_is_changed_where_there_is_no_vllm_for_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-    from types import ModuleType, SimpleNamespace
+def test_what_is_not_computed_is_a_number() -> None:
+    names = ("logprob_token_ids", "logprobs", "selected_token_ranks")
+    made = genrec_vllm_rows.zeros(lambda *sizes: SimpleNamespace(**{name: torch.full(sizes, torch.nan) for name in names}))(5, 2)
+    for name in names:
+        assert getattr(made, name).shape == (5, 2)
+        assert not getattr(made, name).any()
 
+
+def test_nothing_is_changed_where_there_is_no_vllm_for_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     platforms = ModuleType("vllm.platforms")
     platforms.current_platform = SimpleNamespace(is_cpu=lambda: False)  # pyright: ignore[reportAttributeAccessIssue]
     monkeypatch.setitem(sys.modules, "vllm", ModuleType("vllm"))

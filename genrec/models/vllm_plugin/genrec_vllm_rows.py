@@ -1,7 +1,8 @@
 """The output head over the prompt rows of all requests at once, on vLLM's CPU backend.
 
 vLLM's runner V1 applies the head to one request after the other. Fifty titles of six rows each then read the head's weights
-fifty times, which takes longer than the rows' products. Imports nothing of genrec, as `genrec_vllm_lora`.
+fifty times, which takes longer than the rows' products. It also leaves what it does not compute as it was in memory, and where
+that is no number the server cannot write its answer: here it is zero. Imports nothing of genrec, as `genrec_vllm_lora`.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ def register() -> None:
 
     if not current_platform.is_cpu():
         return
+    from vllm.v1.outputs import LogprobsTensors  # pyright: ignore[reportMissingImports]
     from vllm.v1.worker.gpu_model_runner import GPUModelRunner  # pyright: ignore[reportMissingImports]
 
     plain = GPUModelRunner._get_prompt_logprobs_dict
@@ -39,6 +41,19 @@ def register() -> None:
 
     together.genrec = True  # pyright: ignore[reportFunctionMemberAccess]
     GPUModelRunner._get_prompt_logprobs_dict = together
+    LogprobsTensors.empty_cpu = staticmethod(zeros(LogprobsTensors.empty_cpu))
+
+
+def zeros(empty: Callable[..., Any]) -> Callable[..., Any]:
+    """As vLLM's `LogprobsTensors.empty_cpu`, filled."""
+
+    def made(*sizes: int) -> Any:
+        tensors = empty(*sizes)
+        for one in (tensors.logprob_token_ids, tensors.logprobs, tensors.selected_token_ranks):
+            one.zero_()
+        return tensors
+
+    return made
 
 
 def at_once(compute: Callable[[Any], Any], rows: Any) -> Callable[[Any], Any]:
