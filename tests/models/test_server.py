@@ -94,7 +94,8 @@ class TestServer:
         assert isinstance(request, Likelihood)
         shared = count(request.prefix) + count(request.context)
         assert shared % 32 == 0
-        assert ranking.prompt_tokens == shared + sum(count(title) - 1 for title in request.continuations)
+        fed = sum(count(title) - 1 for title in request.continuations)
+        assert 0 <= ranking.prompt_tokens - shared - fed <= 32  # a block more where a title overtakes the prompt of beginnings
 
     async def test_salts_share_no_cache(self, engine: engines.Opened) -> None:
         def asked(salt: str) -> Likelihood:
