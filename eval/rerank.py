@@ -16,7 +16,6 @@ Figures go to eval/results/rerank.json, one entry a data set, adapter and retrie
 import argparse
 import asyncio
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -245,7 +244,6 @@ def main() -> None:
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     every: dict[str, list[Gains]] = {name: [] for name in retrievers}
     for name in folders or ("",):
-        begun = time.perf_counter()
         parts = {}
         for part, who, lists, rows in asked:
             stem = f"{told.name}-{name or 'base'}-{part}"
@@ -256,7 +254,7 @@ def main() -> None:
         figures = {one: row for one, (row, _) in made.items()}
         for one, (_, gain) in made.items():
             every[one].append(gain)
-        told_of = {"candidates": HANDED, "seconds": round(time.perf_counter() - begun), **provenance(seed=0)}
+        told_of = {"candidates": HANDED, **provenance(seed=0)}
         rows_of = known.setdefault(told.name, {}).setdefault(name or "base", {})
         rows_of |= {one: row | told_of for one, row in figures.items()}
         print(json.dumps({told.name: {name or "base": figures}}, indent=1), flush=True)
