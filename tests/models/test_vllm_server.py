@@ -99,8 +99,8 @@ class TestCommand:
         monkeypatch.setenv("PYTHONPATH", "/elsewhere")
         (path,) = line_of(llama)[1]["PYTHONPATH"].split(os.pathsep)
         (found,) = importlib.metadata.Distribution.discover(name="genrec-vllm-lora", path=[path])
-        (point,) = found.entry_points
-        assert (point.group, point.value) == ("vllm.general_plugins", "genrec_vllm_lora:register")
+        points = {(point.group, point.value) for point in found.entry_points}
+        assert points == {("vllm.general_plugins", f"genrec_vllm_{part}:register") for part in ("lora", "rows")}
 
 
 class TestServe:
