@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,17 +144,22 @@ def _likeliest(lists: Sequence[Measured], likelihood: bool) -> Choice:
     if not known:
         return Choice(weight=0.0)
     spread = float(np.mean([one.scores.std() for one in known]))
+    retriever = np.concatenate([standardise(one.scores, spread) for one in known])
     shapes = itertools.product(PRIORS, (True, False)) if likelihood else ((0.0, True),)
-    return max((_weighed(known, prior, per_token, spread) for prior, per_token in shapes), key=lambda found: found[0])[1]
+    choices = [Choice(weight=0.0, prior=prior, per_token=per_token, spread=spread) for prior, per_token in shapes]
+    return max((_weighed(known, retriever, choice) for choice in choices), key=lambda found: found[0])[1]
 
 
-def _weighed(lists: Sequence[Measured], prior: float, per_token: bool, spread: float) -> tuple[float, Choice]:
-    """The likeliest weight for one form of the LLM's score, and the mean log-probability of what was chosen."""
+def _weighed(lists: Sequence[Measured], retriever: NDArray[np.float64], choice: Choice) -> tuple[float, Choice]:
+    """The mean log-probability of what was chosen under the likeliest weight for one form of the LLM's score, and that choice.
+
+    `retriever`: standardised scores of all lists, one behind the other.
+    """
     ends = np.cumsum([len(one.scores) for one in lists])
     starts = np.concatenate([[0], ends[:-1]])
     targets = starts + np.array([one.target for one in lists])
-    llm = [standardise(title_score(one.logp, one.tokens, one.prior, prior, per_token)) for one in lists]
-    columns = np.stack([np.concatenate(llm), np.concatenate([standardise(one.scores, spread) for one in lists])], axis=1)
+    llm = [standardise(title_score(one.logp, one.tokens, one.prior, choice.prior, choice.per_token)) for one in lists]
+    columns = np.stack([np.concatenate(llm), retriever], axis=1)
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         logits = columns @ weights
@@ -168,7 +173,7 @@ def _weighed(lists: Sequence[Measured], prior: float, per_token: bool, spread: f
     found = optimize.minimize(loss, np.ones(2), jac=True, method="L-BFGS-B", bounds=[(0, None)] * 2)
     mine, other = found.x
     weight = round(float(mine / (mine + other)), 3) if mine > 0 else 0.0
-    return -float(found.fun), Choice(weight=weight, prior=prior, per_token=per_token, spread=spread)
+    return -float(found.fun), replace(choice, weight=weight)
 
 
 def gains(lists: Sequence[Measured], choice: Choice) -> NDArray[np.float64]:
