@@ -1,8 +1,10 @@
 """Scores and a written list for the same people, one after the other and in turns: part `pairs` of eval/serving.py."""
 
 import asyncio
+import contextlib
+import dataclasses
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from asked import spread
@@ -29,6 +31,24 @@ class Unfitted:
         return getattr(self._llm, name)
 
 
+@contextlib.contextmanager
+def without_lists(llm: RemoteLLM) -> Iterator[None]:
+    """The engine meanwhile posts prompt by prompt to vLLM's own route, as if the server had not got genrec's plugin."""
+    served = llm._look()
+    assert served is not None
+    llm._served = dataclasses.replace(served, lists=False)
+    try:
+        yield
+    finally:
+        llm._served = served
+
+
+async def prompt_by_prompt(ranker: Ranker, llm: RemoteLLM, requests: list[Any]) -> Scores:
+    """The LLM's scores of each list, a request for each prompt."""
+    with without_lists(llm):
+        return await ranked(ranker, "likelihood", requests)
+
+
 def run(bench: "Bench", running: "Running", made: dict[str, Any]) -> None:
     """Each person by every way, the ways in turns and every other time in the opposite order, from an empty cache."""
     told, single = bench.workspace.settings.ranking, bench.asked.first(bench.given.single)
@@ -37,11 +57,12 @@ def run(bench: "Bench", running: "Running", made: dict[str, Any]) -> None:
         rivals = Rivals(running.url, bench.weights.name, running.llm, ranker.prompter, history=told.history, concurrency=1)
         ways: dict[str, Callable[[list[Any]], Coroutine[Any, Any, Scores]]] = {
             "likelihood": functools.partial(ranked, ranker, "likelihood"),
+            "likelihood, prompt by prompt": functools.partial(prompt_by_prompt, ranker, running.llm),
             "likelihood, blocks not filled": functools.partial(ranked, unfitted, "likelihood"),
             "labels": functools.partial(ranked, ranker, "labels"),
             "list of titles": functools.partial(rivals.titles, adapter=adapter),
         }
-        for way in list(ways.values())[:3]:
+        for way in list(ways.values())[:-1]:
             asyncio.run(way(single.requests))  # warm: kernels compiled, titles tokenised, their priors known
         found: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
         for turn, request in enumerate(single.requests):

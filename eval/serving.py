@@ -8,7 +8,7 @@ begins with an empty prefix cache.
 pairs        for one person after the other: likelihood, labels and a written list of titles, each in turn; seconds, processor
              seconds of all processes, tokens computed: what a busy machine can still tell apart
 methods      likelihood, labels, markers; a written ranking (letters at once, letters in RankGPT's windows, titles); pointwise
-throughput   prompt tokens a second of the Ranker and of a client that only posts the same bodies, in turns
+throughput   prompt tokens a second of the Ranker and of a client that only posts the same prompts to vLLM's own route, in turns
 lora         the same prompts: without LoRA in the server, base model beside adapters, with each adapter, in turns
 parity       the same lists by the transformers engine; adapters merged and not (eval/parity.py)
 faults       the server killed, stopped, and without its adapter while people ask for recommendations (eval/faults.py)
@@ -198,11 +198,13 @@ async def _one_by_one(way: Callable[[list[Any]], Coroutine[Any, Any, Scores]], r
 
 
 def throughput(bench: Bench, running: Running, made: dict[str, Any]) -> None:
-    """The Ranker, and a client that posts the very same bodies in the same order with the same concurrency, in turns."""
+    """The Ranker, and a client that posts the same prompts to vLLM's own route in the same order with the same concurrency, in
+    turns.
+    """
     for method in METHODS:
         ranker = bench.ranker(running.llm)
         asyncio.run(ranker.rank(bench.asked.requests[:1], method))
-        with _recorded(running.llm) as sent:
+        with pairs.without_lists(running.llm), _recorded(running.llm) as sent:
             _, first = running.timed(functools.partial(ranker.rank, bench.asked.requests, method))
         refused: list[int] = []
         ways = {

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from pathlib import Path
 
 from genrec.errors import AdapterError, EngineError
-from genrec.models import vllm_http
+from genrec.models import vllm_http, vllm_lists
 from genrec.models.background import Background, Send
 from genrec.models.constrained import parse_schema
 from genrec.models.llm import Labels, Likelihood, ScoreRequest, Scores, WriteRequest, blind, check_whole
@@ -122,11 +122,24 @@ class RemoteLLM:
     async def _scored(self, one: Plan, served: Served, room: asyncio.Semaphore) -> Scores:
         request = one.request
 
-        async def send(call: Call) -> Answer:
-            return await vllm_http.told(self._wire, served.name, call, served.route, salt=request.salt, adapter=request.adapter)
+        async def one_by_one(calls: Sequence[Call]) -> list[Answer]:
+            return await together(
+                vllm_http.told(self._wire, served.name, call, served.route, salt=request.salt, adapter=request.adapter)
+                for call in calls
+            )
+
+        async def by_lists(calls: Sequence[Call]) -> list[Answer]:
+            most = self._settings.concurrency
+            lists = await together(
+                vllm_lists.told(
+                    self._wire, served.name, calls[at : at + most], served.rows, salt=request.salt, adapter=request.adapter
+                )
+                for at in range(0, len(calls), most)
+            )
+            return [answer for one in lists for answer in one]
 
         async with room:
-            return await score(one, send, served.rows, served.block)
+            return await score(one, by_lists if served.lists else one_by_one, served.rows, served.block)
 
     async def _plan(self, request: ScoreRequest, served: Served) -> Plan:
         if isinstance(request, Likelihood):
@@ -217,8 +230,8 @@ class RemoteLLM:
                 f"the server at {self._wire.url} tokenises as {theirs[:8]}… what {self._model} here has as {ours[:8]}…",
                 hint="It serves another model under this name, or models.llm names another one here.",
             )
-        route = await vllm_http.prove(self._wire, self._model, theirs)
-        return dataclasses.replace(served, route=route, block=await vllm_http.block_size(self._wire))
+        route, lists = await vllm_http.prove(self._wire, self._model, theirs)
+        return dataclasses.replace(served, route=route, lists=lists, block=await vllm_http.block_size(self._wire))
 
     def _look(self) -> Served | None:
         """What is known of the server; one that was never reached is given a moment to answer."""

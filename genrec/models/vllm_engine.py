@@ -156,7 +156,10 @@ class VLLMEngine:
         return plan(request, self._tokens.encode, self.max_tokens)
 
     async def _scored(self, one: Plan) -> Scores:
-        return await score(one, lambda call: self._told(one.request, call), self._kind, self._block)
+        async def send(calls: Sequence[Call]) -> list[Answer]:
+            return await together(self._told(one.request, call) for call in calls)
+
+        return await score(one, send, self._kind, self._block)
 
     async def _told(self, request: ScoreRequest, call: Call) -> Answer:
         output = await self._last(request, call.tokens, call.sampling(self._kind))

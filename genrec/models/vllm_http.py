@@ -7,7 +7,8 @@ Prompts go out as token ids. Which route scores prompt tokens is found out once 
 - "uncached": `/v1/completions` with `prompt_logprobs`, on any vLLM server. vLLM then computes every prompt whole, the shared
   part once per candidate: right, and many times slower.
 
-The route is proved against the plain one on a short text before it is used.
+The route is proved against the plain one on a short text before it is used. A server of `genrec llm serve` takes all prompts of
+a list by one request, too (`vllm_lists.py`).
 """
 
 import base64
@@ -25,6 +26,7 @@ import httpx
 import numpy as np
 
 from genrec.errors import EngineError
+from genrec.models import vllm_lists
 from genrec.models.llm import WriteRequest
 from genrec.models.packing import Tokens
 from genrec.models.vllm_prompts import AGREE, Answer, Call, Read, Rows
@@ -60,6 +62,7 @@ class Served:
     max_tokens: int
     adapters: tuple[str, ...]
     route: Route = "uncached"
+    lists: bool = False  # whether it takes the prompts of a list by one request
     block: int = 0  # tokens in a block of its prefix cache; 0: it does not say
     blind: str | None = None  # why it takes no pictures; empty: it takes them; None: it was not asked yet
 
@@ -115,26 +118,38 @@ async def block_size(wire: Wire) -> int:
         return 0
 
 
-async def prove(wire: Wire, name: str, tokens: Tokens) -> Route:
-    """The best route by which this server scores prompt tokens rightly. Raises EngineError when even the plain one fails."""
+async def prove(wire: Wire, name: str, tokens: Tokens) -> tuple[Route, bool]:
+    """The best route by which this server scores prompt tokens rightly, and whether it takes those of a list together.
+
+    Raises EngineError when even the plain route fails.
+    """
     reads = tuple(Read(position=at, ids=(tokens[at + 1],), slot=at - 2) for at in range(2, len(tokens) - 1))
     call = Call(tokens=tokens[:-1], reads=reads)
     salt = secrets.token_hex(16)  # nothing of it is cached from an earlier proof
     plain = await told(wire, name, call, "uncached", salt=salt)
-    routes: tuple[Route, ...] = ("ids", "own")
+    routes: tuple[Rows, ...] = ("ids", "own")
     for route in routes:
         try:
-            fast = await told(wire, name, call, route, salt=salt + route)
+            _agree(wire, call, await told(wire, name, call, route, salt=salt + route), plain, GENERATE)
         except RefusedError:
             continue
-        if not np.allclose(values(call, fast), values(call, plain), rtol=0, atol=AGREE):
-            raise EngineError(
-                f"the server at {wire.url} scores {values(call, fast).round(3).tolist()} by {GENERATE} and "
-                f"{values(call, plain).round(3).tolist()} by {COMPLETIONS}",
-                hint="Start it without --enable-scale-out, and report this with the version of vLLM.",
-            )
-        return route
-    return "uncached"
+        try:
+            (listed,) = await vllm_lists.told(wire, name, [call], route, salt=salt + "list")
+        except RefusedError:
+            return route, False
+        _agree(wire, call, listed, plain, vllm_lists.PATH)
+        return route, True
+    return "uncached", False
+
+
+def _agree(wire: Wire, call: Call, fast: Answer, plain: Answer, path: str) -> None:
+    """Raises EngineError when two ways to the same scores differ."""
+    if not np.allclose(values(call, fast), values(call, plain), rtol=0, atol=AGREE):
+        raise EngineError(
+            f"the server at {wire.url} scores {values(call, fast).round(3).tolist()} by {path} and "
+            f"{values(call, plain).round(3).tolist()} by {COMPLETIONS}",
+            hint="Start it without --enable-scale-out, and report this with the version of vLLM.",
+        )
 
 
 def values(call: Call, answer: Answer) -> np.ndarray:

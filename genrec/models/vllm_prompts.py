@@ -118,7 +118,8 @@ class Answer:
     cached_tokens: int  # tokens of the prompt that came from the prefix cache
 
 
-Send = Callable[[Call], Awaitable[Answer]]
+Send = Callable[[Sequence[Call]], Awaitable[list[Answer]]]
+"""Has calls answered, in order."""
 
 
 @dataclass(slots=True)
@@ -254,11 +255,11 @@ def _continuations(row: Row) -> Plan:
 async def score(plan: Plan, send: Send, kind: Rows, block: int) -> Scores:
     """Have all calls of a plan answered. `block`: tokens in a block of vLLM's cache (0: not known, costs more calls).
 
-    `send` may be called many times at once. Raises what it raises, LabelError, or EngineError when answers stay missing.
+    Raises what `send` raises, LabelError, or EngineError when answers stay missing.
     """
     for size in (None, block or 1, 1):  # the last is right for every block size
         calls = plan.calls(size, kind)
-        for call, answer in zip(calls, await together(send(call) for call in calls), strict=True):
+        for call, answer in zip(calls, await send(calls), strict=True):
             plan.take(call, answer)
         if plan.complete:
             return plan.scores()

@@ -34,6 +34,7 @@ PAUSE_S = 0.5
 
 PLUGIN = Path(__file__).parent / "vllm_plugin"
 """What `genrec llm serve` adds to vLLM."""
+PLUGINS = ("genrec_lists", "genrec_lora", "genrec_rows")
 
 _INSTALL = "pip install 'genrec[vllm]' for a GPU; for a CPU, and for an environment of its own (llm.python): docs/serving.md."
 _LOG = "vLLM's own messages above say why; VLLM_LOGGING_LEVEL=INFO shows all of them."
@@ -43,17 +44,20 @@ _LOOK = """
 import importlib.metadata, importlib.util, json
 there = importlib.util.find_spec("vllm") is not None
 names = importlib.metadata.packages_distributions().get("vllm", []) if there else []
-print(json.dumps([[name, importlib.metadata.version(name)] for name in names]))
+points = [point for found in importlib.metadata.distributions() for point in found.entry_points]
+plugins = sorted({one.name for one in points if one.group.startswith("vllm.") and one.group != "vllm.endpoint_plugins"})
+print(json.dumps({"vllm": [[name, importlib.metadata.version(name)] for name in names], "plugins": plugins}))
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vllm:
-    """An interpreter that has vLLM. `cpu`: it is a build for processors."""
+    """An interpreter that has vLLM. `cpu`: it is a build for processors. `plugins` load there unless somebody names others."""
 
     python: str
     version: str
     cpu: bool
+    plugins: tuple[str, ...] = ()
 
 
 def find_vllm(python: str = "") -> Vllm:
@@ -61,7 +65,8 @@ def find_vllm(python: str = "") -> Vllm:
     python = python or sys.executable
     try:
         done = subprocess.run([python, "-c", _LOOK], capture_output=True, text=True, timeout=120, env=_clean(python), check=True)
-        found = json.loads(done.stdout)
+        told = json.loads(done.stdout)
+        found, plugins = told["vllm"], tuple(told["plugins"])
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise EngineError(f"{python} is no Python interpreter: {error}", hint="Set llm.python to one that has vLLM.") from error
     if not found:
@@ -73,7 +78,7 @@ def find_vllm(python: str = "") -> Vllm:
         old = False
     if old:
         raise EngineError(f"{python} has {name} {version}, genrec needs vllm >= {OLDEST}", hint=_INSTALL)
-    return Vllm(python=python, version=version, cpu="cpu" in name or "+cpu" in version)
+    return Vllm(python=python, version=version, cpu="cpu" in name or "+cpu" in version, plugins=plugins)
 
 
 def command(
@@ -92,6 +97,8 @@ def command(
     paths = [str(PLUGIN), environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     environment.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    # vLLM loads no plugin with routes that is not named, and none of the others once one is
+    environment.setdefault("VLLM_PLUGINS", ",".join(dict.fromkeys((*vllm.plugins, *PLUGINS))))
     if settings.api_key:
         environment["VLLM_API_KEY"] = settings.api_key  # not on the command line, which everybody on the machine can read
     return line, environment

@@ -5,7 +5,7 @@ import contextlib
 import email.utils
 import json
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 import httpx
@@ -44,7 +44,7 @@ class Wire:
         self.url = settings.url.rstrip("/").removesuffix("/v1")
         self.breaker = Breaker(f"the LLM server at {self.url}", settings.breaker_failures, settings.breaker_cooldown_s)
         self._settings = settings
-        self._slots = asyncio.Semaphore(settings.concurrency)
+        self._slots, self._door = asyncio.Semaphore(settings.concurrency), asyncio.Lock()
         self._client = httpx.AsyncClient(
             base_url=self.url,
             headers={"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {},
@@ -60,20 +60,22 @@ class Wire:
         """GET `path` with retries; `read` raises EngineError for an answer that cannot be read."""
         return await self._again(lambda: self._whole(self._client.build_request("GET", path), read, ""))
 
-    async def post(self, path: str, body: Json, read: Callable[[Json], T], *, adapter: str = "") -> T:
+    async def post(self, path: str, body: Json, read: Callable[[Json], T], *, adapter: str = "", prompts: int = 1) -> T:
         """POST `body` as JSON with retries; `read` gets the answer's JSON object and raises EngineError when it makes no sense.
 
-        Raises AdapterError when the server does not have `adapter`, RefusedError, BusyError, BreakerOpenError, or EngineError.
+        `prompts`: how many are in it. Raises AdapterError when the server does not have `adapter`, RefusedError, BusyError,
+        BreakerOpenError, or EngineError.
         """
 
         def attempt() -> Awaitable[T]:
-            return self._whole(self._client.build_request("POST", path, json=body), lambda r: read(parsed(r.text)), adapter)
+            request = self._client.build_request("POST", path, json=body)
+            return self._whole(request, lambda response: read(parsed(response.text)), adapter, prompts)
 
         return await self._again(attempt)
 
     async def events(self, path: str, body: Json, *, adapter: str = "") -> AsyncGenerator[Json, None]:
         """POST `body` and yield the server-sent events of the answer. Attempts are made again until the answer begins."""
-        async with self._slots:
+        async with self._room(1):
             response = await self._again(lambda: self._opened(path, body, adapter))
             began = time.monotonic()
             try:
@@ -97,13 +99,27 @@ class Wire:
     async def _again(self, attempt: Callable[[], Awaitable[T]]) -> T:
         return await retrying(attempt, retries=self._settings.retries, timeout_s=self._settings.timeout_s)
 
-    async def _whole(self, request: httpx.Request, read: Callable[[httpx.Response], T], adapter: str) -> T:
-        async with self._slots:
+    async def _whole(self, request: httpx.Request, read: Callable[[httpx.Response], T], adapter: str, prompts: int = 1) -> T:
+        async with self._room(prompts):
             with self.breaker.attempt():
                 with faults(self.url):
                     response = await self._client.send(request)
                 check(response, adapter)
                 return read(response)
+
+    @contextlib.asynccontextmanager
+    async def _room(self, prompts: int) -> AsyncIterator[None]:
+        """Wait until so many more prompts may be on their way, all of them at the most; who came first goes first."""
+        taken = 0
+        try:
+            async with self._door:
+                while taken < min(prompts, self._settings.concurrency):
+                    await self._slots.acquire()
+                    taken += 1
+            yield
+        finally:
+            for _ in range(taken):
+                self._slots.release()
 
     async def _opened(self, path: str, body: Json, adapter: str) -> httpx.Response:
         """A response of status 200 whose body is still to come; the caller closes it."""

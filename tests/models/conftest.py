@@ -61,10 +61,10 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     llm.close()
 
 
-@pytest.fixture
-def double() -> Iterator[Double]:
-    """A server that plays vLLM, on model runner V2."""
-    server = Double()
+@pytest.fixture(params=[False, True], ids=["vLLM", "genrec's plugin"])
+def double(request: pytest.FixtureRequest) -> Iterator[Double]:
+    """A server that plays vLLM, on model runner V2, without and with the route for lists."""
+    server = Double(lists=request.param)
     yield server
     server.stop()
 

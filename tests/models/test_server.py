@@ -5,16 +5,20 @@ Needs an interpreter that has vLLM, named by GENREC_VLLM_PYTHON; `make test-vllm
 
 import asyncio
 import dataclasses
+import re
 import signal
 import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psutil
 import pytest
 
 from genrec.errors import EngineError
+from genrec.models import vllm_lists
 from genrec.models.adapters import write_card
 from genrec.models.llm import LLM, Likelihood
 from genrec.models.remote import RemoteLLM
@@ -96,6 +100,36 @@ class TestServer:
         assert shared % 32 == 0
         fed = sum(count(title) - 1 for title in request.continuations)
         assert 0 <= ranking.prompt_tokens - shared - fed <= 32  # a block more where a title overtakes the prompt of beginnings
+
+    async def test_a_list_is_one_request(self, engine: engines.Opened, served: Served) -> None:
+        def requests() -> list[str]:
+            told = httpx.get(f"{served.url}/metrics", timeout=60).text
+            return re.findall(
+                r'^http_requests_total\{handler="(?:/inference|/v1/comp)[^"]*/(\w+)".*\} (\S+)$', told, re.MULTILINE
+            )
+
+        before = dict(requests())
+        await engine.llm.score([likelihood(tuple(f" Film {n} of 2026\n" for n in range(20)))])
+        assert {path: float(n) - float(before[path]) for path, n in dict(requests()).items() if n != before[path]} == {
+            "scores": 1
+        }
+
+    @pytest.mark.parametrize(
+        ("body", "status"),
+        [
+            ({}, 400),
+            ({"model": "", "shared": [1], "calls": [7]}, 400),
+            ({"model": "nobody", "shared": [1], "calls": []}, 404),
+            ({"model": "", "shared": [1], "calls": [{"tokens": [2]}]}, 400),
+            ({"model": "", "shared": [1], "calls": [{"tokens": [2], "start": 1, "sampling_params": {"nonsense": 1}}]}, 400),
+            ({"model": "", "shared": [1] * 5000, "calls": [{"tokens": [2], "start": 1, "sampling_params": {}}]}, 400),
+        ],
+    )
+    def test_a_request_that_is_no_list(self, body: dict[str, Any], status: int, model: Path, served: Served) -> None:
+        named = body | {"model": body["model"] or str(model)} if body else body
+        answer = httpx.post(f"{served.url}{vllm_lists.PATH}", json=named, timeout=60)
+        assert answer.status_code == status
+        assert "message" in answer.json()["error"]
 
     async def test_salts_share_no_cache(self, engine: engines.Opened) -> None:
         def asked(salt: str) -> Likelihood:

@@ -39,7 +39,10 @@ class Vllm:
         self.kept: set[tuple[int, ...]] = set()
         self.calls: list[Call] = []
 
-    async def __call__(self, call: Call) -> Answer:
+    async def __call__(self, calls: Sequence[Call]) -> list[Answer]:
+        return [await self.told(call) for call in calls]
+
+    async def told(self, call: Call) -> Answer:
         self.calls.append(call)
         tokens = call.tokens
         cached = 0
@@ -166,9 +169,8 @@ class TestFaults:
     def test_a_wrong_answer_is_no_score(self, spoil: Callable[[Answer], Answer], error: type[Exception]) -> None:
         honest = Vllm("ids", 64)
 
-        async def send(call: Call) -> Answer:
-            answer = await honest(call)
-            return spoil(answer) if answer.rows is not None else answer
+        async def send(calls: Sequence[Call]) -> list[Answer]:
+            return [spoil(answer) if answer.rows is not None else answer for answer in await honest(calls)]
 
         with pytest.raises(error) as caught:
             asyncio.run(score(plan(REQUESTS[0], encode, LONG), send, "ids", 64))
@@ -177,8 +179,8 @@ class TestFaults:
     def test_rows_that_stay_missing_are_asked_for_one_by_one(self) -> None:
         honest = Vllm("ids", 64)
 
-        async def send(call: Call) -> Answer:
-            return replace(await honest(call), rows=None)
+        async def send(calls: Sequence[Call]) -> list[Answer]:
+            return [replace(answer, rows=None) for answer in await honest(calls)]
 
         scores = asyncio.run(score(plan(REQUESTS[0], encode, LONG), send, "ids", 64))
         np.testing.assert_allclose(scores.logp, expected(REQUESTS[0]), atol=1e-4)

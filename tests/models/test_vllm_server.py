@@ -59,7 +59,7 @@ class TestFind:
         assert "llm.python" in caught.value.hint
 
     def test_found(self, stub: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert find_vllm(stub) == Vllm(python=stub, version="0.32.0", cpu=True)
+        assert find_vllm(stub) == Vllm(python=stub, version="0.32.0", cpu=True, plugins=("theirs",))
         monkeypatch.setenv("STUB_VERSION", "0.31.2")
         with pytest.raises(EngineError, match=r"0\.31\.2"):
             find_vllm(stub)
@@ -69,7 +69,7 @@ class TestFind:
 
 def line_of(llama: Path, adapters: dict[str, Path] | None = None, **changes: Any) -> tuple[list[str], dict[str, str]]:
     weights = Weights(name="tiny", kind="llm", path=llama, source="path")
-    vllm = Vllm(python="/opt/python", version="0.32.0", cpu=True)
+    vllm = Vllm(python="/opt/python", version="0.32.0", cpu=True, plugins=("theirs", "genrec_lora"))
     return command(vllm, weights, LlmSettings(**changes), dtype="bfloat16", adapters=adapters or {})
 
 
@@ -100,7 +100,16 @@ class TestCommand:
         (path,) = line_of(llama)[1]["PYTHONPATH"].split(os.pathsep)
         (found,) = importlib.metadata.Distribution.discover(name="genrec-vllm-lora", path=[path])
         points = {(point.group, point.value) for point in found.entry_points}
-        assert points == {("vllm.general_plugins", f"genrec_vllm_{part}:register") for part in ("lora", "rows")}
+        general = {("vllm.general_plugins", f"genrec_vllm_{part}:register") for part in ("lora", "rows")}
+        assert points == general | {("vllm.endpoint_plugins", "genrec_vllm_lists:Lists")}
+
+    def test_plugins_with_routes_are_named_beside_those_that_load_anyway(
+        self, llama: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("VLLM_PLUGINS", raising=False)
+        assert line_of(llama)[1]["VLLM_PLUGINS"] == "theirs,genrec_lora,genrec_lists,genrec_rows"
+        monkeypatch.setenv("VLLM_PLUGINS", "one,another")
+        assert line_of(llama)[1]["VLLM_PLUGINS"] == "one,another"
 
 
 class TestServe:
@@ -139,7 +148,7 @@ class TestServe:
 
     def test_an_address_that_is_taken(self, llama: Path) -> None:
         weights = Weights(name="tiny", kind="llm", path=llama, source="path")
-        vllm = Vllm(python="/opt/python", version="0.32.0", cpu=True)
+        vllm = Vllm(python="/opt/python", version="0.32.0", cpu=True, plugins=("theirs", "genrec_lora"))
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()

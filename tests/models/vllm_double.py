@@ -27,6 +27,7 @@ LENGTH = 600
 GENERATE = "/inference/v1/generate"
 COMPLETIONS = "/v1/completions"
 CHAT = "/v1/chat/completions"
+LISTS = "/inference/v1/genrec/scores"
 TOKEN = re.compile(r"\s?\w+|\s?[^\w\s]|\s")
 
 Json = dict[str, Any]
@@ -123,10 +124,13 @@ class Double(ThreadingHTTPServer):
     allow_reuse_address = True
     request_queue_size = 256
 
-    def __init__(self, runner: Literal["v1", "v2", "plain"] = "v2", *, port: int = 0, block: int = 4) -> None:
+    def __init__(
+        self, runner: Literal["v1", "v2", "plain"] = "v2", *, port: int = 0, block: int = 4, lists: bool = False
+    ) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.runner = runner
         self.block = block
+        self.lists = lists  # genrec's plugin is there
         self.name = NAME
         self.adapters = ["one"]
         self.details = True  # --enable-prompt-tokens-details
@@ -169,7 +173,7 @@ class Double(ThreadingHTTPServer):
             self._always = fault if times is None else None
 
     def next_fault(self, path: str) -> Fault | None:
-        if path not in (GENERATE, COMPLETIONS, CHAT):
+        if path not in (GENERATE, COMPLETIONS, CHAT, LISTS):
             return None
         with self.lock:
             return self._faults.pop(0) if self._faults else self._always
@@ -191,9 +195,27 @@ class Double(ThreadingHTTPServer):
             return self._completion(body, model)
         if path == CHAT:
             return self._chat(body, model)
+        if path == LISTS and not self.lists:
+            return {"status": 404, "detail": "Not Found"}
         if self.runner == "plain":
             return {"status": 403, "error": {"message": "Scale-out endpoints are disabled."}}
+        if path == LISTS:
+            return {"calls": [self._listed(body, call, model) for call in body["calls"]]}
         return self._generation(body, model)
+
+    def _listed(self, body: Json, call: Json, model: str) -> Json:
+        """One call of a list, as genrec's plugin tells what vLLM says to it."""
+        tokens, params = body["shared"] + call["tokens"], call["sampling_params"]
+        asked = params | {"logprobs": len(params["logprob_token_ids"])}
+        answer = self._generation(body | {"token_ids": tokens, "sampling_params": asked}, model)
+        cached, rows = self.cached_last, None
+        if "prompt_token_id_logprobs" in answer:
+            table = np.load(io.BytesIO(base64.b64decode(answer["prompt_token_id_logprobs"])))
+            rows = [[value if np.isfinite(value) else None for value in row] for row in table.tolist()]
+        elif "prompt_logprobs" in answer and cached <= call["start"]:
+            places = range(call["start"] + 1, len(tokens))
+            rows = [[answer["prompt_logprobs"][at][str(tokens[at])]["logprob"]] for at in places]
+        return {"cached": cached, "next": [logp(model, tokens, i) for i in params["logprob_token_ids"]], "rows": rows}
 
     def _chat(self, body: Json, model: str) -> Json:
         """Writes the sizes of the pictures, then as a completion."""
