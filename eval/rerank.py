@@ -89,6 +89,8 @@ def measured(
     lists: dict[str, NDArray[Any]],
     rows: NDArray[Any],
     content: Content,
+    *,
+    unique_prefix: bool,
 ) -> dict[str, list[Measured]]:
     """Each retriever's lists as the LLM scores them; an item that both hand over is scored once."""
     items, targets = content.items, lists["targets"]
@@ -108,7 +110,7 @@ def measured(
                 scores=tuple(0.0 for _ in part),
             )
             asked.append((request, 0))
-    prompter = Prompter(Prompts(), history=HISTORY, title_chars=TITLE_CHARS)
+    prompter = Prompter(Prompts(), history=HISTORY, title_chars=TITLE_CHARS, catalogue=items if unique_prefix else ())
     answers = asyncio.run(measure(llm, prompter, "likelihood", asked, SILENT, adapter))
     by_row: dict[int, dict[int, tuple[float, int, float]]] = {}
     for row, number, where in places:
@@ -228,6 +230,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=1000)
     parser.add_argument("--cache", type=Path, default=Path("build/candidates"))
     parser.add_argument("--scores", type=Path)
+    parser.add_argument("--whole", action="store_true", help="whole titles, not their shortest unique prefixes")
     told = parser.parse_args()
     folders = {folder.name: folder for folder in told.adapter or ()}
     retrievers = tuple(told.retriever or RETRIEVERS)
@@ -246,15 +249,15 @@ def main() -> None:
     for name in folders or ("",):
         parts = {}
         for part, who, lists, rows in asked:
-            stem = f"{told.name}-{name or 'base'}-{part}"
+            stem = f"{told.name}-{name or 'base'}{'-whole' if told.whole else ''}-{part}"
             files = {one: told.scores / f"{stem}-{one}-{len(rows)}.npz" for one in retrievers if told.scores}
-            make = partial(measured, llm, name, retrievers, who, lists, rows, content)
+            make = partial(measured, llm, name, retrievers, who, lists, rows, content, unique_prefix=not told.whole)
             parts[part] = through(files, rows, make)
         made = {one: row_of(parts["validation"][one], parts["test"][one]) for one in retrievers}
         figures = {one: row for one, (row, _) in made.items()}
         for one, (_, gain) in made.items():
             every[one].append(gain)
-        told_of = {"candidates": HANDED, **provenance(seed=0)}
+        told_of = {"candidates": HANDED, "titles": "whole" if told.whole else "unique prefixes", **provenance(seed=0)}
         rows_of = known.setdefault(told.name, {}).setdefault(name or "base", {})
         rows_of |= {one: row | told_of for one, row in figures.items()}
         print(json.dumps({told.name: {name or "base": figures}}, indent=1), flush=True)

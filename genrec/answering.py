@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -361,11 +361,14 @@ class Answering:
             self._facts = CatalogueFacts(values=counts, items=total, people=people)
         return self._facts
 
+    def _all_items(self) -> Iterator[Item]:
+        return (item for batch in self._workspace.store.all_items() for item in batch)
+
     def _loaded_ranker(self, request: Request, stages: Stages) -> Ranker:
         llm = self._parts.llm(stages)
         served = self._who_ranks(request)
         if request.method not in self._rankers:
-            self._rankers[request.method] = Ranker(llm, self._workspace.prompts, served.settings, served.adapter)
+            self._rankers[request.method] = Ranker(llm, self._workspace.prompts, served.settings, served.adapter, self._all_items)
         stages.adapter("rerank", served.adapter, served.note)
         return self._rankers[request.method]
 

@@ -59,7 +59,8 @@ class Reranked:
         self.candidates = candidates
         self._llm, self._prompts, self._ranking, self._adapter, self._seed = llm, prompts, ranking, adapter, seed
         self._spread = spread
-        self._engine: tuple[Ranker, str] | None = None
+        self._engine: LLM | None = None
+        self._ranker: Ranker | None = None
         self._items: Sequence[Item] | None = None
 
     @property
@@ -82,7 +83,7 @@ class Reranked:
             "adapter": self._adapter,
             "spread": self._spread,
         }
-        return {**self.base.settings, "rerank": told | ({"llm": self._engine[1]} if self._engine else {})}
+        return {**self.base.settings, "rerank": told | ({"llm": self._engine.id} if self._engine else {})}
 
     @property
     def retriever(self) -> System:
@@ -105,12 +106,11 @@ class Reranked:
         made._items = content.items
         return made
 
-    def ready(self, progress: Progress) -> Ranker:
+    def ready(self, progress: Progress) -> LLM:
         """Load the LLM, once for all copies made afterwards. Raises WeightsError or EngineError."""
         if self._engine is None:
-            llm = self._llm(progress)
-            self._engine = Ranker(llm, self._prompts, self._ranking, self._adapter), llm.id
-        return self._engine[0]
+            self._engine = self._llm(progress)
+        return self._engine
 
     def fit(self, train: Sequences, content: Content, progress: Progress) -> None:
         self.ready(progress)
@@ -163,7 +163,7 @@ class Reranked:
     def _copy(self, base: System, seed: int) -> "Reranked":
         told = {"adapter": self._adapter, "spread": self._spread, "seed": seed}
         made = Reranked(base, self._llm, self._prompts, self._ranking, self.candidates, **told)
-        made._engine = self._engine
+        made._engine, made._ranker = self._engine, self._ranker
         return made
 
     def _known(self) -> Sequence[Item]:
@@ -189,7 +189,9 @@ class Reranked:
         return requests, handed, raw
 
     def _rank(self, requests: Sequence[RankRequest]) -> list[Ranking]:
-        ranker = self.ready(SILENT)
+        if self._ranker is None:
+            self._ranker = Ranker(self.ready(SILENT), self._prompts, self._ranking, self._adapter, self._known)
+        ranker = self._ranker
         with ThreadPoolExecutor(1) as pool:  # a loop of its own: the caller, say a notebook, may be inside one
             return pool.submit(asyncio.run, ranker.rank(requests)).result()
 

@@ -65,6 +65,7 @@ class RankingChoice(_Part):
     per_token: bool = True
     history: int = Field(default=16, ge=1)
     title_chars: int = Field(default=80, ge=1)
+    unique_prefix: bool = False
     spread: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
     retriever: str = ""
 

@@ -143,6 +143,12 @@ def _trunk(request: ScoreRequest, prefix: Tokens, shared: Tokens) -> Row:
     )
 
 
+def alike(one: Sequence[object], other: Sequence[object]) -> int:
+    """How many first elements two sequences have in common."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (mine, theirs) in pairs if mine != theirs), min(len(one), len(other)))
+
+
 def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Indices grouped into padded batches of at most `budget` tokens each, longest first so that little is padding."""
     groups: list[list[int]] = []

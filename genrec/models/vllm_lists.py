@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from genrec.models.packing import Tokens
+from genrec.models.packing import alike
 from genrec.models.vllm_prompts import Answer, Call, Rows
 from genrec.models.wire import Json, Wire, nonsense
 
@@ -16,23 +16,17 @@ _BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 
 async def told(wire: Wire, model: str, calls: Sequence[Call], kind: Rows, *, salt: str = "", adapter: str = "") -> list[Answer]:
     """The answers to `calls`, in order. Raises RefusedError when the server has not got the route, and what `Wire.post` does."""
-    shared = _shared([call.tokens for call in calls])
+    prompts = [call.tokens for call in calls]
+    shared = alike(min(prompts), max(prompts))  # what these two share, all that lie between them share
     body: Json = {
         "model": adapter or model,
         "cache_salt": salt,
-        "shared": calls[0].tokens[:shared],
+        "shared": prompts[0][:shared],
         "calls": [
             {"tokens": call.tokens[shared:], "start": call.start, "sampling_params": call.sampling(kind)} for call in calls
         ],
     }
     return await wire.post(PATH, body, lambda said: _answers(calls, said), adapter=adapter, prompts=len(calls))
-
-
-def _shared(prompts: Sequence[Tokens]) -> int:
-    """How many first tokens all prompts have in common."""
-    least, most = min(prompts), max(prompts)  # what these two share, all that lie between them share
-    pairs = enumerate(zip(least, most, strict=False))
-    return next((at for at, (one, other) in pairs if one != other), min(len(least), len(most)))
 
 
 def _answers(calls: Sequence[Call], said: Json) -> list[Answer]:

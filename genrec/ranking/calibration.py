@@ -155,25 +155,37 @@ def _weighed(lists: Sequence[Measured], retriever: NDArray[np.float64], choice: 
 
     `retriever`: standardised scores of all lists, one behind the other.
     """
-    ends = np.cumsum([len(one.scores) for one in lists])
-    starts = np.concatenate([[0], ends[:-1]])
-    targets = starts + np.array([one.target for one in lists])
     llm = [standardise(title_score(one.logp, one.tokens, one.prior, choice.prior, choice.per_token)) for one in lists]
     columns = np.stack([np.concatenate(llm), retriever], axis=1)
+    (mine, other), value = likeliest(columns, [len(one.scores) for one in lists], [one.target for one in lists])
+    weight = round(float(mine / (mine + other)), 3) if mine > 0 else 0.0
+    return value, replace(choice, weight=weight)
+
+
+def likeliest(
+    columns: NDArray[np.float64], sizes: Sequence[int], targets: Sequence[int], least: Sequence[float] | None = None
+) -> tuple[NDArray[np.float64], float]:
+    """The weights of a conditional logit, (k,), and the mean log-probability of what was chosen, in nats, less the ridge's part.
+
+    `columns`: (candidates of all lists, k), one list behind the other; `sizes`: candidates of each; `targets`: place of what was
+    chosen in each; `least`: lower bounds of the weights, by default zeros.
+    """
+    ends = np.cumsum(sizes)
+    starts = ends - np.asarray(sizes)
+    chosen = starts + np.asarray(targets)
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         logits = columns @ weights
         logits -= np.repeat(np.maximum.reduceat(logits, starts), ends - starts)
         sums = np.add.reduceat(np.exp(logits), starts)
         chances = np.exp(logits) / np.repeat(sums, ends - starts)
-        slope = np.add.reduceat(chances[:, None] * columns, starts) - columns[targets]
-        value = (np.log(sums) - logits[targets]).mean() + RIDGE * weights @ weights
+        slope = np.add.reduceat(chances[:, None] * columns, starts) - columns[chosen]
+        value = (np.log(sums) - logits[chosen]).mean() + RIDGE * weights @ weights
         return float(value), slope.mean(axis=0) + 2 * RIDGE * weights
 
-    found = optimize.minimize(loss, np.ones(2), jac=True, method="L-BFGS-B", bounds=[(0, None)] * 2)
-    mine, other = found.x
-    weight = round(float(mine / (mine + other)), 3) if mine > 0 else 0.0
-    return -float(found.fun), replace(choice, weight=weight)
+    bounds = [(bound, None) for bound in least or [0.0] * columns.shape[1]]
+    found = optimize.minimize(loss, np.ones(columns.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds)
+    return found.x, -float(found.fun)
 
 
 def gains(lists: Sequence[Measured], choice: Choice) -> NDArray[np.float64]:

@@ -1,13 +1,14 @@
 """From a person and candidates to a score request, through `prompts/rerank.j2`."""
 
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from genrec.models.llm import Labels, Likelihood, Markers, ScoreRequest
 from genrec.prompts import Prompts, data
 from genrec.ranking.blocks import SHARE, choose
+from genrec.ranking.titles import Titles
 from genrec.types import Item
 
 Method = Literal["likelihood", "labels", "markers"]
@@ -35,12 +36,17 @@ class Line:
 
 
 class Prompter:
-    """Builds score requests. `history`: most past items shown; `title_chars`: longest title shown."""
+    """Builds score requests. `history`: most past items shown; `title_chars`: longest title shown.
 
-    def __init__(self, prompts: Prompts, *, history: int, title_chars: int) -> None:
+    `catalogue`: likelihood scores a title only as far as none of these other items' titles begins with it; empty: all of it.
+    """
+
+    def __init__(self, prompts: Prompts, *, history: int, title_chars: int, catalogue: Iterable[Item] = ()) -> None:
         self._prompts = prompts
         self._history = history
         self._title_chars = title_chars
+        lines = [self.line(item) for item in catalogue]
+        self._titles = Titles(lines) if lines else None
 
     def digests(self) -> dict[str, str]:
         return {PROMPT: self._prompts.digest(PROMPT)}
@@ -50,8 +56,12 @@ class Prompter:
         return data(item.title, self._title_chars) or data(item.item_id, self._title_chars)
 
     def line(self, item: Item) -> str:
-        """An item as a line of a history, and as a candidate of the likelihood method."""
+        """An item as a line of a history."""
         return f" {self.title(item)}\n"
+
+    def scored(self, item: Item) -> str:
+        """What the likelihood method scores of an item's line."""
+        return self._titles.distinct(self.line(item)) if self._titles else self.line(item)
 
     def shown(self, profile: Profile, count: Callable[[str], int], block: int) -> tuple[Item, ...]:
         """The past items for the likelihood method: the last ones, but for a few, so that they fill an engine's blocks.
@@ -92,8 +102,8 @@ class Prompter:
             title_chars=self._title_chars,
         )
         if method == "likelihood":
-            lines_of = tuple(self.line(item) for item in candidates)
-            return Likelihood(prefix=prefix, context=context, continuations=lines_of, adapter=adapter)
+            scored = tuple(self.scored(item) for item in candidates)
+            return Likelihood(prefix=prefix, context=context, continuations=scored, adapter=adapter)
         if method == "labels":
             return Labels(prefix=prefix, context=context, labels=LABELS[: len(titles)], adapter=adapter)
         return Markers(prefix=prefix, context=context, segments=tuple(rest), positive=YES, negative=NO, adapter=adapter)

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from genrec.errors import ConfigError
 from genrec.models.llm import LLM, Scores
 from genrec.prompts import Prompts
 from genrec.ranking.fusion import fuse, standardise, title_score
@@ -44,14 +45,29 @@ class Ranker:
     """Ranks candidate lists with an LLM by one of three methods (see docs/architecture.md).
 
     labels      next-token log-probabilities of single-token labels (LlamaRec, Yue et al. 2023)
-    likelihood  log p(title | profile) - b log p(title), per token (query likelihood: Ponte & Croft 1998; Sachan et al. 2022)
+    likelihood  log p(title | profile) - b log p(title), per token (query likelihood: Ponte & Croft 1998; Sachan et al. 2022); of
+                a title its shortest unique prefix, if `unique_prefix` (see genrec.ranking.titles)
     markers     log p(yes) - log p(no) behind every candidate, in one pass
     """
 
-    def __init__(self, llm: LLM, prompts: Prompts, settings: RankingSettings, adapter: str = "") -> None:
-        """`adapter`: the LoRA adapter that scores; empty: the base model."""
+    def __init__(
+        self,
+        llm: LLM,
+        prompts: Prompts,
+        settings: RankingSettings,
+        adapter: str = "",
+        catalogue: Callable[[], Iterable[Item]] | None = None,
+    ) -> None:
+        """`adapter`: the LoRA adapter that scores; empty: the base model. `catalogue`: gives all items there are, asked for once
+        if `settings.unique_prefix` is on. Raises ConfigError where it is on without a catalogue.
+        """
         self.settings, self.adapter = settings, adapter
-        self.prompter = Prompter(prompts, history=settings.history, title_chars=settings.title_chars)
+        if settings.unique_prefix and catalogue is None:
+            raise ConfigError(
+                "ranking.unique_prefix needs the catalogue's titles", hint="Give the ranker its catalogue, or switch it off."
+            )
+        items = catalogue() if catalogue and settings.unique_prefix else ()
+        self.prompter = Prompter(prompts, history=settings.history, title_chars=settings.title_chars, catalogue=items)
         self._llm = llm
         self._priors: OrderedDict[str, float] = OrderedDict()
 

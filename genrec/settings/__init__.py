@@ -169,6 +169,9 @@ class RankingSettings(Section):
     """Most candidates scored in one prompt; longer lists go in windows merged by score."""
     title_chars: PositiveInt = 80
     """A longer title is cut in the prompt."""
+    unique_prefix: bool = False
+    """Likelihood scores a title only as far as no other title of the catalogue begins like it: about three times as fast. For a
+    model that has learned the catalogue's titles, as after `genrec train rerank`."""
 
 
 class AdapterSettings(Section):

@@ -95,6 +95,8 @@ class RerankSettings(Section):
     """Most past items in a profile, in training and then in serving."""
     title_chars: PositiveInt = 48
     """A longer title is cut, in training and then in serving."""
+    unique_prefix: bool = True
+    """Whether validation, and then serving, scores a title only as far as no other title of the catalogue begins like it."""
     validated: PositiveInt = 1000
     """Most people that the weights of the fusion are fitted on."""
     judged: NonNegativeInt = 100

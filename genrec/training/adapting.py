@@ -120,6 +120,7 @@ def checkpoint(folder: Path, task: str, tuned: Tuned, passes: Iterable[Iterable[
             for column in (row.tokens, row.positions, row.branches, row.read_at, row.read_for, row.targets, row.choices):
                 mark.update(np.asarray([len(column), *column], np.int64).tobytes())
             mark.update(np.int64(one.target).tobytes() + (b"" if one.prior is None else one.prior.tobytes()))
+            mark.update(np.float64(one.scale).tobytes())
     return Checkpoint(folder / task, mark.hexdigest())
 
 

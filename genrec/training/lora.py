@@ -40,12 +40,14 @@ class Example:
     """A packed row with what is right about it.
 
     target  the entry that was chosen; -1: every token of every entry is a target (language modelling)
-    prior   (n,) log-probabilities that the retriever gives the entries, or None
+    prior   (n,) what is added to the entries' scores in a listwise loss: log-probabilities of the retriever; or None
+    scale   what the entries' scores are multiplied by before (`genrec.training.scaling`)
     """
 
     row: Row
     target: int = -1
     prior: NDArray[np.float32] | None = None
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +224,7 @@ def _list_loss(example: Example, states: Tensor, head: Tensor, vocabulary: Vocab
         at = torch.as_tensor(row.read_at, device=states.device)
         logits = (states[at] @ head[torch.from_numpy(vocabulary.places(row.choices)).to(head.device)].T).float()
         scores = logits[0] if isinstance(request, Labels) else logits[:, 0] - logits[:, 1]
+    scores = example.scale * scores
     if example.prior is not None and prior_weight:
         scores = scores + prior_weight * torch.from_numpy(example.prior).to(scores.device)
     return functional.cross_entropy(scores[None], torch.tensor([example.target], device=scores.device)), 1

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from genrec.errors import ConfigError, TrainingError
@@ -18,14 +21,18 @@ from genrec.ranking.ranker import RankRequest
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content, System
 from genrec.settings import RerankSettings
+from genrec.training import scaling
 from genrec.training.adapting import Base, checkpoint
 from genrec.training.examples import Histories, dealt
 from genrec.training.lists import ListExamples, Lists, out_of_fold, profile_of
 from genrec.training.lora import Example, Plan, Tuned, run
 from genrec.training.retriever import held_out
+from genrec.training.scaling import Scales
 from genrec.types import Item
 
 TASKS = ("histories", "lists")
+Served = Callable[[], AbstractContextManager[tuple[LLM, str]]]
+"""Opens the engine with the adapter as it is, under the name it gives."""
 TRAINING_LISTS_FROM = 50
 """Candidates that the retriever hands over for a training list, of which an example shows some."""
 
@@ -73,6 +80,11 @@ class Course:
     def prompter(self) -> Prompter:
         return Prompter(self.prompts, history=self.settings.history, title_chars=self.settings.title_chars)
 
+    def prompter_of(self, one: Source) -> Prompter:
+        """Scores titles as serving does."""
+        catalogue = one.content.items if self.settings.unique_prefix else ()
+        return Prompter(self.prompts, history=self.settings.history, title_chars=self.settings.title_chars, catalogue=catalogue)
+
     def histories(self, epoch: int) -> list[Example]:
         """Rows of language modelling, of all catalogues, shuffled; none for the methods that it does not serve.
 
@@ -99,15 +111,6 @@ class Course:
         if not told.lists:
             return [], 0.0
         rng = np.random.default_rng([told.seed, 1_000_003])
-        maker = ListExamples(
-            prompter=self.prompter,
-            encode=self.base.encode,
-            method=told.method,
-            history=told.history,
-            shown=told.candidates,
-            without_target=told.without_target,
-            longest=self.base.longest,
-        )
         made: list[Example] = []
         lacking = total = 0
         for one in self.sources:
@@ -122,15 +125,30 @@ class Course:
                 progress=self.progress,
             )
             lacking, total = lacking + int((found.places < 0).sum()), total + len(found)
+            maker = ListExamples(
+                prompter=self.prompter_of(one),
+                encode=self.base.encode,
+                method=told.method,
+                history=told.history,
+                shown=told.candidates,
+                without_target=told.without_target,
+                longest=self.base.longest,
+            )
             made += maker.make(found, one.content.items, rng)
         return [made[place] for place in rng.permutation(len(made))], lacking / max(1, total)
 
     def learn(
-        self, tuned: Tuned, folder: Path, tell: Callable[[str], None], judge: Callable[[], float] | None = None
+        self,
+        tuned: Tuned,
+        folder: Path,
+        tell: Callable[[str], None],
+        judge: Callable[[], float] | None = None,
+        served: Served | None = None,
     ) -> dict[str, list[dict[str, float]]]:
-        """Train; `folder` keeps checkpoints, `judge` says which pass is kept (see `Plan`). Returns the figures of each leg.
+        """Train; `folder` keeps checkpoints, `judge` says which pass is kept (see `Plan`), `served` opens the engine with the
+        adapter as it is by then, for the scales of the listwise loss (None: as they are). Returns the figures of each leg.
 
-        Raises TrainingError, WorkspaceError, and what `judge` raises.
+        Raises TrainingError, WorkspaceError, and what `judge` and `served` raise.
         """
         told = self.settings
         passes = [self.histories(epoch) for epoch in range(told.epochs)]
@@ -143,6 +161,10 @@ class Course:
             figures["histories"] = self._run(tuned, steps, told.learning_rate, "histories", folder, tell, judge)
         if lists:
             tell(f"lists: {len(lists)} examples; {lacking:.0%} of the lists found lacked what was chosen ({told.without_target})")
+            if served:
+                scales = self._scales(tuned, lists, served)
+                tell(f"scales of the loss: LLM {scales.llm:.3f}, retriever {scales.retriever:.3f}, titles {scales.own:.3f}")
+                lists = scales.of(lists)
             by_length = sorted(lists, key=lambda example: len(example.row.tokens))  # little padding in a step
             steps = dealt(by_length, told.batch)
             order = np.random.default_rng(told.seed).permutation(len(steps))
@@ -150,6 +172,19 @@ class Course:
                 tuned, [[steps[n] for n in order]], told.list_learning_rate, "lists", folder, tell, judge
             )
         return figures
+
+    def _scales(self, tuned: Tuned, lists: Sequence[Example], served: Served) -> Scales:
+        """Of the listwise loss, as the first process finds them."""
+        from accelerate import PartialState
+
+        state = PartialState(cpu=tuned.head.device.type == "cpu")
+        found: list[Any] = [None]
+        if state.is_main_process:
+            with served() as (llm, name):
+                found = [scaling.fitted(lists, llm, name, self.prompter)]
+        if state.num_processes > 1:
+            torch.distributed.broadcast_object_list(found)
+        return found[0]
 
     def _run(
         self,

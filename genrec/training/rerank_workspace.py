@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,8 @@ def train_rerank(
     tuned = begun(base, first, told, start)
     # by all processes, which train a retriever together
     lists = [handed(workspace, one, told, progress, tell) for workspace, one in zip(workspaces, course.sources, strict=True)]
-    figures = course.learn(tuned, first.adapters / CHECKPOINTS, tell, _judge(course, lists, tuned, first, tell))
+    judge = _judge(course, lists, tuned, first, tell)
+    figures = course.learn(tuned, first.adapters / CHECKPOINTS, tell, judge, partial(tried, tuned, base, first))
     if not PartialState().is_main_process:
         return None
     folder = save(tuned, base, first.adapters, name)
@@ -130,7 +132,7 @@ def _judge(course: Course, lists: Sequence[Lists], tuned: Tuned, first: Workspac
         if digest not in known:
             with tried(tuned, course.base, first) as (llm, name):
                 found = [
-                    fitted(llm, course.prompter, told.method, some, one.content.items, name, SILENT)
+                    fitted(llm, course.prompter_of(one), told.method, some, one.content.items, name, SILENT)
                     for some, one in zip(shown, course.sources, strict=True)
                 ]
             known[digest] = float(np.mean([one.gain()[0] for one in found]))
@@ -183,7 +185,8 @@ def prove(
     """Fit the fusion's weights on the lists of `handed`; the adapter's is 0 where what was fitted on one half of the people does
     not help the other.
     """
-    prompter = Prompter(workspace.prompts, history=told.history, title_chars=told.title_chars)
+    catalogue = one.content.items if told.unique_prefix else ()
+    prompter = Prompter(workspace.prompts, history=told.history, title_chars=told.title_chars, catalogue=catalogue)
     found = fitted(llm, prompter, told.method, lists, one.content.items, name, progress)
     proof = Proof(
         workspace=workspace.folder.name,
@@ -200,6 +203,7 @@ def prove(
             per_token=found.choice.per_token,
             history=told.history,
             title_chars=told.title_chars,
+            unique_prefix=told.unique_prefix,
             spread=found.choice.spread,
             retriever=one.serving.name,
         ),

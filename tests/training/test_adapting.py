@@ -155,12 +155,14 @@ class TestRanking:
             shutil.copytree(made, tmp_path / str(number))
             if "source" in change:
                 alphabet_settings = {"width": 8, "layers": 1, "epochs": 1, "precision": "no"}
-                with Workspace.open(tmp_path / str(number), rerank=change, retriever=alphabet_settings) as workspace:
+                with Workspace.open(
+                    tmp_path / str(number), rerank=change | {"judged": 0}, retriever=alphabet_settings
+                ) as workspace:
                     outcome = train_rerank([workspace])
                 assert outcome is not None
                 files.append(dict(outcome.adapter.card.files))
             else:
-                files.append(weights_of(tmp_path / str(number), **change))
+                files.append(weights_of(tmp_path / str(number), judged=0, **change))
         assert len({one["adapter_model.safetensors"] for one in files}) == 4
 
     def test_the_pass_that_does_best_on_held_out_lists_is_kept(self, made: Path, tmp_path: Path) -> None:

@@ -164,6 +164,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"folds": 3}),
     ({"method": "labels"}, {"history": 2}),
     ({}, {"title_chars": 1}),
+    ({"epochs": 0}, {"unique_prefix": False}),
     ({}, {"held_out": 2}),
     ({}, {"seed": 5}),
 ]
