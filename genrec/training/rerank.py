@@ -125,17 +125,21 @@ class Course:
                 progress=self.progress,
             )
             lacking, total = lacking + int((found.places < 0).sum()), total + len(found)
-            maker = ListExamples(
-                prompter=self.prompter_of(one),
-                encode=self.base.encode,
-                method=told.method,
-                history=told.history,
-                shown=told.candidates,
-                without_target=told.without_target,
-                longest=self.base.longest,
-            )
-            made += maker.make(found, one.content.items, rng)
+            made += self._shown(one, found, rng)
         return [made[place] for place in rng.permutation(len(made))], lacking / max(1, total)
+
+    def _shown(self, one: Source, found: Lists, rng: np.random.Generator) -> list[Example]:
+        told = self.settings
+        maker = ListExamples(
+            prompter=self.prompter_of(one),
+            encode=self.base.encode,
+            method=told.method,
+            history=told.history,
+            shown=told.candidates,
+            without_target=told.without_target,
+            longest=self.base.longest,
+        )
+        return maker.make(found, one.content.items, rng)
 
     def learn(
         self,
@@ -144,9 +148,11 @@ class Course:
         tell: Callable[[str], None],
         judge: Callable[[], float] | None = None,
         served: Served | None = None,
+        handed: Sequence[Lists] = (),
     ) -> dict[str, list[dict[str, float]]]:
         """Train; `folder` keeps checkpoints, `judge` says which pass is kept (see `Plan`), `served` opens the engine with the
-        adapter as it is by then, for the scales of the listwise loss (None: as they are). Returns the figures of each leg.
+        adapter as it is by then, for the scales of the listwise loss (None: as they are), which are fitted on the lists that were
+        `handed` over for each source's held-out events. Returns the figures of each leg.
 
         Raises TrainingError, WorkspaceError, and what `judge` and `served` raise.
         """
@@ -162,7 +168,7 @@ class Course:
         if lists:
             tell(f"lists: {len(lists)} examples; {lacking:.0%} of the lists found lacked what was chosen ({told.without_target})")
             if served:
-                scales = self._scales(tuned, lists, served)
+                scales = self._scales(tuned, lists, handed, served)
                 tell(f"scales of the loss: LLM {scales.llm:.3f}, retriever {scales.retriever:.3f}, titles {scales.own:.3f}")
                 lists = scales.of(lists)
             by_length = sorted(lists, key=lambda example: len(example.row.tokens))  # little padding in a step
@@ -173,15 +179,18 @@ class Course:
             )
         return figures
 
-    def _scales(self, tuned: Tuned, lists: Sequence[Example], served: Served) -> Scales:
+    def _scales(self, tuned: Tuned, lists: Sequence[Example], handed: Sequence[Lists], served: Served) -> Scales:
         """Of the listwise loss, as the first process finds them."""
         from accelerate import PartialState
 
         state = PartialState(cpu=tuned.head.device.type == "cpu")
         found: list[Any] = [None]
         if state.is_main_process:
+            rng = np.random.default_rng([self.settings.seed, 1_000_007])
+            pairs = zip(self.sources, handed, strict=True) if handed else ()
+            unseen = [example for one, known in pairs for example in self._shown(one, known, rng)]
             with served() as (llm, name):
-                found = [scaling.fitted(lists, llm, name, self.prompter)]
+                found = [scaling.fitted(lists, [unseen[n] for n in rng.permutation(len(unseen))], llm, name, self.prompter)]
         if state.num_processes > 1:
             torch.distributed.broadcast_object_list(found)
         return found[0]

@@ -102,7 +102,7 @@ def train_rerank(
     # by all processes, which train a retriever together
     lists = [handed(workspace, one, told, progress, tell) for workspace, one in zip(workspaces, course.sources, strict=True)]
     judge = _judge(course, lists, tuned, first, tell)
-    figures = course.learn(tuned, first.adapters / CHECKPOINTS, tell, judge, partial(tried, tuned, base, first))
+    figures = course.learn(tuned, first.adapters / CHECKPOINTS, tell, judge, partial(tried, tuned, base, first), lists)
     if not PartialState().is_main_process:
         return None
     folder = save(tuned, base, first.adapters, name)

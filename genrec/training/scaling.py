@@ -42,14 +42,16 @@ class Scales:
         return [replace(one, scale=self.llm, prior=(_columns(one, self.alone) @ weights).astype(np.float32)) for one in examples]
 
 
-def fitted(examples: Sequence[Example], llm: LLM, adapter: str, prompter: Prompter) -> Scales:
-    """The scales that make what was chosen likeliest (conditional logit) with the adapter as it is.
+def fitted(examples: Sequence[Example], unseen: Sequence[Example], llm: LLM, adapter: str, prompter: Prompter) -> Scales:
+    """The scales for `examples` that make what was chosen in `unseen` likeliest (conditional logit) with the adapter as it is.
 
-    Raises AdapterError, EngineError, LabelError or PromptError.
+    It must not have learned from what was chosen there: it would seem to know far more than it does. Without such lists the
+    retriever's scores stay as they are, and the LLM counts least. Raises AdapterError, EngineError, LabelError or PromptError.
     """
-    some = examples[:FITTED_ON]
+    alone = asyncio.run(_alone([*examples, *unseen], llm, adapter, prompter))
+    if not (some := unseen[:FITTED_ON]):
+        return Scales(llm=LEAST, retriever=1.0, own=0.0, alone=alone)
     answers = asyncio.run(llm.score([replace(one.row.request, adapter=adapter) for one in some]))
-    alone = asyncio.run(_alone(examples, llm, adapter, prompter))
     columns = [np.column_stack([answer.logp, _columns(one, alone) * (1, -1)]) for one, answer in zip(some, answers, strict=True)]
     sizes, targets = [len(one) for one in columns], [one.target for one in some]
     (scale, known, own), _ = likeliest(np.concatenate(columns), sizes, targets, [LEAST, 0.0, 0.0])
