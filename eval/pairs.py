@@ -54,8 +54,10 @@ def run(bench: "Bench", running: "Running", made: dict[str, Any]) -> None:
     told, single = bench.workspace.settings.ranking, bench.asked.first(bench.given.single)
     for adapter in ("", *bench.rerankers):
         ranker, unfitted = bench.ranker(running.llm, adapter), bench.ranker(cast(RemoteLLM, Unfitted(running.llm)), adapter)
+        starts = bench.ranker(running.llm, adapter, unique_prefix=True)
         rivals = Rivals(running.url, bench.weights.name, running.llm, ranker.prompter, history=told.history, concurrency=1)
         ways: dict[str, Callable[[list[Any]], Coroutine[Any, Any, Scores]]] = {
+            "likelihood of unique prefixes": functools.partial(ranked, starts, "likelihood"),
             "likelihood": functools.partial(ranked, ranker, "likelihood"),
             "likelihood, prompt by prompt": functools.partial(prompt_by_prompt, ranker, running.llm),
             "likelihood, blocks not filled": functools.partial(ranked, unfitted, "likelihood"),

@@ -50,6 +50,7 @@ from genrec.workspace import Workspace
 
 PARTS = ("pairs", "methods", "throughput", "lora", "parity", "faults")
 METHODS: tuple[Method, ...] = ("likelihood", "labels", "markers")
+PREFIXES = "likelihood of unique prefixes"
 WRITTEN = ("list of letters", "list of letters in windows", "list of titles")
 BARS = {"times_generate_a_list": 25.0, "share_of_bare_client": 0.9, "lora_cost": 0.3}
 OUT = Path(__file__).parent / "results" / "serving.json"
@@ -131,8 +132,10 @@ class Bench:
             finally:
                 llm.close()
 
-    def ranker(self, llm: RemoteLLM, adapter: str = "") -> Ranker:
-        return Ranker(llm, self.workspace.prompts, self.workspace.settings.ranking, adapter)
+    def ranker(self, llm: RemoteLLM, adapter: str = "", *, unique_prefix: bool = False) -> Ranker:
+        told = self.workspace.settings.ranking.model_copy(update={"unique_prefix": unique_prefix})
+        items = [item for batch in self.workspace.store.all_items() for item in batch]
+        return Ranker(llm, self.workspace.prompts, told, adapter, lambda: items)
 
     @property
     def rerankers(self) -> list[str]:
@@ -156,6 +159,8 @@ def methods(bench: Bench, running: Running, made: dict[str, Any]) -> None:
         ways: dict[str, Callable[[list[Any]], Coroutine[Any, Any, Scores]]] = {
             method: functools.partial(pairs.ranked, ranker, method) for method in METHODS
         }
+        starts = bench.ranker(running.llm, adapter, unique_prefix=True)
+        ways[PREFIXES] = functools.partial(pairs.ranked, starts, "likelihood")
         for name, way in zip(WRITTEN, (rivals.letters, rivals.windows, rivals.titles), strict=True):
             ways[name] = functools.partial(way, adapter=adapter)
         ways["pointwise yes/no"] = functools.partial(rivals.pointwise, adapter=adapter)
@@ -188,7 +193,7 @@ def _times(figures: Mapping[str, Any]) -> dict[str, Any]:
             }
             for rival in (*WRITTEN, "pointwise yes/no")
         }
-        for method in METHODS
+        for method in (*METHODS, PREFIXES)
     }
 
 
