@@ -242,7 +242,7 @@ class VLLMEngine:
             values["structured_outputs"] = sampling.StructuredOutputsParams(**values["structured_outputs"])
         prompt = tokens
         if isinstance(tokens, list):
-            prompt = {"prompt_token_ids": tokens} | ({"cache_salt": request.salt} if request.salt else {})
+            prompt = _module("vllm.inputs").tokens_input(tokens, cache_salt=request.salt or None)
         try:
             with _refusals():
                 async with self._room, asyncio.timeout(self._settings.timeout_s):

@@ -63,10 +63,11 @@ class Asked:
 
     async def answer(self, tokens: Sequence[int], start: int, sampling: Mapping[str, Any]) -> dict[str, Any]:
         """One prompt's answer. Raises ValueError or TypeError when vLLM does not take it, RuntimeError when it gave it up."""
+        from vllm.inputs import tokens_input  # pyright: ignore[reportMissingImports]
         from vllm.sampling_params import RequestOutputKind, SamplingParams  # pyright: ignore[reportMissingImports]
 
         params = SamplingParams(**sampling, output_kind=RequestOutputKind.FINAL_ONLY)
-        prompt = {"prompt_token_ids": tokens} | ({"cache_salt": self._salt} if self._salt else {})
+        prompt = tokens_input(list(tokens), cache_salt=self._salt or None)
         self._number += 1
         outputs = self._engine.generate(prompt, params, f"{self._id}-{self._number}", lora_request=self._lora)
         output = [one async for one in outputs][-1]
