@@ -61,18 +61,22 @@ def _operator() -> Any:
         scale: float,
         widths: list[int],
     ) -> None:
-        """`adapters`: for each row of `x` (T, d) the place of its adapter in `lora_a` [(places, 1, r, d)], -1 for none."""
+        """`adapters`: for each row of `x` (T, d) the place of its adapter in `lora_a` [(places, 1, r, d)], -1 for none.
+
+        In the model's own precision: such a processor's bf16 products take half the time of float32 ones, and are added up in
+        float32 all the same.
+        """
         for place, rows in _groups(adapters[: len(x)]):
-            mine = (x if rows is None else x[rows]).float()
+            mine = x if rows is None else x[rows]
             start = 0
             for a, b, width in zip(lora_a, lora_b, widths, strict=True):
-                low = mine @ a[place].view(a.shape[-2:]).float().T * scale
-                out = (low @ b[place].view(b.shape[-2:]).float().T).to(y.dtype)
+                low = mine @ a[place].view(a.shape[-2:]).to(x.dtype).T
+                high = b[place].view(b.shape[-2:])[:width].to(x.dtype).T
                 part = y[:, start : start + width]
                 if rows is None:
-                    part += out[:, :width]
+                    part.addmm_(low, high, alpha=scale)
                 else:
-                    part.index_add_(0, rows, out[:, :width])
+                    part.index_add_(0, rows, low @ high, alpha=scale)
                 start += width
 
     lora_linear.register_fake(lambda *_: None)  # it gives nothing, so there are no shapes to tell
