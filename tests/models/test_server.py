@@ -102,7 +102,7 @@ class TestServer:
         assert 0 <= ranking.prompt_tokens - shared - fed <= 32  # a block more where a title overtakes the prompt of beginnings
 
     async def test_a_list_is_one_request(self, engine: engines.Opened, served: Served) -> None:
-        def requests() -> list[str]:
+        def requests() -> list[tuple[str, str]]:
             told = httpx.get(f"{served.url}/metrics", timeout=60).text
             return re.findall(
                 r'^http_requests_total\{handler="(?:/inference|/v1/comp)[^"]*/(\w+)".*\} (\S+)$', told, re.MULTILINE
