@@ -134,8 +134,8 @@ class Bench:
 
     def ranker(self, llm: RemoteLLM, adapter: str = "", *, unique_prefix: bool = False) -> Ranker:
         told = self.workspace.settings.ranking.model_copy(update={"unique_prefix": unique_prefix})
-        items = [item for batch in self.workspace.store.all_items() for item in batch]
-        return Ranker(llm, self.workspace.prompts, told, adapter, lambda: items)
+        store = self.workspace.store
+        return Ranker(llm, self.workspace.prompts, told, adapter, lambda: (item for batch in store.all_items() for item in batch))
 
     @property
     def rerankers(self) -> list[str]:

@@ -353,10 +353,9 @@ class Answering:
         if self._facts is None:
             counts: Counter[tuple[str, str]] = Counter()
             total = 0
-            for batch in self._workspace.store.all_items():
-                total += len(batch)
-                for item in batch:
-                    counts.update((name, text) for name, value in item.attributes.items() for text in set(text_values(value)))
+            for item in self._all_items():
+                total += 1
+                counts.update((name, text) for name, value in item.attributes.items() for text in set(text_values(value)))
             people = dict(zip(self._catalogue.vectors.item_ids, self._catalogue.popularity.tolist(), strict=True))
             self._facts = CatalogueFacts(values=counts, items=total, people=people)
         return self._facts

@@ -1,25 +1,26 @@
 """How much the LLM should count: the weights of the fusion, chosen on held-out events."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from genrec.models.llm import LLM
+from genrec.models.llm import LLM, Likelihood
 from genrec.progress import Progress, track
 from genrec.ranking.fusion import fuse, standardise, title_score
 from genrec.ranking.prompting import Method, Profile, Prompter
 from genrec.ranking.ranker import RankRequest
-from genrec.types import Item
 
 TOP = 10
 PRIORS = (0.0, 0.25, 0.5, 0.75, 1.0)
 HALVES = 2
 AT_ONCE = 16
 """Lists handed to the engine in one call."""
+TITLES_AT_ONCE = 50
+"""Titles scored in one request behind an empty profile."""
 RESAMPLES = 2000
 RIDGE = 1e-3
 """Weight of the squared weights, in nats a list: of a few lists none may seem certain."""
@@ -87,7 +88,8 @@ async def measure(
 
     Lists of more candidates than a prompt takes must be cut before. Raises LabelError, AdapterError, EngineError or PromptError.
     """
-    prior = await _priors(llm, prompter, [item for one, _ in lists for item in one.candidates], adapter, progress, method)
+    titles = [prompter.scored(item) for one, _ in lists for item in one.candidates] if method == "likelihood" else []
+    prior = await alone(llm, prompter, titles, adapter, progress)
     out = []
     starts = range(0, len(lists), AT_ONCE)
     for start in track(progress, "validation lists", starts, len(starts)):
@@ -98,7 +100,7 @@ async def measure(
                 Measured(
                     logp=answer.logp.astype(np.float64),
                     tokens=answer.tokens.astype(np.int64),
-                    prior=np.array([prior.get(prompter.title(item), 0.0) for item in one.candidates]),
+                    prior=np.array([prior.get(prompter.scored(item), 0.0) for item in one.candidates]),
                     scores=np.asarray(one.scores, np.float64),
                     target=target,
                 )
@@ -106,21 +108,21 @@ async def measure(
     return out
 
 
-async def _priors(
-    llm: LLM, prompter: Prompter, items: Sequence[Item], adapter: str, progress: Progress, method: Method
-) -> dict[str, float]:
-    """log p(title) behind an empty profile."""
-    if method != "likelihood":
-        return {}
-    titles = {prompter.title(item): item for item in items}
-    names = list(titles)
-    prior: dict[str, float] = {}
-    starts = range(0, len(names), 50)
+async def alone(llm: LLM, prompter: Prompter, scored: Iterable[str], adapter: str, progress: Progress) -> dict[str, float]:
+    """log p(title) behind an empty profile, in nats, by what is `scored` of the title (`Prompter.scored`).
+
+    Raises AdapterError, EngineError or PromptError.
+    """
+    texts = list(dict.fromkeys(scored))
+    empty = prompter.request("likelihood", Profile(), ())
+    found: dict[str, float] = {}
+    starts = range(0, len(texts), TITLES_AT_ONCE)
     for start in track(progress, "titles alone", starts, len(starts)):
-        part = names[start : start + 50]
-        (answer,) = await llm.score([prompter.request(method, Profile(), [titles[name] for name in part], adapter)])
-        prior |= dict(zip(part, answer.logp.tolist(), strict=True))
-    return prior
+        part = tuple(texts[start : start + TITLES_AT_ONCE])
+        request = Likelihood(prefix=empty.prefix, context=empty.context, continuations=part, adapter=adapter)
+        (answer,) = await llm.score([request])
+        found |= dict(zip(part, answer.logp.tolist(), strict=True))
+    return found
 
 
 def fit(lists: Sequence[Measured], *, likelihood: bool) -> Fitted:

@@ -66,6 +66,12 @@ def source(events: Sequences, content: Content, *, serving: System, training: Sy
     return Source(known=known, asked=asked, targets=targets, content=content, serving=serving, training=training)
 
 
+def serving_prompter(prompts: Prompts, told: RerankSettings, one: Source) -> Prompter:
+    """Scores the titles of this catalogue as serving does."""
+    catalogue = one.content.items if told.unique_prefix else ()
+    return Prompter(prompts, history=told.history, title_chars=told.title_chars, catalogue=catalogue)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
     """Everything that one adapter learns, from one catalogue or several."""
@@ -79,11 +85,6 @@ class Course:
     @property
     def prompter(self) -> Prompter:
         return Prompter(self.prompts, history=self.settings.history, title_chars=self.settings.title_chars)
-
-    def prompter_of(self, one: Source) -> Prompter:
-        """Scores titles as serving does."""
-        catalogue = one.content.items if self.settings.unique_prefix else ()
-        return Prompter(self.prompts, history=self.settings.history, title_chars=self.settings.title_chars, catalogue=catalogue)
 
     def histories(self, epoch: int) -> list[Example]:
         """Rows of language modelling, of all catalogues, shuffled; none for the methods that it does not serve.
@@ -131,7 +132,7 @@ class Course:
     def _shown(self, one: Source, found: Lists, rng: np.random.Generator) -> list[Example]:
         told = self.settings
         maker = ListExamples(
-            prompter=self.prompter_of(one),
+            prompter=serving_prompter(self.prompts, told, one),
             encode=self.base.encode,
             method=told.method,
             history=told.history,

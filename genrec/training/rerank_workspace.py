@@ -20,7 +20,7 @@ from genrec.settings import RerankSettings, Settings
 from genrec.training.adapting import CHECKPOINTS, Base, Sample, begun, finish, fresh_name, open_base, sample, save, served, tried
 from genrec.training.lists import Lists, candidates
 from genrec.training.lora import Tuned
-from genrec.training.rerank import TASKS, Course, Source, fitted, source
+from genrec.training.rerank import TASKS, Course, Source, fitted, serving_prompter, source
 from genrec.training.retriever import Trainer
 from genrec.training.system import Learned
 from genrec.training.workspace import device_of
@@ -132,7 +132,7 @@ def _judge(course: Course, lists: Sequence[Lists], tuned: Tuned, first: Workspac
         if digest not in known:
             with tried(tuned, course.base, first) as (llm, name):
                 found = [
-                    fitted(llm, course.prompter_of(one), told.method, some, one.content.items, name, SILENT)
+                    fitted(llm, serving_prompter(course.prompts, told, one), told.method, some, one.content.items, name, SILENT)
                     for some, one in zip(shown, course.sources, strict=True)
                 ]
             known[digest] = float(np.mean([one.gain()[0] for one in found]))
@@ -185,8 +185,7 @@ def prove(
     """Fit the fusion's weights on the lists of `handed`; the adapter's is 0 where what was fitted on one half of the people does
     not help the other.
     """
-    catalogue = one.content.items if told.unique_prefix else ()
-    prompter = Prompter(workspace.prompts, history=told.history, title_chars=told.title_chars, catalogue=catalogue)
+    prompter = serving_prompter(workspace.prompts, told, one)
     found = fitted(llm, prompter, told.method, lists, one.content.items, name, progress)
     proof = Proof(
         workspace=workspace.folder.name,

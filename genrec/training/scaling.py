@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from genrec.models.llm import LLM, Likelihood
-from genrec.ranking.calibration import likeliest
-from genrec.ranking.prompting import Profile, Prompter
+from genrec.progress import SILENT
+from genrec.ranking.calibration import alone, likeliest
+from genrec.ranking.prompting import Prompter
 from genrec.training.lora import Example
 
 FITTED_ON = 256
 """Lists by which the scales are fitted."""
-AT_ONCE = 50
-"""Titles scored in one request behind an empty profile."""
 LEAST = 0.01
 """The LLM's smallest scale: with none it would learn nothing."""
 
@@ -48,19 +47,22 @@ def fitted(examples: Sequence[Example], unseen: Sequence[Example], llm: LLM, ada
     It must not have learned from what was chosen there: it would seem to know far more than it does. Without such lists the
     retriever's scores stay as they are, and the LLM counts least. Raises AdapterError, EngineError, LabelError or PromptError.
     """
-    alone = asyncio.run(_alone([*examples, *unseen], llm, adapter, prompter))
-    if not (some := unseen[:FITTED_ON]):
-        return Scales(llm=LEAST, retriever=1.0, own=0.0, alone=alone)
+    some = unseen[:FITTED_ON]
+    requests = [one.row.request for one in (*examples, *some)]
+    titles = [text for one in requests if isinstance(one, Likelihood) for text in one.continuations]
+    own_of = asyncio.run(alone(llm, prompter, titles, adapter, SILENT))
+    if not some:
+        return Scales(llm=LEAST, retriever=1.0, own=0.0, alone=own_of)
     answers = asyncio.run(llm.score([replace(one.row.request, adapter=adapter) for one in some]))
-    columns = [np.column_stack([answer.logp, _columns(one, alone) * (1, -1)]) for one, answer in zip(some, answers, strict=True)]
+    columns = [np.column_stack([answer.logp, _columns(one, own_of) * (1, -1)]) for one, answer in zip(some, answers, strict=True)]
     sizes, targets = [len(one) for one in columns], [one.target for one in some]
     (scale, known, own), _ = likeliest(np.concatenate(columns), sizes, targets, [LEAST, 0.0, 0.0])
-    return Scales(llm=float(scale), retriever=float(known), own=float(own), alone=alone)
+    return Scales(llm=float(scale), retriever=float(known), own=float(own), alone=own_of)
 
 
-def _columns(one: Example, alone: Mapping[str, float]) -> np.ndarray:
+def _columns(one: Example, titles: Mapping[str, float]) -> np.ndarray:
     """(n, 2) log-probabilities by the retriever, and of the titles alone."""
-    return np.stack([_known(one), _own(one, alone)], axis=1)
+    return np.stack([_known(one), _own(one, titles)], axis=1)
 
 
 def _known(one: Example) -> np.ndarray:
@@ -68,19 +70,9 @@ def _known(one: Example) -> np.ndarray:
     return np.zeros(one.row.entries) if one.prior is None else one.prior.astype(np.float64)
 
 
-def _own(one: Example, alone: Mapping[str, float]) -> np.ndarray:
+def _own(one: Example, titles: Mapping[str, float]) -> np.ndarray:
     """(n,) log-probabilities of the titles behind an empty profile; zeros for the other methods."""
     request = one.row.request
     if not isinstance(request, Likelihood):
         return np.zeros(one.row.entries)
-    return np.array([alone[text] for text in request.continuations])
-
-
-async def _alone(examples: Sequence[Example], llm: LLM, adapter: str, prompter: Prompter) -> dict[str, float]:
-    requests = [one.row.request for one in examples]
-    texts = list(dict.fromkeys(text for one in requests if isinstance(one, Likelihood) for text in one.continuations))
-    empty = prompter.request("likelihood", Profile(), ())
-    groups = [tuple(texts[at : at + AT_ONCE]) for at in range(0, len(texts), AT_ONCE)]
-    asked = [Likelihood(prefix=empty.prefix, context=empty.context, continuations=group, adapter=adapter) for group in groups]
-    answers = await llm.score(asked) if asked else []
-    return dict(zip(texts, (float(value) for answer in answers for value in answer.logp), strict=True))
+    return np.array([titles[text] for text in request.continuations])

@@ -300,45 +300,23 @@ NONSENSE_OF_LISTS = {
     "rows of different lengths": in_every_call(rows=[[-1.0], [-1.0, -2.0], [-1.0]]),
     "rows of text": in_every_call(rows="-1.0"),
 }
-
-
-@pytest.mark.parametrize("double", [True], indirect=True, ids=["genrec's plugin"])
-class TestNonsenseOfLists:
-    """The same, where the calls of a list come together."""
-
-    @pytest.mark.parametrize("change", NONSENSE_OF_LISTS.values(), ids=NONSENSE_OF_LISTS)
-    async def test_is_refused(self, double: Double, llm: RemoteLLM, change: Callable[[Json], None]) -> None:
-        def fault(handler: Handler, answer: Json) -> bool:
-            if handler.path == LISTS:
-                change(answer)
-            return False
-
-        await llm.score([labels()])
-        double.fault(fault)
-        error = await within_limit(llm.score([likelihood((" one two three four",))]))
-        assert error.retryable
-
-    async def test_routes_that_disagree(self, double: Double, llm: RemoteLLM) -> None:
-        def lower(handler: Handler, answer: Json) -> bool:
-            if handler.path == LISTS:
-                in_every_call(next=lambda told: [value - 1 for value in told])(answer)
-            return False
-
-        double.fault(lower)
-        assert LISTS in str(await within_limit(llm.score([likelihood()])))
+EVERY_NONSENSE = {change.__name__: (False, change) for change in NONSENSE}
+EVERY_NONSENSE |= {f"list: {name}": (True, change) for name, change in NONSENSE_OF_LISTS.items()}
+"""Whether genrec's plugin is there, and what is changed in the answers."""
 
 
 vllm_alone = pytest.mark.parametrize("double", [False], indirect=True, ids=["vLLM"])
+plugin_alone = pytest.mark.parametrize("double", [True], indirect=True, ids=["genrec's plugin"])
 
 
 class TestNonsense:
     """JSON that says something else than what was asked: an error, and never a score."""
 
-    @vllm_alone
-    @pytest.mark.parametrize("change", NONSENSE)
+    @pytest.mark.parametrize(("double", "change"), EVERY_NONSENSE.values(), indirect=["double"], ids=EVERY_NONSENSE)
     async def test_is_refused(self, double: Double, llm: RemoteLLM, change: Callable[[Json], None]) -> None:
         def fault(handler: Handler, answer: Json) -> bool:
-            change(answer)
+            if not double.lists or handler.path == LISTS:
+                change(answer)
             return False
 
         await llm.score([labels()])
@@ -382,6 +360,16 @@ class TestNonsense:
 
         double.fault(shifted)
         assert "scores" in str(await within_limit(llm.score([likelihood()])))
+
+    @plugin_alone
+    async def test_lists_that_disagree(self, double: Double, llm: RemoteLLM) -> None:
+        def lower(handler: Handler, answer: Json) -> bool:
+            if handler.path == LISTS:
+                in_every_call(next=lambda told: [value - 1 for value in told])(answer)
+            return False
+
+        double.fault(lower)
+        assert LISTS in str(await within_limit(llm.score([likelihood()])))
 
     async def test_another_model(self, double: Double, llm: RemoteLLM) -> None:
         double.name = "other"
