@@ -9,7 +9,7 @@ people goes through the filter `data`, so that it can neither end its line nor s
 import hashlib
 import re
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,16 @@ from genrec.errors import PromptError
 
 _PACKAGE = Path(__file__).parent
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_SHIPPED_IN_0_1_0 = {
+    "192e4b402bb6": "43688e4fdeab",
+    "8409135a473c": "1f3208e99511",
+    "63a3f71582f9": "7ec7c620a499",
+    "31ed7632d688": "c7916cde8ff6",
+    "74c8cf9396d5": "86962645b995",
+    "63377c1306b6": "a46dec3acc71",
+    "845b45af101c": "64f0863b2551",
+}
+"""Digests of the shipped templates with their comments, as cards and captions of that version have them → without."""
 ELLIPSIS = "…"
 CUT = "\x1e"
 """The record separator: `data` takes it out of every text, so only a template can place it, as `{{ cut }}`."""
@@ -67,6 +77,10 @@ def shipped_folder() -> Path:
     """Where the shipped templates are: `genrec/_prompts` in an installed wheel, `prompts/` in a source tree."""
     installed = _PACKAGE / "_prompts"
     return installed if installed.is_dir() else _PACKAGE.parent / "prompts"
+
+
+def _short_digest(texts: Iterable[str]) -> str:
+    return hashlib.sha256("".join(texts).encode()).hexdigest()[:12]
 
 
 class Prompts:
@@ -132,9 +146,25 @@ class Prompts:
         return [first.lstrip("\n"), *(part.removeprefix("\n") for part in rest)]
 
     def digest(self, name: str) -> str:
-        """First 12 hex digits of the SHA-256 of the template's file, followed by the files it includes, if any."""
-        texts = self._texts(f"{name}.j2", [])
-        return hashlib.sha256("".join(texts).encode()).hexdigest()[:12]
+        """First 12 hex digits of the SHA-256 of the template without its comments, followed by the files it includes, if any."""
+        return _short_digest(self._without_comments(text) for text in self._texts(f"{name}.j2", []))
+
+    def agree(self, noted: str, *names: str) -> bool:
+        """Whether `noted`, as a card or a caption has it, is the digest of the templates `names` here, joined by `+`.
+
+        Version 0.1.0 counted comments in; such digests are still recognised. Raises PromptError.
+        """
+        parts = noted.split("+")
+        return len(parts) == len(names) and all(map(self._agrees, parts, names))
+
+    def _agrees(self, noted: str, name: str) -> bool:
+        digest = self.digest(name)
+        with_comments = _short_digest(self._texts(f"{name}.j2", []))
+        return noted in (digest, with_comments) or _SHIPPED_IN_0_1_0.get(noted) == digest
+
+    def _without_comments(self, text: str) -> str:
+        tokens = self._environment.lex(text)
+        return "".join(value for _, kind, value in tokens if not kind.startswith("comment"))
 
     def _texts(self, file: str, seen: list[str]) -> list[str]:
         if file in seen:
@@ -162,7 +192,7 @@ class Prompts:
             path = folder / f"{name}.j2"
             if path.is_file():
                 try:
-                    # bytes, not read_text: the digest must be that of the file, whatever its line ends
+                    # bytes, not read_text: line ends are Jinja's to settle, for the text and its digest alike
                     self._sources[name] = (path.read_bytes().decode("utf-8"), str(path))
                 except (OSError, UnicodeDecodeError) as error:
                     raise PromptError(f"{path}: {error}", hint="The file must be readable UTF-8 text.") from error

@@ -63,9 +63,31 @@ def test_not_utf8_is_a_prompt_error(folder: Path) -> None:
         Prompts(folder).digest("latin")
 
 
-def test_digest_is_that_of_the_file_and_follows_includes(folder: Path) -> None:
-    text = (folder / "hello.j2").read_bytes()
-    assert Prompts(folder).digest("hello") == hashlib.sha256(text).hexdigest()[:12]
+def test_a_comment_changes_no_digest_and_everything_that_is_rendered_does(folder: Path) -> None:
+    text = (folder / "hello.j2").read_text(encoding="utf-8")
+    plain = Prompts(folder).digest("hello")
+    for same in ("{# a remark #}\n" + text, text + "{#- of\nseveral lines #}", text.replace("!", "!{# here #}")):
+        (folder / "hello.j2").write_text(same, encoding="utf-8")
+        assert Prompts(folder).render("hello", name="Ada") == "Hello Ada!"
+        assert Prompts(folder).digest("hello") == plain
+        # cards of version 0.1.0 have the digest of the whole file
+        assert Prompts(folder).agree(hashlib.sha256(same.encode()).hexdigest()[:12], "hello")
+    for other in (text + " ", text.replace("name", "title"), text.replace("Hello", "hello")):
+        (folder / "hello.j2").write_text(other, encoding="utf-8")
+        assert Prompts(folder).digest("hello") != plain
+        assert not Prompts(folder).agree(plain, "hello")
+
+
+def test_digests_of_0_1_0_are_recognised_where_the_template_is_the_shipped_one(folder: Path) -> None:
+    assert Prompts().agree("845b45af101c", "rerank")
+    assert Prompts().agree("63a3f71582f9+192e4b402bb6", "caption_picture", "caption")
+    assert not Prompts().agree("845b45af101c", "reason")
+    assert not Prompts().agree("192e4b402bb6", "caption_picture", "caption")
+    (folder / "rerank.j2").write_text("changed", encoding="utf-8")
+    assert not Prompts(folder).agree("845b45af101c", "rerank")
+
+
+def test_the_digest_follows_includes(folder: Path) -> None:
     (folder / "outer.j2").write_text("{% include 'hello.j2' %}", encoding="utf-8")
     before = Prompts(folder).digest("outer")
     (folder / "hello.j2").write_text("Bye {{ name }}", encoding="utf-8")

@@ -140,9 +140,9 @@ def _may_change(caption: StoredCaption, options: Options) -> bool:
 
 def _holds(caption: StoredCaption, known: Known, parts: Sequence[Part], writer: Writer, model: str, workspace: Workspace) -> bool:
     """Whether a caption was written from the same evidence by the same writer, and has all parts that are wanted."""
-    made_by = (caption.model, caption.adapter, caption.prompt, caption.language, caption.evidence_digest)
-    now = (model, writer.adapter, writer.prompt, workspace.settings.caption.language, known.digest)
-    return made_by == now and all(getattr(caption, part) is not None for part in parts)
+    made_by = (caption.model, caption.adapter, caption.language, caption.evidence_digest)
+    now = (model, writer.adapter, workspace.settings.caption.language, known.digest)
+    return made_by == now and writer.uses(caption.prompt) and all(getattr(caption, part) is not None for part in parts)
 
 
 class Run:

@@ -168,7 +168,7 @@ class Adapter:
         """Which template is another than in training, with both digests; empty when none is. Raises PromptError (damaged)."""
         for name, trained in self.card.prompts.items():
             here = prompts.digest(name) if name in prompts.names() else "there is none"
-            if here != trained:
+            if name not in prompts.names() or not prompts.agree(trained, name):
                 return f"adapter {self.name} was trained with the prompt {name}.j2 of digest {trained}, here it is {here}"
         return ""
 

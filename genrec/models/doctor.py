@@ -234,7 +234,8 @@ def _captions(settings: Settings, workspace: Path) -> Iterator[Finding]:
         with Store.open(settings.store.url or f"sqlite:///{workspace / 'store.sqlite'}", create=False) as store:
             counts, writers = store.caption_counts(), store.caption_writers()
         used = registry.in_use("write").adapter
-        digest = prompts.digest("caption" if language == "en" else "caption_language")
+        name = "caption" if language == "en" else "caption_language"
+        prompts.digest(name)
     except GenrecError:
         return  # told of the store, the adapter or the prompt itself
     adapter = used.name if used and language == "en" else ""
@@ -242,7 +243,8 @@ def _captions(settings: Settings, workspace: Path) -> Iterator[Finding]:
     stale = sum(
         count
         for (tongue, _, by, prompt), count in writers.items()
-        if tongue != language or (bool(prompt) if template else by != adapter or prompt.rpartition("+")[2] != digest)
+        if tongue != language
+        or (bool(prompt) if template else by != adapter or not prompts.agree(prompt.rpartition("+")[2], name))
     )
     written = f"{counts.captioned} captions, {counts.human} by hand"
     detail = f"{counts.no_title} items without title, {counts.no_text} without text; {written}"

@@ -65,6 +65,10 @@ class Writer(Protocol):
         """Digest of the template, empty where none is used."""
         ...
 
+    def uses(self, prompt: str) -> bool:
+        """Whether a caption that notes the digest `prompt` was written from the same template."""
+        ...
+
     @property
     def adapter(self) -> str:
         """The LoRA adapter that writes, empty for the base model."""
@@ -116,6 +120,9 @@ class TemplateWriter:
         self._wording = wording
         self.spent = Spent()
 
+    def uses(self, prompt: str) -> bool:
+        return prompt == self.prompt
+
     def prefix(self) -> str:
         return ""
 
@@ -150,8 +157,15 @@ class TextWriter:
         self.requests, self.tokens = Pace(self.settings.requests_per_minute), Pace(self.settings.tokens_per_minute)
         if self.wording.code != ENGLISH_CODE:
             self.adapter = ""
-        digest = self.prompts.digest(captions.PROMPT if self.wording.code == ENGLISH_CODE else LANGUAGE_PROMPT)
-        self.prompt = f"{self.prompts.digest(picture_caption.PROMPT)}+{digest}" if self._shows else digest
+        self.prompt = "+".join(map(self.prompts.digest, self._prompts))
+
+    def uses(self, prompt: str) -> bool:
+        return self.prompts.agree(prompt, *self._prompts)
+
+    @property
+    def _prompts(self) -> tuple[str, ...]:
+        of_text = captions.PROMPT if self.wording.code == ENGLISH_CODE else LANGUAGE_PROMPT
+        return (picture_caption.PROMPT, of_text) if self._shows else (of_text,)
 
     @property
     def _shows(self) -> bool:
