@@ -40,8 +40,8 @@ $(VLLM_STAMP): constraints-vllm.txt
 	touch $@
 
 test-vllm: $(STAMP) $(VLLM_STAMP)  ## the vLLM engine in process and `genrec llm serve`
-	OMP_NUM_THREADS=1 PYTHONPATH=genrec/models/vllm_plugin $(VLLM)/bin/python -m pytest --confcutdir=tests/models -W default -p no:cacheprovider tests/models/test_vllm_engine.py
-	OMP_NUM_THREADS=1 GENREC_VLLM_PYTHON=$(abspath $(VLLM))/bin/python $(BIN)/python -m pytest tests/models/test_server.py tests/models/test_seeing_server.py
+	OMP_NUM_THREADS=1 PYTHONPATH=genrec/llm/vllm_plugin $(VLLM)/bin/python -m pytest --confcutdir=tests/llm -W default -p no:cacheprovider tests/llm/test_vllm_engine.py
+	OMP_NUM_THREADS=1 GENREC_VLLM_PYTHON=$(abspath $(VLLM))/bin/python $(BIN)/python -m pytest tests/llm/test_server.py tests/llm/test_seeing_server.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from record import provenance
 
 from genrec.evaluation.splits import leave_one_out
-from genrec.loading import load_content
-from genrec.models.adapters import CARD
+from genrec.llm.adapters import CARD
 from genrec.progress import SILENT
-from genrec.ranking.calibration import TOP, Choice, Measured, fit, gains
-from genrec.ranking.fusion import fuse
+from genrec.ranking.fusion_weights import TOP, Choice, Measured, fit, gains
 from genrec.ranking.ranker import RankRequest
+from genrec.ranking.score_fusion import fuse
 from genrec.retrieval.zero_shot import ZeroShot
-from genrec.training.lists import candidates, profile_of
-from genrec.workspace import Workspace
+from genrec.training.candidate_lists import candidates, profile_of
+from genrec.workspace.folder import Workspace
+from genrec.workspace.load import load_content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

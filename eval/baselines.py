@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from record import provenance
 from zero_shot import encode, read
 
-from genrec.evaluation.baselines import NAMES, baselines
+from genrec.baselines import NAMES, baselines
 from genrec.evaluation.harness import evaluate
 from genrec.evaluation.results import SystemResult
 from genrec.evaluation.splits import leave_one_out

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from record import provenance
 
-from genrec.models.forward import Forward
-from genrec.models.local import TransformersLLM
-from genrec.models.packing import Row, batches
+from genrec.llm.forward import Forward
+from genrec.llm.packing import Row, batches
+from genrec.llm.transformers_engine import TransformersLLM
 from genrec.recommender import Recommender
 
 

@@ -4,7 +4,7 @@
 
 Validation events (each person's last but one), lists of 50 by the learned retriever (eval/rerank.py's, kept in `--cache`), people
 drawn with seed 0. Lists whose target was handed over are scored twice by the engine `transformers`: with the last 32 titles, and
-with the titles of `genrec/ranking/blocks.py` for blocks of 32 tokens. Beside NDCG@10 of both over these lists stands the paired
+with the titles of `genrec/ranking/prompter.py` for blocks of 32 tokens. Beside NDCG@10 of both over these lists stands the paired
 difference with its 95% interval, for the LLM alone and fused by several weights. `--scores` keeps what was scored, to go on from.
 Figures go to eval/results/blocks.json.
 """
@@ -21,14 +21,14 @@ from record import provenance
 from rerank import HANDED, HISTORY, LLM, TITLE_CHARS, found
 
 from genrec.evaluation.splits import leave_one_out
-from genrec.loading import load_content
-from genrec.models.local import TransformersLLM
+from genrec.llm.transformers_engine import TransformersLLM
 from genrec.models.sources import resolve
 from genrec.prompts import Prompts
-from genrec.ranking.fusion import fuse
-from genrec.ranking.prompting import Prompter
-from genrec.training.lists import profile_of
-from genrec.workspace import Workspace
+from genrec.ranking.prompter import Prompter
+from genrec.ranking.score_fusion import fuse
+from genrec.training.candidate_lists import profile_of
+from genrec.workspace.folder import Workspace
+from genrec.workspace.load import load_content
 
 RESULTS = Path(__file__).parent / "results" / "blocks.json"
 BLOCK = 32

@@ -30,23 +30,23 @@ from record import provenance
 from shop import catalogue
 from shop.kinds import SAID
 
-from genrec.building import build, ingest
-from genrec.captioning.captioner import Captioner, load_llm
-from genrec.captioning.running import Options
-from genrec.data.report import Report
-from genrec.loading import load_catalogue
+from genrec.captions import tag_terms as vocabulary
+from genrec.captions.caption_run import Options
+from genrec.captions.captioner import Captioner, load_llm
+from genrec.captions.tagging import Tag, Tagger
+from genrec.data.ingest_report import Report
 from genrec.models.encoders import ImageEncoder, TextEncoder
 from genrec.models.sources import resolve
 from genrec.retrieval.behaviour import behaviour_vectors
-from genrec.retrieval.fusion import as_history, fuse
-from genrec.retrieval.profile import event_weights, user_vector
+from genrec.retrieval.mean_profile import event_weights, user_vector
+from genrec.retrieval.modality_fusion import as_history, fuse
 from genrec.retrieval.retriever import Ask, Retriever
 from genrec.retrieval.vectors import ModalityVectors
 from genrec.settings import SETTINGS_FILE, RetrievalSettings, Settings
 from genrec.types import Event
-from genrec.workspace import Workspace
-from genrec.writing import vocabulary
-from genrec.writing.tagging import Tag, Tagger
+from genrec.workspace.build import build, ingest
+from genrec.workspace.folder import Workspace
+from genrec.workspace.load import load_catalogue
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "captions_shop.json"

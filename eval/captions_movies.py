@@ -38,20 +38,20 @@ import polars as pl
 from record import provenance
 from written import Asked, first_tries
 
-from genrec.building import build, ingest
-from genrec.captioning.captioner import Captioner, load_llm
-from genrec.captioning.running import Options
-from genrec.data.report import Report
-from genrec.loading import load_catalogue
+from genrec.captions.caption_run import Options
+from genrec.captions.captioner import Captioner, load_llm
+from genrec.data.ingest_report import Report
 from genrec.models.encoders import TextEncoder
 from genrec.models.sources import resolve
+from genrec.reasons.reason_checker import fault
+from genrec.reasons.reason_writer import TUNED_TRIES
 from genrec.recommender import Recommender
 from genrec.retrieval.retriever import Ask, Retriever
 from genrec.retrieval.vectors import ModalityVectors
 from genrec.settings import SETTINGS_FILE, Settings
-from genrec.workspace import Workspace
-from genrec.writing.check import fault
-from genrec.writing.reasons import TUNED_TRIES
+from genrec.workspace.build import build, ingest
+from genrec.workspace.folder import Workspace
+from genrec.workspace.load import load_catalogue
 
 RESULTS = Path(__file__).parent / "results" / "captions_movies.json"
 LATEST = 10

@@ -36,14 +36,14 @@ from shop import catalogue
 from shop.kinds import Thing
 from shop.scene import any_thing
 
-from genrec.building import build, ingest
-from genrec.captioning.captioner import Captioner, load_llm
-from genrec.captioning.running import Options
-from genrec.data.report import Report
-from genrec.models.fake import FakeLLM
-from genrec.models.llm import LLM, WriteRequest
+from genrec.captions.caption_run import Options
+from genrec.captions.captioner import Captioner, load_llm
+from genrec.data.ingest_report import Report
+from genrec.llm.fake import FakeLLM
+from genrec.llm.protocol import LLM, WriteRequest
 from genrec.settings import SETTINGS_FILE
-from genrec.workspace import Workspace
+from genrec.workspace.build import build, ingest
+from genrec.workspace.folder import Workspace
 
 RESULTS = Path(__file__).parent / "results" / "captions_scale.json"
 WITH_TEXT = 0.2

@@ -21,8 +21,8 @@ from typing import Any
 
 from record import provenance
 
-from genrec.conversation.records import ChatAnswer
-from genrec.dialogue.telling import plain_title
+from genrec.chat.messages import ChatAnswer
+from genrec.chat.replies import plain_title
 from genrec.errors import GenrecError
 from genrec.prompts import shipped_folder
 from genrec.recommender import Recommender

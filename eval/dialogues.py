@@ -3,7 +3,7 @@
     python eval/dialogues.py --redial-items F --redial F --movies FOLDER --opendialkg-items F --opendialkg-train F --opendialkg F
 
 One workspace a catalogue is built below `--work` (kept, so that a second run encodes nothing anew). ReDial: its 6,583 films with
-the events of MovieLens-100K joined by imdb_id. Rankings go over the whole catalogue, by `genrec.evaluation.dialogues`.
+the events of MovieLens-100K joined by imdb_id. Rankings go over the whole catalogue, by `genrec.evaluation.dialogue_recall`.
 
 `known: none`    no dialogue is known: the weights of the untrained model
 `known: other`   all dialogues of OpenDialKG's train part, with its weights, films joined by title and year
@@ -23,15 +23,14 @@ from typing import Any, cast
 import numpy as np
 from record import provenance
 
-from genrec.building import build, ingest
-from genrec.data.dialogues import Moment, read_moments
-from genrec.evaluation.dialogues import Ranker, linking, recalls, started
-from genrec.evaluation.dialogues_workspace import FOLDS, Bench, constraints, effort
-from genrec.listening import Speech
-from genrec.retrieval.dialogues_model import DialogueModel
+from genrec.chat_retrieval.dialogue_model import DialogueModel
+from genrec.chat_retrieval.dialogue_retriever import Speech
+from genrec.chat_retrieval.transcripts import Transcript, learned
+from genrec.data.dialogue_files import Moment, read_moments
+from genrec.evaluation.dialogue_recall import FOLDS, Bench, Ranker, constraints, effort, linking, recalls, started
 from genrec.settings import SETTINGS_FILE
-from genrec.transcripts import Transcript, learned
-from genrec.workspace import Workspace
+from genrec.workspace.build import build, ingest
+from genrec.workspace.folder import Workspace
 
 RESULTS = Path(__file__).parent / "results" / "dialogues.json"
 SOME = 400

@@ -23,10 +23,10 @@ import numpy as np
 from asked import task_of
 
 from genrec.errors import GenrecError
-from genrec.models.adapters import CARD, CONFIG, write_card
+from genrec.llm.adapters import CARD, CONFIG, write_card
 from genrec.recommender import Recommender
 from genrec.types import Recommendation
-from genrec.workspace import Workspace, read_json
+from genrec.workspace.folder import Workspace, read_json
 
 if TYPE_CHECKING:
     from serving import Bench, Running

@@ -20,17 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 from record import provenance
 
-from genrec.loading import load_content
 from genrec.retrieval.catalogue import Catalogue
-from genrec.retrieval.people import LearnedPeople, MeanPeople, People
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
+from genrec.retrieval.user_vectors import LearnedPeople, MeanPeople, People
 from genrec.retrieval.vectors import ModalityVectors
 from genrec.retrieval.zero_shot import behaviour_of
 from genrec.settings import FeedbackSettings, RetrievalSettings, RetrieverSettings
-from genrec.training.system import Learned
+from genrec.training.learned_system import Learned
 from genrec.types import DISLIKE, LIKE, Event
-from genrec.workspace import Workspace
+from genrec.workspace.folder import Workspace
+from genrec.workspace.load import load_content
 
 RESULTS = Path(__file__).parent / "results" / "feedback.json"
 HELD_OUT = 0.2
@@ -74,7 +74,7 @@ def fitted(train: Sequences, content: Content, *, learned: bool) -> tuple[Make, 
     if not learned:
         catalogue = Catalogue(vectors, made.popularity, retrieval)
         return (lambda how: MeanPeople(catalogue, retrieval, how)), catalogue.fused
-    from genrec.training.retriever import Trainer
+    from genrec.training.retriever_training import Trainer
 
     system = Learned(Trainer(retrieval=retrieval, settings=RetrieverSettings(), tell=print), "learned")
     system.fit(train, content, _silent())

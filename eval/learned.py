@@ -20,22 +20,22 @@ import numpy as np
 from numpy.typing import NDArray
 from record import provenance
 
-from genrec.evaluation.baselines import baselines
+from genrec.baselines import baselines
 from genrec.evaluation.harness import evaluate
-from genrec.evaluation.metrics import accuracy
 from genrec.evaluation.ranks import rank
 from genrec.evaluation.results import Results
 from genrec.evaluation.splits import Split, cold_items, leave_one_out
-from genrec.loading import load_content
+from genrec.metrics import accuracy
 from genrec.progress import SILENT, Progress
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content, System
 from genrec.retrieval.vectors import ModalityVectors
 from genrec.retrieval.zero_shot import ZeroShot, fused_rows
 from genrec.settings import RetrievalSettings, RetrieverSettings
-from genrec.training.retriever import Trainer
-from genrec.training.system import Learned
-from genrec.workspace import Workspace
+from genrec.training.learned_system import Learned
+from genrec.training.retriever_training import Trainer
+from genrec.workspace.folder import Workspace
+from genrec.workspace.load import load_content
 
 FOLDER = Path(__file__).parent / "results"
 BONUSES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)

@@ -1,4 +1,4 @@
-"""How well titles are found in what people write: `genrec.dialogue.linking` on the mentions of ReDial's dialogues.
+"""How well titles are found in what people write: `genrec.understanding.linking` on the mentions of ReDial's dialogues.
 
     python eval/linking.py --items redial_items.json --dialogues redial_valid.jsonl
 
@@ -28,8 +28,8 @@ from typing import Any
 
 from record import provenance
 
-from genrec.dialogue.linking import Linker
 from genrec.types import Item
+from genrec.understanding.linking import Linker
 
 RESULTS = Path(__file__).parent / "results" / "linking.json"
 BAR = 0.95

@@ -17,10 +17,10 @@ import torch
 from plain import Plain
 from record import provenance
 
-from genrec.models.llm import ScoreRequest
-from genrec.models.local import TransformersLLM
+from genrec.llm.protocol import ScoreRequest
+from genrec.llm.transformers_engine import TransformersLLM
 from genrec.models.sources import resolve
-from genrec.ranking.prompting import Method, Profile
+from genrec.ranking.prompter import Method, Profile
 from genrec.ranking.ranker import Ranker
 from genrec.recommender import Recommender
 from genrec.retrieval.retriever import Ask, Retriever

@@ -22,17 +22,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from genrec.models.local import TransformersLLM
+from genrec.captions import caption_prompt as captions
+from genrec.captions.caption_prompt import CaptionFacts
+from genrec.llm.transformers_engine import TransformersLLM
 from genrec.models.sources import resolve
 from genrec.prompts import Prompts
+from genrec.reasons.facts import TITLE_CHARS, Facts, fill, mark, plain
+from genrec.reasons.reason_checker import fault
+from genrec.reasons.reason_writer import SEEDS, ReasonWriter
 from genrec.settings import ReasonSettings
-from genrec.training.writing import Written, halves, read_examples, shipped_examples
-from genrec.writing import captions
-from genrec.writing.captions import CaptionFacts
-from genrec.writing.check import fault
-from genrec.writing.facts import TITLE_CHARS, Facts, plain
-from genrec.writing.marks import fill, mark
-from genrec.writing.reasons import SEEDS, ReasonWriter
+from genrec.training.writing_examples import Written, halves, read_examples, shipped_examples
 
 T = TypeVar("T")
 LLM = "HuggingFaceTB/SmolLM2-135M-Instruct"

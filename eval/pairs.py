@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 from asked import spread
 from rivals import Rivals, Scores
 
-from genrec.models.remote import RemoteLLM
-from genrec.ranking.prompting import Method
+from genrec.llm.openai_engine import RemoteLLM
+from genrec.ranking.prompter import Method
 from genrec.ranking.ranker import Ranker
 
 if TYPE_CHECKING:

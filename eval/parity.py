@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from asked import Asked, first_places
 
-from genrec.models.llm import LLM, ScoreRequest, Scores
-from genrec.models.local import TransformersLLM
+from genrec.llm.protocol import LLM, ScoreRequest, Scores
+from genrec.llm.transformers_engine import TransformersLLM
 from genrec.models.sources import Weights
 
 if TYPE_CHECKING:

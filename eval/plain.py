@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrec.models.llm import Labels, Likelihood, Markers, ScoreRequest
+from genrec.llm.protocol import Labels, Likelihood, Markers, ScoreRequest
 
 PADDED_TOKENS = 1024
 

@@ -19,9 +19,9 @@ import numpy as np
 import psutil
 
 from genrec.errors import EngineError
-from genrec.models.llm import Likelihood
+from genrec.llm.protocol import Likelihood
+from genrec.llm.vllm_engine import VLLMEngine
 from genrec.models.sources import Weights
-from genrec.models.vllm_engine import VLLMEngine
 from genrec.settings import LlmSettings
 
 VARIANTS = ("float32", "bfloat16", "w8a8", "w8a16", "w4a16", "awq", "fp8_per_channel", "fp8_per_block", "mxfp8")

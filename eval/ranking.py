@@ -17,17 +17,17 @@ import numpy as np
 import polars as pl
 from record import provenance
 
-from genrec.building import build, ingest
 from genrec.data import load
-from genrec.loading import load_catalogue
-from genrec.models.llm import LLM
+from genrec.llm.protocol import LLM
 from genrec.prompts import Prompts
-from genrec.ranking.fusion import fuse
-from genrec.ranking.prompting import Profile
+from genrec.ranking.prompter import Profile
 from genrec.ranking.ranker import Ranker, RankRequest
+from genrec.ranking.score_fusion import fuse
 from genrec.retrieval.retriever import Ask, Retriever
 from genrec.settings import RankingSettings
-from genrec.workspace import Workspace
+from genrec.workspace.build import build, ingest
+from genrec.workspace.folder import Workspace
+from genrec.workspace.load import load_catalogue
 
 K = 50
 

@@ -22,20 +22,18 @@ from typing import Any
 
 from record import provenance
 
-from genrec.dialogue.hearing import Heard, hear
-from genrec.dialogue.merging import Trust, merged
-from genrec.dialogue.parsing import Parser
-from genrec.dialogue.reading import Context, request_of
-from genrec.dialogue.view import view_of
-from genrec.dialogue.vocabulary import Vocabulary
 from genrec.errors import EngineError
 from genrec.filters import parse
-from genrec.models.llm import LLM
+from genrec.llm.protocol import LLM
 from genrec.progress import SILENT
-from genrec.served import served_reading
-from genrec.training.agreeing import Right, alone, joined, right, same
-from genrec.training.turns import Turn, parted, read_turns, shipped_turns
-from genrec.workspace import Workspace
+from genrec.training.turn_agreement import Right, alone, joined, right, same
+from genrec.training.turn_examples import Turn, parted, read_turns, shipped_turns
+from genrec.understanding.llm_reader import Context, Trust, merged, request_of
+from genrec.understanding.parser import Parser
+from genrec.understanding.turn_schema import Heard, hear, view_of
+from genrec.understanding.vocabulary import Vocabulary
+from genrec.workspace.adapters_in_use import served_reading
+from genrec.workspace.folder import Workspace
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "reading.json"
@@ -91,7 +89,7 @@ def on_turns(turns: Sequence[Turn], llm: LLM, workspace: Workspace, adapter: str
 
 def on_requests(llm: LLM, workspace: Workspace, adapter: str, trust: Trust) -> dict[str, Any]:
     """Shares of the two hundred requests whose conditions are right, by split."""
-    from tests.dialogue.catalogues import CATALOGUES
+    from tests.understanding.catalogues import CATALOGUES
 
     counts: dict[str, dict[str, list[bool]]] = {}
     rows = [json.loads(text) for text in REQUESTS.read_text(encoding="utf-8").splitlines()]

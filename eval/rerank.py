@@ -27,22 +27,22 @@ from numpy.typing import NDArray
 from record import provenance
 
 from genrec.evaluation.splits import Split, leave_one_out
-from genrec.loading import load_content
-from genrec.models.local import TransformersLLM
+from genrec.llm.transformers_engine import TransformersLLM
 from genrec.models.sources import resolve
 from genrec.progress import SILENT
 from genrec.prompts import Prompts
-from genrec.ranking.calibration import LACKING, Choice, Measured, fit, gains, measure
-from genrec.ranking.prompting import Prompter
+from genrec.ranking.fusion_weights import LACKING, Choice, Measured, fit, gains, measure
+from genrec.ranking.prompter import Prompter
 from genrec.ranking.ranker import RankRequest
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content, System
 from genrec.retrieval.zero_shot import ZeroShot
 from genrec.settings import RetrievalSettings, RetrieverSettings
-from genrec.training.lists import profile_of
-from genrec.training.retriever import Trainer, held_out
-from genrec.training.system import Learned
-from genrec.workspace import Workspace
+from genrec.training.candidate_lists import profile_of
+from genrec.training.learned_system import Learned
+from genrec.training.retriever_training import Trainer, held_out
+from genrec.workspace.folder import Workspace
+from genrec.workspace.load import load_content
 
 RESULTS = Path(__file__).parent / "results" / "rerank.json"
 HANDED = 50

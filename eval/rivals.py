@@ -12,8 +12,8 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.models.llm import LLM, Labels
-from genrec.ranking.prompting import LABELS, NO, YES, Profile, Prompter
+from genrec.llm.protocol import LLM, Labels
+from genrec.ranking.prompter import LABELS, NO, YES, Profile, Prompter
 from genrec.ranking.ranker import RankRequest
 
 Scores = list[NDArray[np.float64]]

@@ -40,13 +40,13 @@ import psutil
 from asked import Asked, draw, part, quality, spread, task_of
 from rivals import Rivals, Scores, replay
 
-from genrec.models.remote import RemoteLLM
+from genrec.llm.openai_engine import RemoteLLM
+from genrec.llm.vllm_server import Server, Vllm, find_vllm
 from genrec.models.sources import Weights, resolve
-from genrec.models.vllm_server import Server, Vllm, find_vllm
-from genrec.ranking.prompting import Method
+from genrec.ranking.prompter import Method
 from genrec.ranking.ranker import Ranker
 from genrec.settings import LlmSettings
-from genrec.workspace import Workspace
+from genrec.workspace.folder import Workspace
 
 PARTS = ("pairs", "methods", "throughput", "lora", "parity", "faults")
 METHODS: tuple[Method, ...] = ("likelihood", "labels", "markers")

@@ -1,8 +1,8 @@
 """Do simulated people find what they want, talking to the chat?
 
 They want one item each, drawn at random from the catalogue, and say what they know of it little by little
-(`genrec.evaluation.simulated`). The same people talk to the chat and to a text search, which is asked for all that was said so
-far and shows nothing twice.
+(`genrec.evaluation.simulated_users`). The same people talk to the chat and to a text search, which is asked for all that was said
+so far and shows nothing twice.
 
     python eval/simulated.py --name movies -w WORKSPACE [--people 300] [--k 3] [--llm]
 
@@ -18,7 +18,7 @@ from typing import Any
 
 from record import provenance
 
-from genrec.cli.evaluating_simulated import print_simulated, talked
+from genrec.cli.eval_chat import print_simulated, talked
 from genrec.progress import SILENT
 from genrec.recommender import Recommender
 

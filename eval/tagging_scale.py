@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from record import provenance
 
+from genrec.captions import tag_terms as vocabulary
+from genrec.captions.tagging import Tagger
 from genrec.types import Item
-from genrec.writing import vocabulary
-from genrec.writing.tagging import Tagger
 
 RESULTS = Path(__file__).parent / "results" / "tagging_scale.json"
 WIDTH = 512

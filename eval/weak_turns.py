@@ -19,13 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from genrec.dialogue.filter_text import parts_of
-from genrec.dialogue.hearing import FEELINGS, line
-from genrec.dialogue.parsing import Understood, tidied
-from genrec.dialogue.reading import Context
-from genrec.dialogue.view import ALL, VALUE_CHARS
 from genrec.filters import Compare, Filter, Has, In, Not
-from genrec.training.turns import Shop, Turn
+from genrec.training.turn_examples import Shop, Turn
+from genrec.understanding.filter_text import parts_of
+from genrec.understanding.llm_reader import Context
+from genrec.understanding.parser import Understood, tidied
+from genrec.understanding.turn_schema import ALL, FEELINGS, VALUE_CHARS, line
 
 SHARED, NEED, LONGEST = 20, 0, 160
 """Turns of one catalogue; words of a need; characters of a turn."""

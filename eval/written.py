@@ -25,19 +25,18 @@ import numpy as np
 from asked import rounded, spread
 from record import provenance
 
-from genrec.models.adapters import CARD
-from genrec.models.llm import LLM, WriteRequest
-from genrec.models.local import TransformersLLM
+from genrec.llm.adapters import CARD
+from genrec.llm.protocol import LLM, WriteRequest
+from genrec.llm.transformers_engine import TransformersLLM
 from genrec.models.sources import resolve
 from genrec.prompts import Prompts
+from genrec.reasons.facts import Facts, fill, sentence
+from genrec.reasons.reason_checker import fault
+from genrec.reasons.reason_writer import TUNED_TRIES, UNTUNED_TRIES, ReasonWriter, _opening, prompt_of
 from genrec.recommender import Recommender
 from genrec.settings import ReasonSettings
-from genrec.training.write_workspace import Accepted
-from genrec.training.writing import halves, read_examples, shipped_examples, summary
-from genrec.writing.check import fault
-from genrec.writing.facts import Facts, sentence
-from genrec.writing.marks import fill
-from genrec.writing.reasons import TUNED_TRIES, UNTUNED_TRIES, ReasonWriter, _opening, prompt_of
+from genrec.training.train_write import Accepted
+from genrec.training.writing_examples import halves, read_examples, shipped_examples, summary
 
 FOLDER = Path(__file__).parent / "results"
 AT_ONCE = 100

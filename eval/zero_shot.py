@@ -23,8 +23,8 @@ from record import provenance
 from scipy import sparse
 
 from genrec.retrieval.behaviour import behaviour_vectors
-from genrec.retrieval.fusion import as_history, centred, fuse
-from genrec.retrieval.profile import event_weights, user_vector
+from genrec.retrieval.mean_profile import event_weights, user_vector
+from genrec.retrieval.modality_fusion import as_history, centred, fuse
 from genrec.retrieval.vectors import ModalityVectors, unit_rows
 from genrec.settings import RetrievalSettings
 from genrec.types import Event

@@ -14,24 +14,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from genrec.answering import Answer, Answering
-from genrec.building import Built, build
-from genrec.captioning.captioner import Captioner
-from genrec.captioning.running import Captioned, Options
-from genrec.conversation.chat import Conversation
-from genrec.conversation.messages import messages_of
-from genrec.conversation.records import ChatAnswer, ChatChunk
-from genrec.conversation.sessions import begun
+from genrec.answer.pipeline import Answer, Answering
+from genrec.answer.request import Request
+from genrec.captions.caption_run import Captioned, Options
+from genrec.captions.captioner import Captioner
+from genrec.chat.messages import ChatAnswer, ChatChunk, messages_of
+from genrec.chat.sessions import begun
+from genrec.chat.turn import Conversation
 from genrec.data.cleaning import clean_text
 from genrec.errors import ConfigError, WorkspaceError
 from genrec.filters import Filter, parse
-from genrec.loading import load_catalogue
 from genrec.progress import SILENT, Progress
-from genrec.requests import Request
-from genrec.store.feedback import give, take_back
-from genrec.store.results import Forgotten
+from genrec.store.feedback_events import give, take_back
+from genrec.store.records import Forgotten
 from genrec.types import Event, Feedback, Recommendation
-from genrec.workspace import Workspace
+from genrec.workspace.build import Built, build
+from genrec.workspace.folder import Workspace
+from genrec.workspace.load import load_catalogue
 
 T = TypeVar("T")
 

@@ -7,8 +7,9 @@ import pytest
 
 from genrec.recommender import Recommender
 from tests import shop
-from tests.models.engines import llama as llama
-from tests.models.engines import own_cache
+from tests.llm import tiny
+from tests.llm.engines import llama as llama
+from tests.llm.engines import own_cache
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +49,27 @@ def own_shop(built_shop: Path, tmp_path: Path) -> Path:
 def tables(built_shop: Path) -> Path:
     """The shop's tables; not to be changed."""
     return built_shop.parent / "tables"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of our own; the digests of loaded models land there too."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("GENREC_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    prompts = {"query": "query: ", "document": "document: "}
+    return tiny.save_text_model(tmp_path_factory.mktemp("text") / "model", prompts=prompts)
+
+
+@pytest.fixture(scope="session")
+def image_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_image_model(tmp_path_factory.mktemp("image") / "model")
+
+
+@pytest.fixture(scope="session")
+def gguf_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf")

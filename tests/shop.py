@@ -9,9 +9,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from genrec.building import build, ingest
 from genrec.settings import SETTINGS_FILE
-from genrec.workspace import Workspace
+from genrec.workspace.build import build, ingest
+from genrec.workspace.folder import Workspace
 
 KINDS = {
     "space": ("Sci-Fi|Adventure", "astronauts cross the galaxy in a starship", ("Star", "Orbit", "Galaxy", "Comet", "Planet")),

@@ -130,7 +130,7 @@ def test_prompts_render_from_the_installed_wheel(installed: Path, tmp_path: Path
 @pytest.mark.wheel
 def test_shipped_adapters_are_read_from_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
     code = (
-        "import json; from genrec.models.adapters import find, shipped_folder\n"
+        "import json; from genrec.llm.adapters import find, shipped_folder\n"
         "found = find([shipped_folder()])\n"
         "print(json.dumps([str(shipped_folder()), sorted(found.adapters), sorted(found.faults)]))"
     )

@@ -2,19 +2,21 @@
 
 import io
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from genrec.cli.adapters import app as adapters_app
-from genrec.cli.captions import caption
-from genrec.cli.chat import chat
-from genrec.cli.evaluating import evaluate
-from genrec.cli.feedback import feedback
-from genrec.cli.serving import app as serving_app
-from genrec.cli.training import app as training_app
-from genrec.errors import GenrecError
+from genrec.cli.adapters_command import app as adapters_app
+from genrec.cli.caption_command import caption
+from genrec.cli.chat_command import chat
+from genrec.cli.eval_command import evaluate
+from genrec.cli.feedback_command import feedback
+from genrec.cli.llm_command import app as serving_app
+from genrec.cli.train_command import app as training_app
+from genrec.data.columns import parse_map
+from genrec.errors import ConfigError, GenrecError
 
 app = typer.Typer(
     name="genrec",
@@ -55,7 +57,7 @@ def run() -> None:
 def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make.")]) -> None:
     """Make a workspace: one folder with settings, store, vectors and index."""
     from genrec.cli.printing import say
-    from genrec.workspace import Workspace
+    from genrec.workspace.folder import Workspace
 
     with Workspace.create(folder) as workspace:
         say(f"workspace {workspace.folder}")
@@ -73,12 +75,13 @@ def ingest(
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first fault instead of leaving the row out.")] = False,
 ) -> None:
     """Read tables into the workspace. Rows with faults are left out and reported; reading a table again updates."""
-    from genrec.building import ingest as read
-    from genrec.cli.maps import parse_maps
+    from genrec.workspace.build import ingest as read
+
+    pass  # MERGED
     from genrec.cli.printing import Bars, say
-    from genrec.data.report import Report
+    from genrec.data.ingest_report import Report
     from genrec.errors import ConfigError
-    from genrec.workspace import Workspace
+    from genrec.workspace.folder import Workspace
 
     if not (items or events or users or triples):
         raise ConfigError("there is nothing to read", hint="Give --items, --events, --users or --triples.")
@@ -110,9 +113,9 @@ def ingest(
 @app.command()
 def build(workspace: WorkspaceOption) -> None:
     """Encode what is new or changed and fill the index."""
-    from genrec.building import build as make
     from genrec.cli.printing import Bars, say, say_built
-    from genrec.workspace import Workspace
+    from genrec.workspace.build import build as make
+    from genrec.workspace.folder import Workspace
 
     with Workspace.open(workspace) as opened, Bars() as bars:
         built = make(opened, bars)
@@ -163,7 +166,7 @@ def recommend(
 def forget(workspace: WorkspaceOption, user: Annotated[str, typer.Option("-u", "--user", help="The person's id.")]) -> None:
     """Delete all traces of a person from the store."""
     from genrec.cli.printing import say
-    from genrec.workspace import Workspace
+    from genrec.workspace.folder import Workspace
 
     with Workspace.open(workspace) as opened:
         if not opened.store.sessions_of(user):
@@ -185,8 +188,8 @@ def doctor(
 ) -> None:
     """What is installed, which weights are found where, what is missing and what to do about it."""
     from genrec.cli.printing import print_findings
-    from genrec.models.doctor import examine
     from genrec.settings import load_settings
+    from genrec.workspace.doctor import examine
 
     findings = examine(load_settings(workspace), workspace=workspace)
     print_findings(findings)
@@ -200,6 +203,48 @@ def demo(
     user: Annotated[str, typer.Option("-u", "--user", help="The person's id.")] = "350",
 ) -> None:
     """MovieLens-100K from nothing to an explained top-10; the workspace stays for the other commands."""
-    from genrec.cli.demo import run_demo
+    from genrec.cli.demo_command import run_demo
 
     run_demo(dir, user)
+
+
+TABLES = ("items", "events", "users", "triples")
+
+
+def parse_maps(pairs: Sequence[str], given: Mapping[str, bool]) -> dict[str, dict[str, str]]:
+    """Pairs by table: `items:title=Name` for one table, `title=Name` for every given table that knows the field.
+
+    Raises ConfigError for a pair that names a table which is not read.
+    """
+    per_table: dict[str, list[str]] = {table: [] for table in TABLES if given[table]}
+    for pair in pairs:
+        table, colon, rest = pair.partition(":")
+        if colon and table in TABLES:
+            if table not in per_table:
+                raise ConfigError(f"--map {pair}: no table of {table} is read", hint=f"Give --{table}, or drop the pair.")
+            per_table[table].append(rest)
+        elif len(per_table) == 1:
+            next(iter(per_table.values())).append(pair)
+        else:
+            chosen = _tables_of(pair, per_table)
+            for one in chosen:
+                per_table[one].append(pair)
+    return {table: parse_map(found) for table, found in per_table.items() if found}
+
+
+def _tables_of(pair: str, per_table: Mapping[str, object]) -> list[str]:
+    """The tables that know the pair's field: events have no title, items no timestamp. Only items have fields of any name."""
+    name = pair.partition("=")[0].partition("[")[0].strip()
+    events = {"user_id", "item_id", "timestamp", "position", "rating", "value", "kind", "platform"}
+    users = {"user_id", "interests"}
+    triples = {"head", "relation", "tail"} if "triples" in per_table else set()
+    known = {
+        "events": name in events,
+        "users": name in users,
+        "triples": name in triples,
+        "items": name not in (events | users | triples) - {"item_id", "platform"},
+    }
+    chosen = [table for table in per_table if known[table]]
+    if not chosen:
+        raise ConfigError(f"--map {pair}: no table that is read has a field {name!r}", hint="Name the table: items:field=column.")
+    return chosen

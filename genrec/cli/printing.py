@@ -12,9 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
-from genrec.building import Built
-from genrec.conversation.records import ChatAnswer
+from genrec.chat.messages import ChatAnswer
 from genrec.types import Evidence, Recommendation, Trace
+from genrec.workspace.build import Built
 
 if TYPE_CHECKING:
     from genrec.recommender import Recommender

@@ -11,26 +11,26 @@ if TYPE_CHECKING:
     from genrec.data.datasets import Dataset as Dataset
     from genrec.data.datasets import load as load
     from genrec.data.images import MediaFolder as MediaFolder
-    from genrec.data.reading import read_events as read_events
-    from genrec.data.reading import read_items as read_items
-    from genrec.data.reading import read_triples as read_triples
-    from genrec.data.reading import read_users as read_users
-    from genrec.data.report import Counts as Counts
-    from genrec.data.report import Fault as Fault
-    from genrec.data.report import Report as Report
+    from genrec.data.ingest_report import Counts as Counts
+    from genrec.data.ingest_report import Fault as Fault
+    from genrec.data.ingest_report import Report as Report
+    from genrec.data.table_readers import read_events as read_events
+    from genrec.data.table_readers import read_items as read_items
+    from genrec.data.table_readers import read_triples as read_triples
+    from genrec.data.table_readers import read_users as read_users
 
 _HOME = {
-    "Counts": "report",
+    "Counts": "ingest_report",
     "Dataset": "datasets",
-    "Fault": "report",
+    "Fault": "ingest_report",
     "MediaFolder": "images",
-    "Report": "report",
+    "Report": "ingest_report",
     "load": "datasets",
     "parse_map": "columns",
-    "read_events": "reading",
-    "read_items": "reading",
-    "read_triples": "reading",
-    "read_users": "reading",
+    "read_events": "table_readers",
+    "read_items": "table_readers",
+    "read_triples": "table_readers",
+    "read_users": "table_readers",
 }
 __all__ = [
     "Counts",

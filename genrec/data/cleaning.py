@@ -10,7 +10,7 @@ from decimal import Decimal
 from html.entities import html5
 from typing import Any
 
-from genrec.data.report import CellFault
+from genrec.data.ingest_report import CellFault
 
 MAX_ID_CHARS = 256
 MAX_RELATION_CHARS = 128

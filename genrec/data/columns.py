@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genrec.data.report import TableKind
+from genrec.data.ingest_report import TableKind
 from genrec.errors import ConfigError, TableError
 
 _USER = ("userid", ("uid", "user", "reviewerid", "customerid", "memberid", "personid", "visitorid", "accountid", "profileid"))

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import dropwhile, islice
 
-from genrec.data.source import CHUNK_CHARS, CHUNK_ROWS, Cells, Chunk, RowFault, Source
+from genrec.data.input_file import CHUNK_CHARS, CHUNK_ROWS, Cells, Chunk, RowFault, Source
 from genrec.errors import TableError
 
 # With each delimiter whether quotes may mean something: always in CSV, never around `::`, else as the file shows.

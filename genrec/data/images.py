@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from PIL import Image
 
-from genrec.data.pixels import DAMAGED, ENDINGS, TAKEN, kind_of, unwarned
 from genrec.data.web import fetch
 from genrec.errors import MediaError, WorkspaceError
+from genrec.models.pictures import DAMAGED, ENDINGS, TAKEN, kind_of, unwarned
 from genrec.settings import IngestSettings
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")

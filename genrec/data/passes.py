@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from genrec.data.columns import Layout
-from genrec.data.report import CellFault, Counts, Fault, Report, TableKind
-from genrec.data.source import CHUNK_ROWS, Chunk, Table
+from genrec.data.ingest_report import CellFault, Counts, Fault, Report, TableKind
+from genrec.data.input_file import CHUNK_ROWS, Chunk, Table
 from genrec.errors import TableError
 from genrec.progress import Progress
 

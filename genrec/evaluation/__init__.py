@@ -1,1 +1,1 @@
-"""Comparing systems that recommend: splits, metrics, significance, and the harness that runs it all."""
+"""Comparing recommenders: splits, leak checks, metrics with intervals, the report. Only the CLI and `eval/` import it."""

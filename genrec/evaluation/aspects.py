@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genrec.dialogue.filter_text import number, spoken
-from genrec.dialogue.meanings import Role
-from genrec.dialogue.vocabulary import Vocabulary
 from genrec.types import Item, scalars
+from genrec.understanding.filter_text import number, spoken
+from genrec.understanding.synonyms import Role
+from genrec.understanding.vocabulary import Vocabulary
 
 LONGEST = 40
 """Characters of a value that somebody says."""

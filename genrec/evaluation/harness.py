@@ -27,17 +27,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.errors import EvaluationError, GenrecError
-from genrec.evaluation import beyond, leaks
-from genrec.evaluation.comparing import KEPT, compare, estimates
-from genrec.evaluation.environment import environment
-from genrec.evaluation.fitting import MAIN_K, Fits
-from genrec.evaluation.metrics import KS, accuracy, check_ks
+from genrec.evaluation import beyond_accuracy as beyond
+from genrec.evaluation import leaks
 from genrec.evaluation.ranks import BATCH_BYTES
 from genrec.evaluation.reranked import Reranked
-from genrec.evaluation.results import CEILING_K, MAIN, Estimate, Results, Slice, SplitInfo, SystemResult
-from genrec.evaluation.significance import RESAMPLES, Bootstrap, over_seeds
+from genrec.evaluation.results import CEILING_K, MAIN, Estimate, Results, Slice, SplitInfo, SystemResult, environment
+from genrec.evaluation.significance import KEPT, RESAMPLES, Bootstrap, compare, estimates, over_seeds
 from genrec.evaluation.slices import Lengths, Part, parts
 from genrec.evaluation.splits import Split
+from genrec.evaluation.tuning import MAIN_K, Fits
+from genrec.metrics import KS, accuracy, check_ks
 from genrec.progress import SILENT, Progress
 from genrec.retrieval.systems import Content, System
 

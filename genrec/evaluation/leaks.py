@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from genrec.errors import EvaluationError
 from genrec.evaluation.splits import Split
-from genrec.ranking.prompting import Profile
+from genrec.ranking.prompter import Profile
 from genrec.retrieval.sequences import Sequences
 
 

@@ -7,14 +7,20 @@
     ├── pairs         every pair of systems on the main metric, Holm-corrected over all pairs
     └── environment   when, where and with what it was measured
 
-Names of metrics are `<metric>@<K>` or `auc`: recall, precision, f1, hit, ndcg, mrr, map (`genrec.evaluation.metrics`); arp,
-novelty, diversity, calibration (`genrec.evaluation.beyond`). Of the whole catalogue rather than of a person: coverage, gini.
+Names of metrics are `<metric>@<K>` or `auc`: recall, precision, f1, hit, ndcg, mrr, map (`genrec.metrics`); arp,
+novelty, diversity, calibration (`genrec.evaluation.beyond_accuracy`). Of the whole catalogue, not of a person: coverage, gini.
 """
 
+import datetime
 import math
-from collections.abc import Mapping
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
@@ -247,3 +253,43 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
+
+
+PACKAGES = {  # module: distribution
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "sklearn": "scikit-learn",
+    "torch": "torch",
+    "implicit": "implicit",
+    "lightgbm": "lightgbm",
+    "transformers": "transformers",
+    "sentence_transformers": "sentence-transformers",
+    "open_clip": "open_clip_torch",
+}
+CPU = Path("/proc/cpuinfo")
+
+
+def environment(seeds: Sequence[int]) -> Environment:
+    """Versions are of the packages that were loaded."""
+    return Environment(
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        genrec=version("genrec"),
+        machine=_processor(),
+        cores=os.cpu_count() or 1,
+        python=platform.python_version(),
+        seeds=tuple(seeds),
+        versions={name: found for module, name in PACKAGES.items() if module in sys.modules and (found := _version(name))},
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # a module on the path that no package installed
+        return ""
+
+
+def _processor() -> str:
+    lines = CPU.read_text(encoding="utf-8").splitlines() if CPU.exists() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()

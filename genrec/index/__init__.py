@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genrec.index.cluster import ClusterIndex as ClusterIndex
     from genrec.index.edge import EdgeIndex as EdgeIndex
     from genrec.index.protocol import Dense as Dense
     from genrec.index.protocol import Hit as Hit
@@ -21,11 +22,10 @@ if TYPE_CHECKING:
     from genrec.index.protocol import Point as Point
     from genrec.index.protocol import Query as Query
     from genrec.index.protocol import VectorIndex as VectorIndex
-    from genrec.index.remote import ClusterIndex as ClusterIndex
     from genrec.settings import IndexSettings
 
 _HOME = {
-    "ClusterIndex": "genrec.index.remote",
+    "ClusterIndex": "genrec.index.cluster",
     "EdgeIndex": "genrec.index.edge",
     **dict.fromkeys(("Dense", "Hit", "IndexSpec", "Leg", "Lexical", "Point", "Query", "VectorIndex"), "genrec.index.protocol"),
 }
@@ -50,7 +50,7 @@ def open_index(settings: "IndexSettings", folder: Path) -> "VectorIndex":
         from genrec.index.edge import EdgeIndex
 
         return EdgeIndex(folder, exact=settings.exact)
-    from genrec.index.remote import ClusterIndex
+    from genrec.index.cluster import ClusterIndex
 
     return ClusterIndex(settings.url, settings.api_key, settings.collection, settings.timeout_s, exact=settings.exact)
 

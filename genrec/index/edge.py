@@ -24,11 +24,11 @@ from filelock import FileLock, Timeout
 
 from genrec.errors import IndexFault
 from genrec.filters import AttributeType, Filter
-from genrec.index import lexical
+from genrec.index import bm25 as lexical
+from genrec.index.filter_conditions import translate
 from genrec.index.layout import GRAPH_LINKS, ITEM_ID, REBUILD, Layout, check_spec, item_id_of, point_id
 from genrec.index.protocol import BM25, RRF_K, Hit, IndexSpec, Point, Query
 from genrec.index.searching import Plan, Sparse, hits, plan, requests_of
-from genrec.index.translate import translate
 
 BATCH = 1_000
 """Points in one call of the engine."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from genrec.errors import IndexFault
-from genrec.index import lexical
+from genrec.index import bm25 as lexical
+from genrec.index.filter_conditions import Dialect, translate
 from genrec.index.layout import Layout, point_id
 from genrec.index.protocol import BM25, Dense, Hit, Query
-from genrec.index.translate import Dialect, translate
 
 C = TypeVar("C")
 EFFORT = 400

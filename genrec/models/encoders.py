@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 
 from genrec.errors import EngineError, MediaError, WeightsError
-from genrec.models.loading import quiet
 from genrec.models.pictures import open_rgb
-from genrec.models.sources import Weights, digest
+from genrec.models.sources import Weights, digest, quiet
 from genrec.progress import SILENT, Progress
 
 if TYPE_CHECKING:

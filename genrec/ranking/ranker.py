@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from genrec.errors import ConfigError
-from genrec.models.llm import LLM, Scores
+from genrec.llm.protocol import LLM, Scores
 from genrec.prompts import Prompts
-from genrec.ranking.fusion import fuse, standardise, title_score
-from genrec.ranking.prompting import Method, Profile, Prompter
+from genrec.ranking.prompter import Method, Profile, Prompter
+from genrec.ranking.score_fusion import fuse, standardise, title_score
 from genrec.settings import RankingSettings
 from genrec.types import Item
 
@@ -21,7 +21,7 @@ PRIORS_KEPT = 200_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankRequest:
     """One list to rank: the candidates in the retriever's order with its scores (n,), and the usual spread of such scores, where
-    it is known (`genrec.ranking.fusion.standardise`).
+    it is known (`genrec.ranking.score_fusion.standardise`).
     """
 
     profile: Profile
@@ -46,7 +46,7 @@ class Ranker:
 
     labels      next-token log-probabilities of single-token labels (LlamaRec, Yue et al. 2023)
     likelihood  log p(title | profile) - b log p(title), per token (query likelihood: Ponte & Croft 1998; Sachan et al. 2022); of
-                a title its shortest unique prefix, if `unique_prefix` (see genrec.ranking.titles)
+                a title its shortest unique prefix, if `unique_prefix` (see genrec.ranking.prompter)
     markers     log p(yes) - log p(no) behind every candidate, in one pass
     """
 

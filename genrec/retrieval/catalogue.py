@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.errors import DataError
-from genrec.retrieval.fusion import as_history, fuse
-from genrec.retrieval.learned import LearnedItems
+from genrec.retrieval.learned_retriever import LearnedItems
+from genrec.retrieval.modality_fusion import as_history, fuse
 from genrec.retrieval.vectors import ModalityVectors
 from genrec.settings import RetrievalSettings
 

@@ -10,13 +10,33 @@ from genrec.errors import ConfigError
 from genrec.filters import Filter
 from genrec.index.protocol import Dense, Hit, Leg, Lexical, Query, VectorIndex
 from genrec.retrieval.catalogue import FUSED, MOST_POPULAR, POPULAR, Catalogue
-from genrec.retrieval.diversity import mmr
 from genrec.retrieval.exploration import POOL, Exploration, explored
 from genrec.retrieval.feedback import opinions
-from genrec.retrieval.people import MeanPeople, People
+from genrec.retrieval.user_vectors import MeanPeople, People
 from genrec.retrieval.vectors import unit_rows
 from genrec.settings import RetrievalSettings
 from genrec.types import NOT_NOW, SEEN, Candidate, Event
+
+
+def mmr(relevance: NDArray[np.floating], rows: NDArray[np.float32], k: int, diversity: float) -> list[int]:
+    """Positions of at most k of the n candidates, best first.
+
+    Each step takes the largest (1 - diversity) · relevance − diversity · (largest cosine with those taken); ties by position.
+    `relevance` (n,) in [0, 1], `rows` (n, D) unit rows. With `diversity` 0 this is the order of relevance.
+    """
+    n = len(relevance)
+    nearest = np.zeros(n)
+    free = np.ones(n, bool)
+    taken: list[int] = []
+    while len(taken) < min(k, n):
+        gain = np.where(free, (1.0 - diversity) * relevance - diversity * nearest, -np.inf)
+        best = int(np.argmax(gain))
+        taken.append(best)
+        free[best] = False
+        similar = rows @ rows[best]
+        nearest = similar if len(taken) == 1 else np.maximum(nearest, similar)
+    return taken
+
 
 BATCH = 64
 """So many histories asked for at once are scored exactly, all together."""

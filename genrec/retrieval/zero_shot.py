@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from genrec.errors import DataError
 from genrec.progress import Progress
 from genrec.retrieval.behaviour import Behaviour, behaviour_vectors
-from genrec.retrieval.fusion import as_history, fuse
-from genrec.retrieval.profile import recency_means
+from genrec.retrieval.mean_profile import recency_means
+from genrec.retrieval.modality_fusion import as_history, fuse
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
 from genrec.retrieval.vectors import ModalityVectors

@@ -11,17 +11,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genrec.store.attributes import AttributeType as AttributeType
-    from genrec.store.results import CaptionCounts as CaptionCounts
-    from genrec.store.results import Changes as Changes
-    from genrec.store.results import Counts as Counts
-    from genrec.store.results import Forgotten as Forgotten
-    from genrec.store.results import Interactions as Interactions
+    from genrec.store.attribute_schema import AttributeType as AttributeType
+    from genrec.store.records import CaptionCounts as CaptionCounts
+    from genrec.store.records import Changes as Changes
+    from genrec.store.records import Counts as Counts
+    from genrec.store.records import Forgotten as Forgotten
+    from genrec.store.records import Interactions as Interactions
     from genrec.store.store import Store as Store
 
 _HOME = {
-    "AttributeType": "genrec.store.attributes",
-    **dict.fromkeys(("CaptionCounts", "Changes", "Counts", "Forgotten", "Interactions"), "genrec.store.results"),
+    "AttributeType": "genrec.store.attribute_schema",
+    **dict.fromkeys(("CaptionCounts", "Changes", "Counts", "Forgotten", "Interactions"), "genrec.store.records"),
     "Store": "genrec.store.store",
 }
 __all__ = ["AttributeType", "CaptionCounts", "Changes", "Counts", "Forgotten", "Interactions", "Store"]

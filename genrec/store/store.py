@@ -11,13 +11,14 @@ from sqlalchemy import URL, Connection, Engine, delete, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from genrec.errors import DataError, StoreError, UnknownItemError, UnknownUserError
-from genrec.store import captions as caption_rows
-from genrec.store import reading, writing
-from genrec.store import sessions as dialogues
-from genrec.store.attributes import AttributeType, read_schema, remember
+from genrec.store import caption_rows
+from genrec.store import queries as reading
+from genrec.store import session_rows as dialogues
+from genrec.store import transactions as writing
+from genrec.store.attribute_schema import AttributeType, read_schema, remember
 from genrec.store.engine import is_sqlite, lock_writers, make_engine, migrate, parse_url
 from genrec.store.faults import is_conflict, named
-from genrec.store.results import CaptionCounts, Changes, Counts, Forgotten, Interactions, Session
+from genrec.store.records import CaptionCounts, Changes, Counts, Forgotten, Interactions, Session
 from genrec.store.rows import event_row, is_key, item_row, to_json, triple_row, user_row
 from genrec.store.tables import items, meta
 from genrec.types import HUMAN, Event, Item, StoredCaption, Triple, User

@@ -7,17 +7,17 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from genrec.models.adapters import Adapter
-from genrec.models.llm import LLM, Likelihood, WriteRequest
-from genrec.models.local import TransformersLLM
-from genrec.models.packing import pack
+from genrec.llm.adapters import Adapter
+from genrec.llm.packing import pack
+from genrec.llm.protocol import LLM, Likelihood, WriteRequest
+from genrec.llm.transformers_engine import TransformersLLM
 from genrec.progress import SILENT, Progress, track
 from genrec.prompts import Prompts
 from genrec.settings.learning import LessonSettings
-from genrec.training.adapting import CHECKPOINTS, Base, begun, checkpoint, finish, save, tried
-from genrec.training.examples import Encode
+from genrec.training.adapter_training import CHECKPOINTS, Base, begun, checkpoint, finish, save, tried
 from genrec.training.lora import Example, Plan, Tuned, run
-from genrec.workspace import Workspace
+from genrec.training.ranking_examples import Encode
+from genrec.workspace.folder import Workspace
 
 Figures = TypeVar("Figures")
 LORA = frozenset(("seed", "r", "alpha"))

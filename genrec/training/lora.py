@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genrec.errors import TrainingError
-from genrec.models.adapters import WEIGHTS, check_weights
-from genrec.models.llm import Labels, Likelihood
-from genrec.models.packing import Row
+from genrec.llm.adapters import WEIGHTS, check_weights
+from genrec.llm.packing import Row
+from genrec.llm.protocol import Labels, Likelihood
 from genrec.progress import SILENT, Progress
 from genrec.training.checkpoint import Checkpoint, Progressed
 
@@ -41,7 +41,7 @@ class Example:
 
     target  the entry that was chosen; -1: every token of every entry is a target (language modelling)
     prior   (n,) what is added to the entries' scores in a listwise loss: log-probabilities of the retriever; or None
-    scale   what the entries' scores are multiplied by before (`genrec.training.scaling`)
+    scale   what the entries' scores are multiplied by before (`genrec.training.score_scales`)
     """
 
     row: Row

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from genrec.dialogue.hearing import FEELINGS
-from genrec.training.turns import Shop, Turn
+from genrec.training.turn_examples import Shop, Turn
+from genrec.understanding.turn_schema import FEELINGS
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "price": ("price", "cost", "price_eur", "price_usd"),

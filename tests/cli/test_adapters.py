@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from genrec.models.adapters import CARD, WEIGHTS
-from genrec.models.registry import ACTIVE
+from genrec.llm.adapter_registry import ACTIVE
+from genrec.llm.adapters import CARD, WEIGHTS
 from genrec.settings import SETTINGS_FILE
 from genrec.types import Event, Item
-from genrec.workspace import Workspace
+from genrec.workspace.folder import Workspace
 from tests.cli.command import Done, refused
 from tests.cli.command import genrec as run
-from tests.models import cards, engines
+from tests.llm import cards, engines
 
 
 @pytest.fixture

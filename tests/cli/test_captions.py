@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from genrec.models.doctor import Finding, examine
 from genrec.settings import SETTINGS_FILE, load_settings
-from genrec.workspace import Workspace
+from genrec.workspace.doctor import Finding, examine
+from genrec.workspace.folder import Workspace
 from tests import shop
-from tests.captioning.conftest import blanked
-from tests.captioning.world import ALL, ALONE, BEHAVIOUR, NO_TEXT
+from tests.captions.conftest import blanked
+from tests.captions.world import ALL, ALONE, BEHAVIOUR, NO_TEXT
 from tests.cli.command import genrec, refused
 
 __all__ = ["blanked"]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from genrec.listening import load_dialogue_model, serving_model
-from genrec.workspace import Workspace
+from genrec.chat_retrieval.dialogue_retriever import load_dialogue_model, serving_model
+from genrec.workspace.folder import Workspace
 from tests import dialogue_world, shop
 from tests.cli.command import genrec as run
 from tests.cli.command import refused

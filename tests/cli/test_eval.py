@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from genrec.building import ingest
-from genrec.cli import evaluating
+from genrec.cli import eval_command as evaluating
 from genrec.errors import ConfigError, EngineError, WeightsError
 from genrec.evaluation.reranked import Reranked
 from genrec.evaluation.results import Results, Sample
-from genrec.models.fake import FakeLLM
+from genrec.llm.fake import FakeLLM
 from genrec.progress import SILENT, Progress
 from genrec.prompts import Prompts
 from genrec.retrieval.systems import System
 from genrec.settings import RankingSettings, Settings
-from genrec.workspace import Workspace
+from genrec.workspace.build import ingest
+from genrec.workspace.folder import Workspace
 from tests import shop
 from tests.cli.command import Done, refused
 from tests.cli.command import genrec as run

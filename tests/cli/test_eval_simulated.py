@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from genrec.cli.evaluating_simulated import CHAT, REPORT, SEARCH
+from genrec.cli.eval_chat import CHAT, REPORT, SEARCH
 from genrec.settings import SETTINGS_FILE
-from genrec.workspace import Workspace
+from genrec.workspace.folder import Workspace
 from tests import shop
 from tests.cli.command import genrec, refused
 

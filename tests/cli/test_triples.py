@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from genrec.cli.maps import parse_maps
+from genrec.cli.app import parse_maps
 from genrec.errors import ConfigError
-from genrec.workspace import Workspace
+from genrec.workspace.folder import Workspace
 from tests.cli.command import genrec, refused
 
 

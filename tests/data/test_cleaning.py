@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from genrec.data import Report, read_items
 from genrec.data.cleaning import clean_text, identifier, number, seconds, text_of
-from genrec.data.report import CellFault
+from genrec.data.ingest_report import CellFault
 
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 

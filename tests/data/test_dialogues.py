@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from genrec.data.dialogues import read_moments
+from genrec.data.dialogue_files import read_moments
 from genrec.errors import RowError, TableError
 
 ROW = {"dialog_id": 7, "turn_id": 3, "context": ["Hi", "like Alien?"], "rec": ["The Thing"], "entity": ["Alien", "horror"]}

@@ -16,7 +16,7 @@ from genrec.data import MediaFolder, Report, read_items
 from genrec.models.encoders import ImageEncoder
 from genrec.models.pictures import open_rgb
 from genrec.models.sources import resolve
-from tests.models import tiny
+from tests.llm import tiny
 
 SIZE = (64, 48)
 PIXELS = np.zeros((48, 64, 3), np.uint8)

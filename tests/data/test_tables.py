@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genrec.data import Report, read_events, read_items, read_users
-from genrec.data.source import CHUNK_ROWS
+from genrec.data.input_file import CHUNK_ROWS
 from genrec.types import Item
 
 Write = Callable[[str, str | bytes], Path]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from genrec.errors import EvaluationError
-from genrec.evaluation.beyond import Background, exposure_curve, gini, list_attribute, of_all, per_person
+from genrec.evaluation.beyond_accuracy import Background, exposure_curve, gini, list_attribute, of_all, per_person
 from genrec.evaluation.splits import leave_one_out
 from genrec.retrieval.systems import Content
 from genrec.retrieval.vectors import ModalityVectors

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from genrec.data.dialogues import Moment
+from genrec.chat_retrieval.dialogue_features import Said
+from genrec.chat_retrieval.transcripts import Transcript
+from genrec.data.dialogue_files import Moment
 from genrec.errors import EvaluationError
-from genrec.evaluation.dialogues import Ranker, linking, recalls, satisfied, started
+from genrec.evaluation.dialogue_recall import Ranker, linking, recalls, satisfied, started
 from genrec.filters import Compare
-from genrec.retrieval.dialogues_space import Said
-from genrec.transcripts import Transcript
 from genrec.types import Item
 
 

@@ -6,8 +6,8 @@ import pytrec_eval
 from sklearn.metrics import average_precision_score, coverage_error, f1_score, ndcg_score, precision_score, recall_score
 
 from genrec.errors import EvaluationError
-from genrec.evaluation.metrics import KS, accuracy
 from genrec.evaluation.ranks import rank
+from genrec.metrics import KS, accuracy
 from tests.evaluation.events import sequences
 
 ITEMS, PEOPLE = 80, 120

@@ -11,26 +11,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from genrec.baselines.boosted import Boosted
 from genrec.errors import EvaluationError, WeightsError
-from genrec.evaluation.baselines.boosted import Boosted
-from genrec.evaluation.flips import flipped_first, flipped_pairs
 from genrec.evaluation.harness import evaluate
 from genrec.evaluation.leaks import check_profiles
 from genrec.evaluation.ranks import rank_split
-from genrec.evaluation.reranked import Reranked, places
+from genrec.evaluation.reranked import Reranked, flipped_first, flipped_pairs, places
 from genrec.evaluation.results import Results
 from genrec.evaluation.splits import cold_items, cold_users, leave_one_out
-from genrec.models.fake import FakeLLM
-from genrec.models.llm import LLM, Labels, Likelihood, ScoreRequest, Scores
+from genrec.llm.fake import FakeLLM
+from genrec.llm.protocol import LLM, Labels, Likelihood, ScoreRequest, Scores
 from genrec.progress import SILENT, Progress
 from genrec.prompts import Prompts
-from genrec.ranking.prompting import Profile
+from genrec.ranking.prompter import Profile
 from genrec.ranking.ranker import Ranker, RankRequest
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content, System
 from genrec.settings import RankingSettings
 from genrec.types import Item
-from tests.evaluation import baseline_world
+from tests.baselines import baseline_world
 from tests.evaluation.events import Noise, Popular, content, random_sequences, sequences
 
 EVENTS = random_sequences(4)

@@ -7,14 +7,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genrec.dialogue.vocabulary import Vocabulary
 from genrec.errors import ConfigError
 from genrec.evaluation.aspects import Memory, aspects_of, direction, directions_of, shared_value
-from genrec.evaluation.simulated import INDIFFERENT, Heard, SimulatedUser, Told, Turn, summary, talk, user_of, wilson
-from genrec.evaluation.simulated_workspace import Crowd, TextSearch, as_json, simulate
+from genrec.evaluation.simulated_users import (
+    INDIFFERENT,
+    Crowd,
+    Heard,
+    SimulatedUser,
+    TextSearch,
+    Told,
+    Turn,
+    as_json,
+    simulate,
+    summary,
+    talk,
+    user_of,
+    wilson,
+)
 from genrec.filters import Field
 from genrec.types import Item, scalars
-from genrec.workspace import Workspace
+from genrec.understanding.vocabulary import Vocabulary
+from genrec.workspace.folder import Workspace
 
 FIELDS = {
     "genres": Field("text", True),

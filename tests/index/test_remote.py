@@ -16,8 +16,8 @@ from qdrant_client import models
 
 from genrec.errors import IndexFault
 from genrec.index import open_index
+from genrec.index.cluster import ClusterIndex
 from genrec.index.protocol import Dense, IndexSpec, Lexical, Point, Query, VectorIndex
-from genrec.index.remote import ClusterIndex
 from genrec.settings import IndexSettings
 from tests.index.contract import AXES, FILMS, SPEC, Contract
 from tests.index.qdrant_server import Backend, serve

@@ -17,7 +17,8 @@ from genrec.errors import WeightsError
 from genrec.models import sources
 from genrec.models.packages import CARRIERS, Carrier
 from genrec.models.sources import Kind, Missing, Weights, digest, inspect, resolve
-from tests.models import hub, tiny
+from tests.llm import tiny
+from tests.models import hub
 
 TEXT = "sentence-transformers/tiny-carried"
 LLM = "tiny/carried-llm"

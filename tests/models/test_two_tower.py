@@ -8,9 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genrec.models.item_encoder import Fusion, ItemEncoder, ItemTensors
-from genrec.models.sequence_encoder import EventTensors, SequenceEncoder
-from genrec.models.two_tower import NetworkConfig, TwoTower
+from genrec.models.two_tower import EventTensors, Fusion, ItemEncoder, ItemTensors, NetworkConfig, SequenceEncoder, TwoTower
 
 N, WIDTH = 9, 16
 FUSIONS: tuple[Fusion, ...] = get_args(Fusion)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from genrec.models.llm import LLM
-from tests.models import engines
+from genrec.llm.protocol import LLM
+from tests.llm import engines
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from genrec.models.fake import FakeLLM
-from genrec.models.llm import LLM, ScoreRequest, Scores
+from genrec.llm.fake import FakeLLM
+from genrec.llm.protocol import LLM, ScoreRequest, Scores
 from genrec.prompts import Prompts
-from genrec.ranking.prompting import Method, Profile
+from genrec.ranking.prompter import Method, Profile
 from genrec.ranking.ranker import Ranker, Ranking, RankRequest
 from genrec.settings import RankingSettings
 from genrec.types import Item

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from genrec.models.llm import Likelihood, ScoreRequest
-from genrec.ranking.blocks import SHARE, choose
+from genrec.llm.protocol import Likelihood, ScoreRequest
+from genrec.ranking.prompter import SHARE, choose
 from tests.ranking.lists import Counting, a_list, rank, ranker
 
 FILMS = [f"{'Long ' * (n % 4)}Film {n} of{' many' * (n % 3)}" for n in range(60)]

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genrec.models.fake import FakeLLM
+from genrec.llm.fake import FakeLLM
 from genrec.progress import SILENT
 from genrec.prompts import Prompts
-from genrec.ranking.calibration import LACKING, Choice, Fitted, Measured, fit, gains, measure
-from genrec.ranking.prompting import Method, Profile, Prompter
+from genrec.ranking.fusion_weights import LACKING, Choice, Fitted, Measured, fit, gains, measure
+from genrec.ranking.prompter import Method, Profile, Prompter
 from genrec.ranking.ranker import Ranker, RankRequest
 from genrec.settings import RankingSettings
 from genrec.types import Item

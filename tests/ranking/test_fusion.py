@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.ranking.fusion import fuse, log_softmax, standardise
+from genrec.ranking.score_fusion import fuse, log_softmax, standardise
 
 FAST = settings(deadline=None, max_examples=60)
 SCORES = st.lists(st.floats(-50, 50, width=32), max_size=12).map(lambda row: np.array(row, dtype=np.float64))

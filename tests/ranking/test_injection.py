@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.models.llm import LLM, Labels, Likelihood, Markers, ScoreRequest
+from genrec.llm.protocol import LLM, Labels, Likelihood, Markers, ScoreRequest
 from genrec.models.sources import resolve
 from genrec.prompts import Prompts
-from genrec.ranking.prompting import LABELS, Method, Profile, Prompter
+from genrec.ranking.prompter import LABELS, Method, Profile, Prompter
 from genrec.types import Item
-from tests.models.engines import SMOLLM
+from tests.llm.engines import SMOLLM
 from tests.ranking.lists import METHODS, PAST, SHOWN, a_list, items, rank, ranker
 
 HOSTILE = {

@@ -5,8 +5,8 @@ import asyncio
 import numpy as np
 import pytest
 
-from genrec.models.llm import LLM
-from genrec.ranking.prompting import Method
+from genrec.llm.protocol import LLM
+from genrec.ranking.prompter import Method
 from genrec.ranking.ranker import RankRequest
 from tests.ranking.lists import METHODS, PAST, SHOWN, a_list, rank, ranker
 

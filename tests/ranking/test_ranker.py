@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec.errors import EngineError
-from genrec.models.fake import FakeLLM
-from genrec.models.llm import LLM, Likelihood
+from genrec.llm.fake import FakeLLM
+from genrec.llm.protocol import LLM, Likelihood
 from genrec.prompts import Prompts
 from genrec.ranking import ranker as ranker_module
-from genrec.ranking.prompting import Method, Profile, Prompter
+from genrec.ranking.prompter import Method, Profile, Prompter
 from genrec.ranking.ranker import RankRequest
 from tests.ranking.lists import METHODS, PAST, SHOWN, Counting, a_list, items, rank, ranker, titles_of
 

@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genrec.errors import ConfigError
-from genrec.models.fake import FakeLLM
-from genrec.models.llm import Likelihood
+from genrec.llm.fake import FakeLLM
+from genrec.llm.protocol import Likelihood
 from genrec.prompts import Prompts
-from genrec.ranking.prompting import Profile, Prompter
+from genrec.ranking.prompter import Profile, Prompter, Titles
 from genrec.ranking.ranker import Ranker
-from genrec.ranking.titles import Titles
 from genrec.settings import RankingSettings
 from genrec.types import Item
 from tests.ranking.lists import a_list

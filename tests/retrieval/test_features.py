@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from genrec.errors import ConfigError, DataError
-from genrec.retrieval.features import FORWARD, INVERSE, ITSELF, FeatureSpace, ItemFeatures
+from genrec.retrieval.item_features import FORWARD, INVERSE, ITSELF, FeatureSpace, ItemFeatures
 from genrec.retrieval.systems import Content
 from genrec.retrieval.vectors import ModalityVectors, unit_rows
 from genrec.types import AttributeValue, Item

@@ -11,8 +11,8 @@ from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.feedback import DAY, in_force, opinions
 from genrec.retrieval.histories import EventSpace, sequences_of
-from genrec.retrieval.people import LearnedPeople, MeanPeople, People
-from genrec.retrieval.profile import leave_one_out
+from genrec.retrieval.mean_profile import leave_one_out
+from genrec.retrieval.user_vectors import LearnedPeople, MeanPeople, People
 from genrec.retrieval.vectors import ModalityVectors
 from genrec.settings import FeedbackSettings, RetrievalSettings
 from genrec.types import DISLIKE, FEEDBACK, LIKE, NOT_NOW, NOT_TASTE, SEEN, Event

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from genrec.errors import GenrecError, WorkspaceError
-from genrec.retrieval.learned import ITEMS, MANIFEST, LearnedItems, LearnedRetriever
+from genrec.retrieval.learned_retriever import ITEMS, MANIFEST, LearnedItems, LearnedRetriever
 from genrec.retrieval.systems import Content
 from genrec.retrieval.vectors import ModalityVectors
 from genrec.types import Item

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from genrec.retrieval.likely import likely_text
+from genrec.retrieval.expected_text import likely_text
 from genrec.retrieval.vectors import ModalityVectors, unit_rows
 from genrec.types import Item
 

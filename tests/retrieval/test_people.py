@@ -6,8 +6,8 @@ import pytest
 from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.histories import sequences_of
-from genrec.retrieval.learned import LearnedItems, LearnedRetriever
-from genrec.retrieval.people import EXPLAINED, LearnedPeople, MeanPeople
+from genrec.retrieval.learned_retriever import LearnedItems, LearnedRetriever
+from genrec.retrieval.user_vectors import EXPLAINED, LearnedPeople, MeanPeople
 from genrec.retrieval.vectors import ModalityVectors
 from genrec.settings import RetrievalSettings
 from genrec.types import Event

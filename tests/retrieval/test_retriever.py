@@ -9,10 +9,9 @@ from genrec.filters import Field, parse
 from genrec.index.edge import EdgeIndex
 from genrec.index.protocol import IndexSpec, Point
 from genrec.retrieval.catalogue import Catalogue
-from genrec.retrieval.diversity import mmr
-from genrec.retrieval.people import MeanPeople
-from genrec.retrieval.profile import leave_one_out
-from genrec.retrieval.retriever import BATCH, Ask, Retriever
+from genrec.retrieval.mean_profile import leave_one_out
+from genrec.retrieval.retriever import BATCH, Ask, Retriever, mmr
+from genrec.retrieval.user_vectors import MeanPeople
 from genrec.retrieval.vectors import ModalityVectors, unit_rows
 from genrec.settings import RetrievalSettings
 from genrec.types import AttributeValue, Candidate, Event

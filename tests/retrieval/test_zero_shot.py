@@ -7,7 +7,7 @@ from genrec.errors import DataError
 from genrec.progress import SILENT
 from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.catalogue import Catalogue
-from genrec.retrieval.people import MeanPeople
+from genrec.retrieval.user_vectors import MeanPeople
 from genrec.retrieval.vectors import ModalityVectors
 from genrec.retrieval.zero_shot import ZeroShot
 from genrec.settings import RetrievalSettings

@@ -3,7 +3,7 @@
 import pytest
 
 from genrec.errors import ConfigError, UnknownItemError
-from genrec.store.feedback import give, take_back
+from genrec.store.feedback_events import give, take_back
 from genrec.store.store import Store
 from genrec.types import DISLIKE, FEEDBACK, LIKE, NOT_NOW, SEEN, Event, Item
 

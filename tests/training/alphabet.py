@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from genrec.building import build, ingest
 from genrec.settings import SETTINGS_FILE
-from genrec.workspace import Workspace
+from genrec.workspace.build import build, ingest
+from genrec.workspace.folder import Workspace
 from tests.training import tuning
 
 Sections = dict[str, dict[str, Any]]

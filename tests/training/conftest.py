@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from genrec.training.adapting import Base
+from genrec.training.adapter_training import Base
 from tests.training import tuning
 
 

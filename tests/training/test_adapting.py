@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 
 from genrec.errors import AdapterError, ConfigError, TrainingError, WeightsError, WorkspaceError
-from genrec.models.adapters import CARD, read
+from genrec.llm.adapters import CARD, read
 from genrec.progress import SILENT
-from genrec.served import CHOICES, read_choices
 from genrec.settings import ModelSettings, WriteSettings
-from genrec.training import adapting, lessons, rerank_workspace, write_workspace
-from genrec.training.adapting import CHECKPOINTS, MAKING, fresh_name, open_base
-from genrec.training.rerank_workspace import dry_run, fit_rerank, train_rerank
-from genrec.training.write_workspace import Accepted, train_write
-from genrec.workspace import Workspace
+from genrec.training import adapter_training as adapting
+from genrec.training import lessons
+from genrec.training import train_rerank as rerank_workspace
+from genrec.training import train_write as write_workspace
+from genrec.training.adapter_training import CHECKPOINTS, MAKING, fresh_name, open_base
+from genrec.training.train_rerank import dry_run, fit_rerank, train_rerank
+from genrec.training.train_write import Accepted, train_write
+from genrec.workspace.adapters_in_use import CHOICES, read_choices
+from genrec.workspace.folder import Workspace
 from tests.training import alphabet
 
 LEARNS: dict[str, Any] = {"epochs": 12, "batch": 1, "lists": 0}

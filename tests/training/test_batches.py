@@ -8,7 +8,7 @@ import torch
 
 from genrec.retrieval.histories import EventSpace
 from genrec.retrieval.sequences import Sequences
-from genrec.training.batches import Batch, Batches
+from genrec.training.retriever_batches import Batch, Batches
 from tests.training import world
 
 

@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genrec.dialogue.filter_text import all_of
-from genrec.dialogue.hearing import INTENTS, line
-from genrec.dialogue.merging import Trust
-from genrec.dialogue.parsing import Understood
 from genrec.errors import DataError, RowError, TableError
 from genrec.filters import Filter, parse
-from genrec.models.adapters import PAGE
+from genrec.llm.adapters import PAGE
 from genrec.prompts import Prompts
-from genrec.served import served_reading
 from genrec.settings import ConverseSettings
-from genrec.training.agreeing import alone, fitted, joined, right, same
-from genrec.training.converse_workspace import compared, dry_run, train_converse
+from genrec.training.train_converse import compared, dry_run, train_converse
+from genrec.training.turn_agreement import alone, fitted, joined, right, same
+from genrec.training.turn_examples import Turn, parted, read_turns, shipped_turns, summary
 from genrec.training.turn_variety import varied
-from genrec.training.turns import Turn, parted, read_turns, shipped_turns, summary
-from genrec.workspace import Workspace
+from genrec.understanding.filter_text import all_of
+from genrec.understanding.llm_reader import Trust
+from genrec.understanding.parser import Understood
+from genrec.understanding.turn_schema import INTENTS, line
+from genrec.workspace.adapters_in_use import served_reading
+from genrec.workspace.folder import Workspace
 from tests.training import alphabet
 
 SHOP: dict[str, Any] = {

@@ -9,7 +9,7 @@ import pytest
 from genrec.errors import TrainingError
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
-from genrec.training.retriever import held_out, ndcg
+from genrec.training.retriever_training import held_out, ndcg
 from tests.training import world
 
 

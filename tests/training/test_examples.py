@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from genrec.errors import ConfigError
-from genrec.models.llm import Likelihood
+from genrec.llm.protocol import Likelihood
 from genrec.prompts import Prompts
-from genrec.ranking.prompting import Profile, Prompter
-from genrec.training.adapting import Base
-from genrec.training.examples import Histories, dealt
+from genrec.ranking.prompter import Profile, Prompter
+from genrec.training.adapter_training import Base
+from genrec.training.ranking_examples import Histories, dealt
 from genrec.types import Item
 from tests.training import tuning, world
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from genrec.errors import TrainingError
-from genrec.models.llm import Labels
+from genrec.llm.protocol import Labels
 from genrec.progress import SILENT
 from genrec.prompts import Prompts
-from genrec.ranking.fusion import log_softmax, standardise
-from genrec.ranking.prompting import Prompter
+from genrec.ranking.prompter import Prompter
+from genrec.ranking.score_fusion import log_softmax, standardise
 from genrec.retrieval.sequences import Sequences
-from genrec.training import lists as module
-from genrec.training.adapting import Base
-from genrec.training.lists import ListExamples, Lists, candidates, out_of_fold, prior_scale, profile_of
+from genrec.training import candidate_lists as module
+from genrec.training.adapter_training import Base
+from genrec.training.candidate_lists import ListExamples, Lists, candidates, out_of_fold, prior_scale, profile_of
 from genrec.training.lora import Example
 from tests.training import tuning, world
 

@@ -10,9 +10,9 @@ import torch
 
 from genrec.errors import TrainingError
 from genrec.progress import SILENT
-from genrec.training import loop
-from genrec.training.loop import Phase, _groups, accelerator, best_epoch, objective, run
-from genrec.training.retriever import Trainer
+from genrec.training import retriever_loop as loop
+from genrec.training.retriever_loop import Phase, _groups, accelerator, best_epoch, objective, run
+from genrec.training.retriever_training import Trainer
 from tests.training import world
 
 

@@ -16,14 +16,14 @@ import torch
 from safetensors.torch import load_file
 
 from genrec.errors import TrainingError
-from genrec.models.adapters import CONFIG, WEIGHTS, check_weights
-from genrec.models.llm import Likelihood, ScoreRequest
-from genrec.models.packing import pack
+from genrec.llm.adapters import CONFIG, WEIGHTS, check_weights
+from genrec.llm.packing import pack
+from genrec.llm.protocol import Likelihood, ScoreRequest
 from genrec.training import lora
-from genrec.training.adapting import Base, checkpoint
+from genrec.training.adapter_training import Base, checkpoint
 from genrec.training.checkpoint import STATE, Checkpoint
 from genrec.training.lora import Example, Plan, Tuned, Vocabulary, run, tokens_of
-from tests.models import asking, engines
+from tests.llm import asking, engines
 from tests.training import tuning
 
 CHANNELS = 2 * 7  # layers x linear layers

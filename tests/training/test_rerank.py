@@ -15,15 +15,15 @@ import pytest
 from genrec.errors import ConfigError, TrainingError
 from genrec.progress import SILENT
 from genrec.prompts import Prompts
-from genrec.ranking.calibration import Fitted
+from genrec.ranking.fusion_weights import Fitted
 from genrec.retrieval.sequences import Sequences
 from genrec.settings import RerankSettings
-from genrec.training.adapting import Base
+from genrec.training.adapter_training import Base
+from genrec.training.candidate_lists import Lists, candidates
 from genrec.training.checkpoint import STATE
-from genrec.training.lists import Lists, candidates
 from genrec.training.lora import Tuned
-from genrec.training.rerank import TASKS, asked_lists, fitted
-from tests.models import engines
+from genrec.training.ranker_training import TASKS, asked_lists, fitted
+from tests.llm import engines
 from tests.training import tuning, world
 
 HABIT: dict[str, dict[str, Any]] = {
@@ -217,7 +217,7 @@ class Popular(tuning.Weak):
 
 def test_lists_without_their_target(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a retriever that hands over three items of twelve, most lists lack it."""
-    monkeypatch.setattr("genrec.training.rerank.TRAINING_LISTS_FROM", 3)
+    monkeypatch.setattr("genrec.training.ranker_training.TRAINING_LISTS_FROM", 3)
     counts = {}
     for without in ("skip", "add"):
         examples, lacking = tuning.course(base, tuning.events(40), tuning.settings(lists=40, without_target=without)).lists()

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genrec.models.llm import Labels, Likelihood
-from genrec.models.local import TransformersLLM
+from genrec.llm.protocol import Labels, Likelihood
+from genrec.llm.transformers_engine import TransformersLLM
 from genrec.progress import SILENT
-from genrec.ranking.fusion import log_softmax
-from genrec.training import scaling
-from genrec.training.adapting import Base
-from genrec.training.lists import candidates
+from genrec.ranking.score_fusion import log_softmax
+from genrec.training import score_scales as scaling
+from genrec.training.adapter_training import Base
+from genrec.training.candidate_lists import candidates
 from genrec.training.lora import Example
-from genrec.training.rerank import Course
+from genrec.training.ranker_training import Course
 from tests.training import tuning
 
 

@@ -8,11 +8,11 @@ import torch
 
 from genrec.errors import ConfigError, DataError
 from genrec.progress import SILENT
-from genrec.retrieval.learned import LearnedRetriever, event_tensors, item_tensors
+from genrec.retrieval.learned_retriever import LearnedRetriever, event_tensors, item_tensors
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.zero_shot import ZeroShot
 from genrec.settings import RetrievalSettings, RetrieverSettings
-from genrec.training.system import Learned
+from genrec.training.learned_system import Learned
 from tests.training import world
 
 SAMPLED = {"full_softmax": 5}

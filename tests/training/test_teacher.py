@@ -8,14 +8,14 @@ import torch
 
 from genrec.progress import SILENT
 from genrec.retrieval.histories import EventSpace
-from genrec.retrieval.kernel import transitions
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
+from genrec.retrieval.transitions import transitions
 from genrec.retrieval.zero_shot import fused_rows
 from genrec.settings import RetrievalSettings
-from genrec.training import teacher as module
-from genrec.training.batches import Batch, Batches
-from genrec.training.teacher import EPSILON, TRANSITION_HALF_LIFE, Teacher
+from genrec.training import retriever_teacher as module
+from genrec.training.retriever_batches import Batch, Batches
+from genrec.training.retriever_teacher import EPSILON, TRANSITION_HALF_LIFE, Teacher
 from tests.training import world
 
 CPU = torch.device("cpu")
@@ -62,7 +62,7 @@ def test_a_person_is_not_taught_by_their_own_pairs() -> None:
     teacher, _ = taught(train, folds)
     for fold in range(3):
         asked = EventSpace.fit(train).columns(world.histories([[8]]))
-        from genrec.retrieval.learned import event_tensors
+        from genrec.retrieval.learned_retriever import event_tensors
 
         batch = Batch(
             fold=fold,

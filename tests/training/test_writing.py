@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from genrec.captions import caption_prompt as captions
 from genrec.errors import DataError, RowError, TableError
-from genrec.models.llm import Likelihood
+from genrec.llm.protocol import Likelihood
 from genrec.prompts import Prompts
+from genrec.reasons.facts import Facts
+from genrec.reasons.reason_writer import prompt_of
 from genrec.settings import ReasonSettings
-from genrec.training.adapting import Base
+from genrec.training.adapter_training import Base
 from genrec.training.lessons import rows, steps
-from genrec.training.writing import Written, halves, read_examples, shipped_examples, summary, varied
-from genrec.writing import captions
-from genrec.writing.facts import Facts
-from genrec.writing.reasons import prompt_of
+from genrec.training.writing_examples import Written, halves, read_examples, shipped_examples, summary, varied
 
 REASON: dict[str, Any] = {
     "domain": "films",

@@ -13,9 +13,9 @@ from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
 from genrec.retrieval.vectors import ModalityVectors
 from genrec.settings import ModelSettings, RerankSettings
-from genrec.training.adapting import Base, open_base, tunable
+from genrec.training.adapter_training import Base, open_base, tunable
 from genrec.training.lora import Tuned
-from genrec.training.rerank import Course, Source, source
+from genrec.training.ranker_training import Course, Source, source
 from genrec.types import Item
 from tests.training import world
 

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.retrieval.learned import LearnedItems, LearnedRetriever
+from genrec.retrieval.learned_retriever import LearnedItems, LearnedRetriever
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
 from genrec.retrieval.vectors import ModalityVectors, unit_rows
 from genrec.retrieval.zero_shot import fused_rows
 from genrec.settings import RetrievalSettings, RetrieverSettings
-from genrec.training.retriever import Trainer
+from genrec.training.retriever_training import Trainer
 from genrec.types import Item
 
 KINDS, EACH, COLD = 3, 10, 3

@@ -1,1 +1,0 @@
-"""Captions for items that lack text: which items, from which evidence, written, kept, edited, exported. `genrec caption`."""

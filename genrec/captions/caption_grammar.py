@@ -1,0 +1,87 @@
+"""What an LLM may write about an item, as a JSON schema: only words that the checker lets pass, so that few texts are refused.
+
+A small model knows the form of a caption and strays in its words. Patterns keep each word in the evidence or among those that
+claim nothing, titles of other items behind words that say how they belong to it, and the text short. What the checker asks for
+beyond that (`directed by` before a director, no judgements) it still has to find.
+"""
+
+import re
+from collections.abc import Iterable
+
+from genrec.captions.caption_checker import Evidence, evidence_of
+from genrec.captions.caption_prompt import MAX_TAGS, CaptionFacts, frame
+from genrec.captions.caption_template import caption as template
+from genrec.captions.caption_words import ENGLISH, Wording
+from genrec.reasons.facts import WORD, mark
+
+TITLE_WORDS, CAPTION_WORDS = 9, 24
+"""At most this many words or phrases after the first one."""
+NEAR = "(?:[Cc]lose to|[Nn]ear|[Ss]imilar to|[Mm]uch like|[Rr]elated to|[Aa]kin to)"
+TOGETHER = "(?:[Oo]ften )?(?:[Cc]hosen|[Pp]icked) (?:often |together )?with"
+LINKS = frozenset("a about an and as at by for from in of on the to with".split())
+"""The plain words of hand-written titles: offered others, a small model ends a title in a verb (`Red Zigzag Gives`)."""
+OFFERED = LINKS | frozenset(
+    """
+    against also are both brings comes go goes has here holding into is it item its made make makes meet offers part piece rest
+    see seen shown shows sits something stands takes that these this those through too
+    """.split()
+)
+"""The plain words of hand-written captions."""
+_PLURAL = re.compile(r"\b([^\W\d_]{3,}(?<![aisuxz])(?<!ie))s\b")
+_SPECIAL = re.compile(r"[.^$*+?()\[\]{}|\\/]")
+
+
+def schema(facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
+    """For `WriteRequest.schema`: title, caption and tags; tags are those of the evidence, texts follow patterns in English.
+
+    `examples` hold the template's texts, which their patterns allow.
+    """
+    words = facts.tag_words
+    tag = {"type": "string", "enum": list(words)} if words else {"type": "string"}
+    texts: dict[str, dict[str, object]] = {}
+    if wording.code == ENGLISH.code and not facts.empty:
+        plain = template(facts, wording)
+        evidence = evidence_of(facts, wording)
+        if not facts.title:
+            unit, cited = _units(facts, evidence, LINKS)
+            texts["title"] = _text(rf"{cited}(?:[,:]? {unit}){{0,{TITLE_WORDS}}}", mark(plain.title, facts.cited))
+        _, cited = _units(facts, evidence, OFFERED)
+        texts["caption"] = _text(rf"{cited}(?:(?:[,;:]? |-){cited}){{0,{CAPTION_WORDS}}}[.!]", mark(plain.caption, facts.cited))
+    return frame(facts, {"items": tag, "maxItems": min(MAX_TAGS, len(words))}, **texts)
+
+
+def _text(pattern: str, example: str) -> dict[str, object]:
+    return {"type": "string", "pattern": f"^(?:{pattern}|{_literal(example)})$", "examples": [example]}
+
+
+def _units(facts: CaptionFacts, evidence: Evidence, plain: frozenset[str]) -> tuple[str, str]:
+    """Patterns of one word or whole value; the same or a cited title with what must stand before it. `plain`: those offered."""
+    wording = evidence.wording
+    forms = {form for word in evidence.words for form in wording.forms(word)}  # the checker's guesses: `countes`, `categorys`
+    words = (wording.plain & plain) | (evidence.name_words - forms) | evidence.words
+    words = {word for word in words if word not in wording.judgements}
+    words |= {found[1] for name, _ in facts.attributes for found in _PLURAL.finditer(name.lower())}
+    words |= {f"{word}s" for word in evidence.words if word.isalpha() and len(word) > 2 and not word.endswith(("s", "x", "y"))}
+    own = {word for phrase in evidence.phrases for word in WORD.findall(phrase) if word.lower() in words}
+    units = {_either_case(word) for word in words} | {_literal(text) for text in (*evidence.phrases, *own)}
+    unit = _any_of(units)
+    near = [_literal(f"[{number}]") for number in range(1, len(facts.near) + 1)]
+    together = [_literal(f"[{number}]") for number in range(len(facts.near) + 1, len(facts.cited) + 1)]
+    cites = [
+        f"{lead} {_any_of(m)}(?:, {_any_of(m)})?(?:,? and {_any_of(m)})?" for lead, m in ((NEAR, near), (TOGETHER, together)) if m
+    ]
+    return unit, _any_of([*cites, unit])
+
+
+def _any_of(patterns: Iterable[str]) -> str:
+    return f"(?:{'|'.join(sorted(patterns, key=lambda pattern: (-len(pattern), pattern)))})"
+
+
+def _literal(text: str) -> str:
+    return _SPECIAL.sub(lambda found: "\\" + found[0], text)
+
+
+def _either_case(word: str) -> str:
+    """A word whose first letter may be a capital."""
+    first = word[0]
+    return f"[{first.upper()}{first}]{_literal(word[1:])}" if len(first.upper()) == 1 and first.isalpha() else _literal(word)

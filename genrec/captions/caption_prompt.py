@@ -1,0 +1,173 @@
+"""Captions: what is known of an item that lacks text, the prompt that states it, and what an LLM writes from it.
+
+`caption_check.fault` says whether a caption may be shown.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from genrec.prompts import Prompts
+from genrec.reasons.facts import NAME_CHARS, TITLE_CHARS, VALUE_CHARS, fill, mark, plain
+from genrec.types import AttributeValue, scalars
+
+PROMPT = "caption"
+CAPTION_CHARS = 300
+MAX_TAGS = 8
+ATTRIBUTES, VALUES, EVIDENCE_TAGS, TITLES = 12, 4, 12, 3
+"""At most this many attributes, values of one attribute, tags, and titles of either kind are stated."""
+YES = ("yes",)
+"""The value of a flag: its name is then what may be said."""
+UNKNOWN = frozenset({"", "-", "?", "n/a", "na", "nan", "no", "none", "not applicable", "null", "false", "unknown"})
+"""Values that say what an item is not, or nothing: `waterproof: no` must not lend its name to a caption."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptionFacts:
+    """The evidence for one caption.
+
+    `near`: titles of similar items; `together`: titles of items that the same people chose; `title`: the item's own, or empty.
+    """
+
+    attributes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    tags: tuple[str, ...] = ()
+    near: tuple[str, ...] = ()
+    together: tuple[str, ...] = ()
+    title: str = ""
+
+    @property
+    def cited(self) -> tuple[str, ...]:
+        """Titles of other items, in the order of their marks."""
+        return (*self.near, *self.together)
+
+    @property
+    def tag_words(self) -> tuple[str, ...]:
+        """What may be a tag of the caption: tags, values, and the names of flags."""
+        values = (one for name, own in self.attributes for one in ((name,) if own == YES else own))
+        return tuple({word.lower(): word for word in (*values, *self.tags) if word.lower() not in YES}.values())
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is known, so nothing can be written."""
+        return not (self.attributes or self.tags or self.near or self.together or self.title)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caption:
+    """What is written: a title of 2-80 characters, one or two sentences, tags out of the evidence."""
+
+    title: str
+    caption: str
+    tags: tuple[str, ...] = ()
+
+
+def state(
+    attributes: Mapping[str, AttributeValue],
+    tags: Iterable[str] = (),
+    near: Iterable[str] = (),
+    together: Iterable[str] = (),
+    title: str = "",
+) -> CaptionFacts:
+    """Put evidence in words: one line each, without double quotation marks, cut as the prompt cuts, each thing once.
+
+    Values of `UNKNOWN` and flags that are false are left out; a true flag has the value `yes`.
+    """
+    stated = [(plain(name.replace("_", " "), NAME_CHARS), _values(value)) for name, value in attributes.items()]
+    return CaptionFacts(
+        attributes=tuple((name, values) for name, values in stated if name and values)[:ATTRIBUTES],
+        tags=_distinct(tags, VALUE_CHARS)[:EVIDENCE_TAGS],
+        near=_distinct(near, TITLE_CHARS)[:TITLES],
+        together=_distinct(together, TITLE_CHARS)[:TITLES],
+        title=plain(title, TITLE_CHARS),
+    )
+
+
+def prompt(prompts: Prompts, facts: CaptionFacts, *, tuned: bool) -> tuple[str, str]:
+    """(prefix, rest) for a `WriteRequest`; the prefix is the same for all items. `tuned`: without the examples.
+
+    Raises PromptError.
+    """
+    prefix, rest = prompts.parts(
+        PROMPT,
+        2,
+        facts=facts,
+        tuned=tuned,
+        title_chars=TITLE_CHARS,
+        value_chars=VALUE_CHARS,
+        name_chars=NAME_CHARS,
+    )
+    return prefix, rest
+
+
+def frame(facts: CaptionFacts, tags: Mapping[str, object], **texts: Mapping[str, object]) -> str:
+    """The JSON schema of a caption, whose `tags` have a schema of their own and so may the `texts`, title and caption."""
+    title = {"type": "string", "maxLength": 0 if facts.title else TITLE_CHARS}
+    said = {"title": title, "caption": {"type": "string", "maxLength": CAPTION_CHARS}} | texts
+    return json.dumps(
+        {
+            "type": "object",
+            "properties": said | {"tags": {"type": "array", **tags}},
+            "required": ["title", "caption", "tags"],
+            "additionalProperties": False,
+        },
+        ensure_ascii=False,
+    )
+
+
+def read(text: str, facts: CaptionFacts) -> Caption:
+    """The caption in one line of JSON that was written from `facts`: titles in the place of their marks, the item's own title
+    where it has one, each tag once. Raises ValueError that says what is wrong with it.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+    if not isinstance(value, dict) or set(value) != {"title", "caption", "tags"}:
+        raise ValueError("not one object of title, caption and tags")
+    title, caption = (fill(_text(value, name), facts.cited) for name in ("title", "caption"))
+    return Caption(title=facts.title or title, caption=caption, tags=_tags(value["tags"]))
+
+
+def line(caption: Caption, facts: CaptionFacts) -> str:
+    """The one line of JSON that a model is to write from `facts` for `caption`; `read` reads it."""
+    title = "" if facts.title else mark(caption.title, facts.cited)
+    value = {"title": title, "caption": mark(caption.caption, facts.cited), "tags": list(caption.tags)}
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _text(value: dict[str, Any], name: str) -> str:
+    if not isinstance(value[name], str):
+        raise ValueError(f"{name} is not a text")
+    return value[name].strip()
+
+
+def _tags(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
+        raise ValueError("tags is not a list of texts")
+    found: dict[str, str] = {}
+    for tag in value:
+        found.setdefault(tag.strip().lower(), tag.strip())
+    return tuple(found.values())
+
+
+def _values(value: AttributeValue) -> tuple[str, ...]:
+    found = _distinct(map(_said, scalars(value)), VALUE_CHARS)
+    return tuple(one for one in found if one.lower() not in UNKNOWN)[:VALUES]
+
+
+def _said(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return str(value)
+
+
+def _distinct(texts: Iterable[str], limit: int) -> tuple[str, ...]:
+    """Each text once, whatever its case, in order, without the empty ones."""
+    found: dict[str, str] = {}
+    for text in texts:
+        if said := plain(text, limit):
+            found.setdefault(said.lower(), said)
+    return tuple(found.values())

@@ -1,0 +1,83 @@
+"""The plain caption: what is known, said in the fewest words. True by construction, in any language that has words."""
+
+import re
+from collections.abc import Sequence
+
+from genrec.captions.caption_prompt import CAPTION_CHARS, MAX_TAGS, YES, Caption, CaptionFacts
+from genrec.captions.caption_words import Wording
+from genrec.prompts import data
+from genrec.reasons.facts import TITLE_CHARS
+
+TITLE_PARTS = 3
+"""A title names at most this many tags or values."""
+NAMED = 6
+"""A caption names at most this many attributes, and as many tags."""
+_LETTER = re.compile(r"[^\W\d_]")
+
+
+def caption(facts: CaptionFacts, wording: Wording) -> Caption:
+    """Title, one or two sentences and tags from `facts`. Raises ValueError when they are empty."""
+    if facts.empty:
+        raise ValueError("there is no evidence to write from")
+    return Caption(title=facts.title or _title(facts, wording), caption=_text(facts, wording), tags=facts.tag_words[:MAX_TAGS])
+
+
+def _title(facts: CaptionFacts, wording: Wording) -> str:
+    """Its best words; where there are fewer than two, also a title that it belongs to."""
+    words = _words(facts)[:TITLE_PARTS]
+    phrase, titles = (wording.phrases.near, facts.near) if facts.near else (wording.phrases.together, facts.together)
+    if not words:
+        room = TITLE_CHARS - len(phrase.format('""'))
+        return phrase.format(f'"{data(titles[0], room)}"')
+    tries = [", ".join(words[:most]) for most in range(len(words), 0, -1)]
+    if titles and len(words) == 1:
+        cited = phrase.format(f'"{titles[0]}"')
+        tries = [f"{words[0]}, {_small(cited)}", *tries]
+    fitting = next(title for title in tries if len(title) <= TITLE_CHARS)  # one value does: it is cut at VALUE_CHARS
+    return _sentence(fitting).rstrip(".!?,;:")
+
+
+def _words(facts: CaptionFacts) -> list[str]:
+    """Best first: of two attributes or more their first values, then tags, then other values; of one attribute tags first.
+
+    A number says nothing alone: it is left out, or under its name where there is nothing else.
+    """
+    rows = [(name, (name,) if own == YES else own) for name, own in facts.attributes]
+    worded = [[value for value in own if _LETTER.search(value)] for _, own in rows]
+    heads = [own[0] for own in worded if own]
+    values = [value for own in worded for value in own]
+    said = [*heads, *facts.tags, *values] if len(heads) > 1 else [*facts.tags, *values]
+    return list({word.lower(): word for word in said}.values()) or [f"{name} {own[0]}" for name, own in rows]
+
+
+def _text(facts: CaptionFacts, wording: Wording) -> str:
+    """At most `CAPTION_CHARS` characters: what does not fit is left out from the end of each list."""
+    fitting = (text for most in range(NAMED, 1, -1) if len(text := _said(facts, wording, most)) <= CAPTION_CHARS)
+    return next(fitting, data(_said(facts, wording, 1), CAPTION_CHARS - 1).rstrip(".") + ".")
+
+
+def _said(facts: CaptionFacts, wording: Wording, most: int) -> str:
+    said = wording.phrases
+    values = [name if own == YES else f"{name}: {', '.join(own[:most])}" for name, own in facts.attributes[:most]]
+    shown = [said.shows.format(_listed(facts.tags[:most], wording))] if facts.tags else []
+    near = [said.near.format(_listed([f'"{title}"' for title in facts.near[:most]], wording))] if facts.near else []
+    titles = [f'"{title}"' for title in facts.together[:most] if title not in facts.near[:most]]  # each is cited once
+    chosen = [said.together.format(_listed(titles, wording))] if titles else []
+    sentences = [
+        _sentence("; ".join([*shown, *values])),
+        _sentence(", ".join([*near, *(map(_small, chosen) if near else chosen)])),
+    ]
+    written = " ".join(f"{sentence}." for sentence in sentences if sentence)
+    return written or f"{facts.title.rstrip('.')}."
+
+
+def _listed(words: Sequence[str], wording: Wording) -> str:
+    return f" {wording.phrases.last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else list(words))
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _small(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,142 @@
+"""Captions by hand: what a person writes wins for ever; the doubtful ones to look at; to a file and back."""
+
+import csv
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from genrec.data.caption_files import COLUMNS, read_captions
+from genrec.data.cleaning import clean_text
+from genrec.data.ingest_report import Fault, Report
+from genrec.errors import ConfigError, DataError
+from genrec.types import HUMAN, StoredCaption
+from genrec.workspace.folder import Workspace
+
+
+def edit(
+    workspace: Workspace, item_id: str, *, title: str | None = None, text: str | None = None, tags: Sequence[str] | None = None
+) -> StoredCaption:
+    """Write about an item by hand; None leaves a part as it is, an empty one takes it away.
+
+    It wins over the item's table, every caption and every import until `revert`. Raises UnknownItemError, ConfigError, DataError.
+    """
+    workspace.store.item(item_id)
+    if title is None and text is None and tags is None:
+        raise ConfigError(f"nothing is said about item {item_id!r:.80}", hint="Give a title, a text or tags.")
+    before = _of(workspace, item_id, human=True) or StoredCaption(item_id=item_id, source=HUMAN)
+    given: dict[str, Any] = {name: clean_text(value) for name, value in (("title", title), ("text", text)) if value is not None}
+    if tags is not None:
+        given["tags"] = tuple(dict.fromkeys(tag for one in tags if (tag := clean_text(one))))
+    made = replace(before, **given, made_at=time.time(), imported=False)
+    workspace.store.put_captions([made])
+    return made
+
+
+def revert(workspace: Workspace, item_id: str) -> StoredCaption | None:
+    """Take back what was written about an item: a person's words, else the model's; returns them, None where there are none.
+
+    Raises UnknownItemError.
+    """
+    workspace.store.item(item_id)
+    for human in (True, False):
+        if gone := _of(workspace, item_id, human=human):
+            workspace.store.delete_captions([item_id], human=human)
+            return gone
+    return None
+
+
+def doubtful(workspace: Workspace, least: float | None = None) -> list[StoredCaption]:
+    """Captions by a model of at least this doubt (`caption.doubtful`), worst first, but for those that a person wrote over."""
+    floor = workspace.settings.caption.doubtful if least is None else least
+    found, mended = [], {}
+    for batch in workspace.store.all_captions():
+        for one in batch:
+            if one.source == HUMAN:
+                mended[one.item_id] = one
+            elif one.doubt >= floor:
+                found.append(one)
+    left = [one for one in found if one.item_id not in mended or _still_shown(one, mended[one.item_id])]
+    return sorted(left, key=lambda one: (-one.doubt, one.item_id))
+
+
+def _still_shown(caption: StoredCaption, person: StoredCaption) -> bool:
+    parts = ("title", "text", "tags")
+    return any(getattr(caption, part) and getattr(person, part) is None for part in parts)
+
+
+def _of(workspace: Workspace, item_id: str, *, human: bool) -> StoredCaption | None:
+    return next((one for one in workspace.store.captions([item_id]) if (one.source == HUMAN) == human), None)
+
+
+def export(workspace: Workspace, path: Path) -> int:
+    """All captions with their provenance into a table, JSON lines or (by the ending `.csv`) CSV; returns how many.
+
+    Raises DataError when the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    rows = (_row(one) for batch in workspace.store.all_captions() for one in batch)
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            count = _write_csv(file, rows) if path.suffix.lower() == ".csv" else _write_lines(file, rows)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DataError(f"{path}: {error.strerror or error}", hint="Choose a file that can be written.") from error
+    return count
+
+
+def _row(caption: StoredCaption) -> dict[str, Any]:
+    return {name: value for name, value in asdict(caption).items() if name in COLUMNS}
+
+
+def _write_lines(file: Any, rows: Iterator[dict[str, Any]]) -> int:
+    count = 0
+    for row in rows:
+        file.write(json.dumps({name: value for name, value in row.items() if value is not None}, ensure_ascii=False) + "\n")
+        count += 1
+    return count
+
+
+def _write_csv(file: Any, rows: Iterator[dict[str, Any]]) -> int:
+    """Tags and evidence as JSON; a part that was not written is an empty cell, one that was left empty `""` in quotes is not
+    told apart from it: JSON lines tell all.
+    """
+    table = csv.writer(file)
+    table.writerow(COLUMNS)
+    count = 0
+    for row in rows:
+        row |= {name: json.dumps(row[name], ensure_ascii=False) for name in ("tags", "evidence") if row[name] is not None}
+        table.writerow("" if row[name] is None else row[name] for name in COLUMNS)
+        count += 1
+    return count
+
+
+def load(workspace: Workspace, path: Path, report: Report | None = None) -> Report:
+    """Take captions from a file of `export`, or any table with `item_id` and `title`, `text` or `tags`.
+
+    Rows keep their provenance; one that does not say who wrote it was written by a person. What a person wrote here stays unless
+    the row is a person's, too, and later. A model's caption from a file is left alone by later runs. Faulty rows are left out and
+    reported. Raises TableError, RowError (strict), StoreError.
+    """
+    report = report or Report()
+    known = set(workspace.store.item_ids())
+    for batch in read_captions(path, report):
+        kept = []
+        for row, one in batch:
+            if one.item_id not in known:
+                counts = report.tables["captions"]
+                counts.kept, counts.faulty = counts.kept - 1, counts.faulty + 1
+                message = f"there is no item {one.item_id!r:.80}"
+                report.add(Fault(file=str(path), row=row, column="item_id", kind="unknown item", message=message))
+            else:
+                kept.append(one)
+        here = {one.item_id: one for one in workspace.store.captions([one.item_id for one in kept]) if one.source == HUMAN}
+        workspace.store.put_captions([one for one in kept if one.source != HUMAN or _later(one, here.get(one.item_id))])
+    return report
+
+
+def _later(one: StoredCaption, here: StoredCaption | None) -> bool:
+    return here is None or one.made_at > here.made_at

@@ -1,0 +1,1 @@
+"""A conversation: turns answered, sessions kept, replies worded. Import `Conversation`, `messages` and `sessions`."""

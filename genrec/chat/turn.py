@@ -1,0 +1,364 @@
+"""One turn of a dialogue: understood, answered piece by piece, kept.
+
+    text ─► parser (titles, constraints, attitudes) ─► draft over the state ─► candidates, ranking, evidence, reasons ─► text
+
+Items come from the engine alone, titles and values in the text from the catalogue, reasons through their checker: what the LLM
+writes freely never reaches a person.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from genrec.answer.pipeline import Answer, Answering
+from genrec.answer.trace import Stages
+from genrec.chat import replies
+from genrec.chat import replies as telling
+from genrec.chat.finding import Fitting, fitting_without, request_of
+from genrec.chat.messages import ChatAnswer, ChatChunk, Message, listed_lines
+from genrec.chat.questions import Question, question
+from genrec.chat.sessions import Dialogue, save
+from genrec.chat.turn_reading import Lexicon, Understanding, parse
+from genrec.data.cleaning import clean_text
+from genrec.filters import matches
+from genrec.retrieval.feedback import in_force
+from genrec.types import DISLIKE, LIKE, NOT_NOW, SEEN, Event, Item, Recommendation
+from genrec.understanding.constraint_changes import Command, command_of, without_reset
+from genrec.understanding.filter_text import all_of, attributes_of, expression, in_words
+from genrec.understanding.intents import asks_for_a_fact, takes_one
+from genrec.understanding.parser import Parser, Understood, tidied
+from genrec.understanding.policy import FINDING, Draft, drafted
+from genrec.understanding.quantities import lowered
+from genrec.understanding.state import State, Turn, state_of
+from genrec.workspace.folder import Workspace
+
+ACCEPTED = "accept"
+"""Kind of the event when a person takes what was recommended."""
+ASK_ABOVE = 5
+"""A question back is asked while more than this many lists of items fit."""
+STEP = 0.001
+"""Seconds between the events of one turn: their order is that of their times."""
+
+
+@dataclass(slots=True)
+class _Reply:
+    """An answer as it grows."""
+
+    understood: Understood
+    draft: Draft
+    turn: Turn
+    state: State  # before the turn
+    stages: Stages
+    k: int
+    text: list[str] = field(default_factory=list)
+    rows: list[Recommendation] = field(default_factory=list)
+    relaxed: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+
+class Conversation:
+    """Answers turns over one workspace. What turns are understood by is read from the store when first needed."""
+
+    def __init__(self, workspace: Workspace, answering: Answering) -> None:
+        self._workspace, self._answering = workspace, answering
+        self._lexicon: Lexicon | None = None
+        self._understanding = Understanding(workspace, answering)
+        self._reading = threading.Lock()  # of threads: callers may come from several event loops
+
+    def catalogue_changed(self) -> None:
+        """Read the catalogue anew before the next turn."""
+        self._lexicon = None
+
+    async def lexicon(self) -> Lexicon:
+        """Raises StoreError."""
+        return await asyncio.to_thread(self._read_lexicon)
+
+    def _read_lexicon(self) -> Lexicon:
+        with self._reading:
+            if self._lexicon is None:
+                self._lexicon = Lexicon.read(self._workspace.store, self._answering.schema())
+            return self._lexicon
+
+    async def respond(self, dialogue: Dialogue, text: str, *, k: int) -> AsyncIterator[ChatChunk]:
+        """The answer to `text`, piece by piece, the whole as the last chunk; `dialogue` has then gone on by the turn, and is
+        stored if it has an id. Raises StoreError, IndexFault, ConfigError: the dialogue is then as it was.
+        """
+        stages = Stages()
+        lexicon = await self.lexicon()
+        state = state_of(dialogue.turns)
+        text = tidied(clean_text(text))
+        command = command_of(text, lexicon.vocabulary, asked=state.just_asked)
+        if command.undo or (command.reset and _only_reset(text, lexicon)):
+            said = await self._taken_back(dialogue, command, text, lexicon)
+            yield ChatChunk(text=said.text)
+            yield ChatChunk(answer=replace(said, trace=stages.trace()))
+            return
+        understood, draft = await self._read(text, state, command, lexicon, stages)
+        reply = _Reply(understood, draft, draft.turn, state, stages, k)
+        async for chunk in self._pieces(reply, dialogue, lexicon):
+            reply.text.append(chunk.text)
+            yield chunk
+        turn = replace(reply.turn, reply="".join(reply.text).strip())
+        await self._keep(dialogue, turn)
+        yield ChatChunk(answer=_answer_of(dialogue.session_id, reply, turn))
+
+    async def replayed(self, messages: Sequence[Message], *, user_id: str) -> Dialogue:
+        """The dialogue that these messages are; it has no place in the store. What users said is parsed anew."""
+        lexicon = await self.lexicon()
+        dialogue, answers = Dialogue(user_id=user_id), False
+        for message in messages:
+            state = state_of(dialogue.turns)
+            if message.role == "user":
+                command = command_of(tidied(clean_text(message.text)), lexicon.vocabulary, asked=state.just_asked)
+                answers = not command.undo
+                if command.undo:
+                    dialogue.turns[-1:] = []
+                    continue
+                _, draft = await self._read(tidied(clean_text(message.text)), state, command, lexicon, None)
+                dialogue.turns.append(draft.turn)
+            elif message.role == "assistant" and answers:
+                dialogue.turns[-1] = replace(dialogue.turns[-1], shown=shown_in(message.text, lexicon), reply=message.text)
+        return dialogue
+
+    async def _read(
+        self, text: str, state: State, command: Command, lexicon: Lexicon, stages: Stages | None
+    ) -> tuple[Understood, Draft]:
+        """What a turn says, given the dialogue before it; without `stages` by the parser alone. With a command to begin anew,
+        `state` is cleared.
+        """
+        if command.reset:
+            state.clear()
+            text = without_reset(text)
+        items = await asyncio.to_thread(self._workspace.store.items, [*state.these, *state.choices])
+        if stages is None:
+            understood = parse(text, state, lexicon)
+        else:
+            understood = await self._understanding.read(text, state, lexicon, stages, items)
+        wanted = {item_id for mention in understood.mentions for item_id in mention.item_ids}
+        items |= await asyncio.to_thread(self._workspace.store.items, sorted(wanted - items.keys()))
+        chosen_by = lexicon.popularity.get
+        draft = drafted(understood, state, command, items, lambda one: chosen_by(one, 0), lexicon.vocabulary)
+        return understood, draft
+
+    async def _pieces(self, reply: _Reply, dialogue: Dialogue, lexicon: Lexicon) -> AsyncIterator[ChatChunk]:
+        turn = reply.turn
+        if reply.understood.unknown:
+            yield ChatChunk(text=f"{replies.UNKNOWN} ")
+        if reply.understood.unmet and turn.intent in FINDING:
+            yield ChatChunk(text=f"{replies.unmet(reply.understood.unmet)} ")
+        if reply.understood.unknown and turn.intent == "recommend" and _says_nothing(reply.understood):
+            yield ChatChunk(text=replies.LIKE_WHAT)
+        elif turn.choices:
+            choices = await self._items(turn.choices)
+            yield ChatChunk(text=replies.ambiguous(choices))
+        elif turn.intent in FINDING:
+            async for chunk in self._found(reply, dialogue, lexicon):
+                yield chunk
+        elif turn.intent == "small_talk":
+            yield ChatChunk(text=replies.talk(lowered(turn.text), ongoing=reply.state.turns > 0))
+        else:
+            focus = await self._items(turn.focus)
+            yield ChatChunk(text=_about(reply, focus, lexicon))
+
+    async def _found(self, reply: _Reply, dialogue: Dialogue, lexicon: Lexicon) -> AsyncIterator[ChatChunk]:
+        """A list: first what it goes by, then the items as their reasons are there, then a question back."""
+        after = _after(reply)
+        days = self._workspace.settings.feedback.not_now_days
+        history = await asyncio.to_thread(self._workspace.store.history, dialogue.user_id)
+        history = in_force(history, now=time.time(), not_now_days=days)
+        refused = frozenset((*after.disliked, *after.seen, *after.put_off, *after.accepted, *(one.item_id for one in history)))
+        found = await asyncio.to_thread(
+            fitting_without,
+            self._workspace.index,
+            after.without,
+            after.constraints,
+            reply.state.constraints,
+            k=reply.k,
+            gone=after.gone | refused,
+            again=refused if reply.turn.intent == "refine" else None,
+        )
+        reply.turn = replace(reply.turn, constraints=found.parts)
+        reply.relaxed = tuple(map(expression, found.dropped))
+        reply.without = found.without
+        yield ChatChunk(text=await self._opening(reply, found, after, lexicon))
+        if not found.count:
+            return
+        turns = [turn.text for turn in (*dialogue.turns, reply.turn)]
+        request = request_of(
+            reply.draft, after, found, self._workspace.settings, user_id=dialogue.user_id, k=reply.k, past=history, turns=turns
+        )
+        answer = await self._answering.answer(request)
+        async for row in _in_order(answer):
+            reply.rows.append(row)
+            yield ChatChunk(text=f"\n{row.rank}. {telling.plain_title(row.item)}: {row.reason.text}", item=row)
+        reply.stages.join(answer.stages)
+        asked = self._question(reply, answer, found, after, lexicon)
+        shown = tuple(row.item.item_id for row in reply.rows)
+        reasons = tuple((row.item.item_id, row.reason.text) for row in reply.rows)
+        reply.turn = replace(reply.turn, shown=shown, reasons=reasons, focus=shown[:1] if len(shown) == 1 else ())
+        if asked is not None:
+            reply.turn = replace(reply.turn, asked=asked.attribute)
+            yield ChatChunk(text=f"\n{asked.text}")
+
+    async def _opening(self, reply: _Reply, found: Fitting, after: State, lexicon: Lexicon) -> str:
+        vocabulary = lexicon.vocabulary
+        lines = [replies.everywhere(found.everywhere)] if found.everywhere else []
+        lines += [replies.NOT_IN_TEXTS] if set(found.nowhere) & set(reply.understood.without) else []
+        lines += [replies.loosened(found.dropped, found.parts, vocabulary)] if found.dropped else []
+        if not found.count:
+            left = replies.nothing_fits(found.parts, vocabulary) if found.parts else replies.NOTHING_LEFT
+            return "\n".join([*lines, left])
+        like = await self._items(reply.turn.focus if reply.draft.alone else reply.turn.liked)
+        words = bool(reply.understood.need and reply.turn.needs)
+        head = replies.opening(found.parts, like, words, vocabulary, found.count, without=found.without, again=found.again)
+        return "\n".join([*lines, head])
+
+    def _question(self, reply: _Reply, answer: Answer, found: Fitting, after: State, lexicon: Lexicon) -> Question | None:
+        """At most every other answer asks, and only while much fits."""
+        if not self._workspace.settings.dialogue.ask or reply.state.just_asked or reply.draft.alone:
+            return None
+        if found.count <= ASK_ABOVE * reply.k:
+            return None
+        shown = {row.item.item_id for row in reply.rows}
+        left = [item for item in answer.ranked[0] if item.item_id not in shown]
+        settled = frozenset(after.asked).union(*(attributes_of(part) for part in found.parts))
+        return question(left, lexicon.vocabulary, settled)
+
+    async def _taken_back(self, dialogue: Dialogue, command: Command, text: str, lexicon: Lexicon) -> ChatAnswer:
+        """The last turn, or with a reset what all turns asked for; what the turn recorded of the person goes with it."""
+        state, events = state_of(dialogue.turns), []
+        if command.reset:
+            said = replies.RESET
+            dialogue.turns.append(Turn(text=text, reply=said, reset=True))
+        elif not dialogue.turns or dialogue.turns[-1].summed:
+            said = replies.NOTHING_TO_UNDO
+        else:
+            gone = dialogue.turns.pop()
+            events = [Event(user_id=dialogue.user_id, item_id=one, kind=kind, timestamp=at) for one, kind, at in gone.noted]
+            state = state_of(dialogue.turns)
+            holds = in_words(state.constraints, lexicon.vocabulary)
+            said = f"{replies.UNDONE} {f'What holds: {holds}.' if holds else ''}".strip()
+        if dialogue.session_id:
+            await asyncio.to_thread(save, self._workspace.store, dialogue)
+            await asyncio.to_thread(self._workspace.store.delete_events, events)
+        standing = None if command.reset else all_of(state.constraints)
+        return ChatAnswer(
+            session_id=dialogue.session_id,
+            text=said,
+            items=(),
+            understood=Understood(text=text, intent="small_talk"),
+            filter=expression(standing) if standing else "",
+            trace=Stages().trace(),
+        )
+
+    async def _keep(self, dialogue: Dialogue, turn: Turn) -> None:
+        """Store the turn, and for a person that is known by id what it says of items, as events."""
+        told = (
+            (turn.liked, LIKE),
+            (turn.disliked, DISLIKE),
+            (turn.seen, SEEN),
+            (turn.put_off, NOT_NOW),
+            (turn.accepted, ACCEPTED),
+        )
+        noted = [(item_id, kind) for ids, kind in told for item_id in ids] if dialogue.user_id and dialogue.session_id else []
+        now = time.time()
+        events = [
+            Event(user_id=dialogue.user_id, item_id=item_id, kind=kind, timestamp=now + STEP * place)
+            for place, (item_id, kind) in enumerate(noted)
+        ]
+        turn = replace(turn, noted=tuple((event.item_id, event.kind, event.timestamp) for event in events))
+        dialogue.turns.append(turn)
+        if dialogue.session_id:
+            try:
+                await asyncio.to_thread(save, self._workspace.store, dialogue)
+            except BaseException:
+                dialogue.turns.remove(turn)
+                raise
+        if events:
+            await asyncio.to_thread(self._workspace.store.add_events, events)
+
+    async def _items(self, ids: Sequence[str]) -> list[Item]:
+        found = await asyncio.to_thread(self._workspace.store.items, ids) if ids else {}
+        return [found[item_id] for item_id in ids if item_id in found]
+
+
+def _says_nothing(understood: Understood) -> bool:
+    return not (understood.filter or understood.mentions or understood.need or understood.steers)
+
+
+def shown_in(text: str, lexicon: Lexicon) -> tuple[str, ...]:
+    """The items that an answer recommended: those of its numbered lines, else all that it names."""
+    lines = listed_lines(text) or [text]
+    return tuple(dict.fromkeys(one.item_ids[0] for line in lines for one in lexicon.linker.link(tidied(clean_text(line)))))
+
+
+def _only_reset(text: str, lexicon: Lexicon) -> bool:
+    """Whether the turn asks for nothing beside a new beginning."""
+    read = Parser(lexicon.vocabulary, lexicon.linker).parse(without_reset(text))
+    return read.filter is None and not read.mentions and not read.need
+
+
+def _after(reply: _Reply) -> State:
+    """The state with what the turn says, but not yet its answer."""
+    state = reply.state.copy()
+    state.take(reply.turn)
+    return state
+
+
+def _about(reply: _Reply, focus: Sequence[Item], lexicon: Lexicon) -> str:
+    """Answers that are no list: facts, comparisons, reasons once more, a choice taken."""
+    turn, vocabulary = reply.turn, lexicon.vocabulary
+    if turn.intent == "accept":
+        return replies.WHICH if not focus and takes_one(lowered(turn.text)) else replies.accepted(focus)
+    if not focus:
+        return replies.WHICH if reply.state.shown else replies.NO_LIST
+    if turn.intent == "why":
+        reasons = reply.state.reasons
+        return "\n".join(f"{telling.named(item)}: {reasons.get(item.item_id, replies.NOT_RECOMMENDED)}" for item in focus)
+    if turn.intent == "compare" and len(focus) > 1:
+        best = [telling.foremost(focus, one.attribute, one.direction, vocabulary) for one in reply.understood.steers]
+        return "\n".join(line for line in best if line) or telling.compared(focus, vocabulary)
+    asked, attribute = reply.understood.filter, reply.understood.question_about
+    if turn.intent == "ask" and reply.understood.unmet and not attribute:
+        return replies.untold(reply.understood.unmet)
+    if asked is not None and not attribute:
+        names = sorted(attributes_of(asked))
+        return "\n".join(
+            f"{'Yes' if matches(asked, item) else 'No'}. {' '.join(telling.told(item, name, vocabulary) for name in names)}"
+            for item in focus
+        )
+    told = [telling.told(item, attribute, vocabulary) if attribute else telling.described(item, vocabulary) for item in focus]
+    unsaid = not attribute and turn.intent == "ask" and asks_for_a_fact(lowered(turn.text))
+    return "\n".join([replies.UNSAID, *told] if unsaid else told)
+
+
+async def _in_order(answer: Answer) -> AsyncIterator[Recommendation]:
+    """The rows by rank, each as soon as its reason and those before it are there."""
+    done: dict[int, Recommendation] = {} if answer.explains else dict(enumerate(answer.rows))
+    place = 0
+    async for number, reason in answer.reasons():
+        done[number] = replace(answer.rows[number], reason=reason)
+        while place in done:
+            yield done[place]
+            place += 1
+    while place in done:
+        yield done[place]
+        place += 1
+
+
+def _answer_of(session_id: str, reply: _Reply, turn: Turn) -> ChatAnswer:
+    standing = all_of(turn.constraints)
+    trace = reply.stages.trace()
+    return ChatAnswer(
+        session_id=session_id,
+        text="".join(reply.text).strip(),
+        items=tuple(replace(row, trace=trace) for row in reply.rows),
+        understood=reply.understood,
+        trace=trace,
+        filter=expression(standing) if standing else "",
+        question=turn.asked,
+        relaxed=reply.relaxed,
+        without=reply.without,
+    )

@@ -1,0 +1,293 @@
+"""`genrec caption`: captions for items that lack text, and what people do with them."""
+
+import asyncio
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from genrec.captions.caption_run import Captioned, Options, Plan
+    from genrec.captions.captioner import Captioner, Estimate
+    from genrec.types import Item, StoredCaption
+    from genrec.workspace.folder import Workspace
+
+SHOWN = 3
+"""Captions shown after a run."""
+EXAMPLES = 20
+"""Doubtful captions listed where no --limit is given."""
+
+WorkspaceOption = Annotated[Path, typer.Option("-w", "--workspace", help="The workspace folder.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+
+
+def caption(
+    workspace: WorkspaceOption,
+    only: Annotated[Literal["title", "text"] | None, typer.Option(help="Write titles alone, or texts alone.")] = None,
+    items: Annotated[list[str] | None, typer.Option(help="These items alone, also where their caption is from a file.")] = None,
+    new: Annotated[bool, typer.Option("--new", help="Leave captions alone whose evidence or writer has changed.")] = False,
+    all: Annotated[bool, typer.Option("--all", help="Write captions again that still hold, and those from files.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many items.")] = None,
+    language: Annotated[str | None, typer.Option(help="Instead of caption.language.")] = None,
+    writer: Annotated[Literal["llm", "template"] | None, typer.Option(help="Instead of caption.write.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written and what it would cost.")] = False,
+    build: Annotated[bool, typer.Option("--build", help="Run `genrec build` afterwards.")] = False,
+    json: JsonOption = False,
+    review: Annotated[bool, typer.Option("--review", help="List doubtful captions, worst first, and why.")] = False,
+    set: Annotated[
+        str | None, typer.Option("--set", metavar="ITEM", help="Write about an item by hand; it wins for ever.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="With --set; empty: it has none.")] = None,
+    text: Annotated[str | None, typer.Option(help="With --set; empty: it has none.")] = None,
+    tags: Annotated[str | None, typer.Option(help="With --set: words between commas.")] = None,
+    revert: Annotated[str | None, typer.Option(metavar="ITEM", help="Take back a person's words, or else the model's.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Write all captions to a file, .jsonl or .csv.")] = None,
+    load: Annotated[Path | None, typer.Option("--import", help="Take captions from a file, .jsonl or .csv.")] = None,
+) -> None:
+    """Write titles, texts and tags of items that lack them, from pictures, attributes and what people do. Needs a build."""
+    modes = {"--review": review, "--set": set, "--revert": revert, "--export": export, "--import": load}
+    run = {"--only": only, "--items": items, "--new": new, "--all": all, "--dry-run": dry_run, "--writer": writer}
+    run |= {"--language": language}
+    mode = _mode(modes, run | {"--build": build}, {"--limit": limit}, {"--title": title, "--text": text, "--tags": tags})
+    from genrec.workspace.folder import Workspace
+
+    given = {name: value for name, value in (("language", language), ("write", writer)) if value is not None}
+    with Workspace.open(workspace, caption=given) as opened:
+        if mode == "--review":
+            return _review(opened, limit or EXAMPLES, json)
+        if set is not None:
+            return _set(opened, set, title, text, tags)
+        if revert is not None:
+            return _revert(opened, revert)
+        if export is not None:
+            return _export(opened, export)
+        if load is not None:
+            return _import(opened, load)
+        from genrec.captions.caption_run import Options
+
+        options = Options(only=only, items=tuple(items or ()), new=new, rewrite=all, limit=limit)
+        return _run(opened, options, dry_run=dry_run, build=build, json=json)
+
+
+def _mode(modes: dict[str, Any], run: dict[str, Any], limit: dict[str, Any], words: dict[str, Any]) -> str:
+    """The one mode that was asked for, empty for a run. Raises BadParameter for options that would have no effect."""
+    asked = [name for name, value in modes.items() if value not in (None, False)]  # `--set ""` is a mode, too: it names no item
+    if len(asked) > 1:
+        raise typer.BadParameter(f"{asked[1]} says nothing together with {asked[0]}")
+    mode = asked[0] if asked else ""
+    idle = {} if mode == "--set" else words
+    if mode:
+        idle |= run | ({} if mode == "--review" else limit)
+    for name, value in idle.items():
+        if value is not None and value is not False:
+            raise typer.BadParameter(f"{name} says nothing {f'together with {mode}' if mode else 'without --set'}")
+    if run["--dry-run"] and run["--build"]:
+        raise typer.BadParameter("--build says nothing together with --dry-run")
+    if run["--new"] and run["--all"]:
+        raise typer.BadParameter("--new says nothing together with --all")
+    return mode
+
+
+def _run(workspace: "Workspace", options: "Options", *, dry_run: bool, build: bool, json: bool) -> None:
+    from genrec.captions.captioner import Captioner, load_llm
+    from genrec.cli.printing import Bars, print_value, say, say_built
+    from genrec.workspace.build import build as make
+
+    with Bars() as bars:
+        llm = load_llm(workspace, bars)
+        try:
+            captioner = Captioner(workspace, llm, bars)
+            planned = captioner.plan(options)
+            _say_plan(captioner, planned)
+            if dry_run:
+                told = captioner.estimate(planned)
+                if json:
+                    print_value(_estimate(planned, told))
+                elif planned.targets:
+                    _print_estimate(planned, told)
+                return
+            outcome = asyncio.run(captioner.write(planned))
+        finally:
+            if llm is not None:
+                llm.close()
+        built = make(workspace, bars) if build else None  # also where an earlier run wrote without
+    _say_outcome(outcome)
+    if json:
+        print_value(_outcome(outcome))
+    else:
+        _show(
+            workspace,
+            [target.known.item.item_id for target in planned.targets if target.known.item.item_id not in outcome.failed],
+        )
+    if built is not None:
+        say_built(built, say)
+    elif outcome.written:
+        say("searches and recommendations know the new words after `genrec build`")
+    if outcome.failed:
+        raise typer.Exit(8)
+
+
+def _say_plan(captioner: "Captioner", planned: "Plan") -> None:
+    from genrec.cli.printing import say
+
+    for note in captioner.notes:
+        say(f"note: {note}")
+    say(
+        f"{planned.lacking} items lack text: {len(planned.targets)} to write about ({planned.changed} of them anew), "
+        f"{planned.unchanged} captions hold, nothing is known of {len(planned.nothing)}"
+    )
+    if planned.nothing:
+        named = ", ".join(planned.nothing[:SHOWN]) + (", …" if len(planned.nothing) > SHOWN else "")
+        say(
+            f"nothing is known of {named}: what helps is a picture, an attribute, or people who chose it and items with a title; "
+            "`--set ITEM --title …` writes one by hand"
+        )
+
+
+def _say_outcome(outcome: "Captioned") -> None:
+    from genrec.cli.printing import say
+
+    if not outcome.written and not outcome.failed:
+        return
+    by = ", ".join(f"{count} by {_WHO[source]}" for source, count in outcome.sources.most_common())
+    speed = f"{outcome.written / outcome.seconds:.1f} a second" if outcome.seconds else ""
+    say(f"{outcome.written} captions in {outcome.seconds:.1f} s ({speed}): {by}; {outcome.refused} texts were refused")
+    if outcome.spent.requests:
+        spent = outcome.spent
+        say(f"{spent.requests} requests, {spent.tokens_in} prompt tokens, {spent.tokens_out} written")
+    for item_id, why in list(outcome.failed.items())[:SHOWN]:
+        say(f"{item_id}: left out: {why}")
+    if len(outcome.failed) > SHOWN:
+        say(f"… and {len(outcome.failed) - SHOWN} more; the next run tries them again")
+
+
+_WHO = {"llm": "the LLM", "picture": "the LLM that sees", "template": "the template", "human": "a person"}
+
+
+def _estimate(planned: "Plan", told: "Estimate") -> dict[str, Any]:
+    return dataclasses.asdict(told) | {
+        "lacking": planned.lacking,
+        "unchanged": planned.unchanged,
+        "changed": planned.changed,
+        "nothing_known": list(planned.nothing),
+        "evidence": planned.kinds(),
+    }
+
+
+def _print_estimate(planned: "Plan", told: "Estimate") -> None:
+    from genrec.cli.printing import print_columns
+
+    rows = [["captions", str(told.captions)], *([f"  with {kind}", str(count)] for kind, count in planned.kinds().items())]
+    if told.by_llm:
+        rows += [
+            ["requests", str(told.requests)],
+            ["prompt tokens", str(told.tokens_in)],
+            ["written tokens", f"about {told.tokens_out}"],
+            ["cost", "caption.price_in and price_out are 0" if told.cost is None else f"about {told.cost:.2f}"],
+        ]
+    rows.append(["time", "not measured yet" if told.seconds is None else f"about {_time(told.seconds)}"])
+    print_columns(("what", "how much"), rows)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _outcome(outcome: "Captioned") -> dict[str, Any]:
+    return {
+        "written": outcome.written,
+        "sources": dict(outcome.sources),
+        "refused": outcome.refused,
+        "failed": outcome.failed,
+        "seconds": round(outcome.seconds, 3),
+        **dataclasses.asdict(outcome.spent),
+        "lacking": outcome.plan.lacking,
+        "unchanged": outcome.plan.unchanged,
+        "nothing_known": list(outcome.plan.nothing),
+    }
+
+
+def _show(workspace: "Workspace", ids: Sequence[str]) -> None:
+    """Some of what was written."""
+    chosen = ids[:: max(1, len(ids) // SHOWN)][:SHOWN]
+    if chosen:
+        stored = {one.item_id: one for one in workspace.store.captions(chosen) if one.source != "human"}
+        _print([(stored[item_id], item) for item_id, item in workspace.store.items(chosen).items() if item_id in stored])
+
+
+def _print(rows: Sequence[tuple["StoredCaption", "Item"]]) -> None:
+    from genrec.cli.printing import print_columns
+
+    print_columns(
+        ("item", "title", "text", "tags", "by", "doubt"),
+        [
+            [
+                item.item_id,
+                one.title if one.title is not None else item.title,
+                one.text or "",
+                ", ".join(one.tags or ()),
+                one.source,
+                f"{one.doubt:.2f}{f': {one.note}' if one.note else ''}",
+            ]
+            for one, item in rows
+        ],
+    )
+
+
+def _review(workspace: "Workspace", limit: int, json: bool) -> None:
+    from genrec.captions.editing import doubtful
+    from genrec.cli.printing import print_value, say
+
+    found = doubtful(workspace)
+    items = workspace.store.items([one.item_id for one in found[:limit]])
+    if json:
+        for one in found[:limit]:
+            print_value(dataclasses.asdict(one))
+    elif found:
+        _print([(one, items[one.item_id]) for one in found[:limit] if one.item_id in items])
+    floor = workspace.settings.caption.doubtful
+    say(f"{len(found)} captions with a doubt of {floor:g} or more; `genrec caption --set ITEM --title …` writes one by hand")
+
+
+def _set(workspace: "Workspace", item_id: str, title: str | None, text: str | None, tags: str | None) -> None:
+    from genrec.captions.editing import edit
+    from genrec.cli.printing import say
+
+    edit(workspace, item_id, title=title, text=text, tags=None if tags is None else tags.split(","))
+    say(f"{item_id}: your words win from now on; searches know them after `genrec build`")
+
+
+def _revert(workspace: "Workspace", item_id: str) -> None:
+    from genrec.captions.editing import revert
+    from genrec.cli.printing import say
+
+    gone = revert(workspace, item_id)
+    if gone is None:
+        say(f"{item_id}: nothing was written about it")
+    else:
+        whose = "a person's words are" if gone.source == "human" else "the model's caption is"
+        say(f"{item_id}: {whose} taken back; searches know it after `genrec build`")
+
+
+def _export(workspace: "Workspace", path: Path) -> None:
+    from genrec.captions.editing import export
+    from genrec.cli.printing import say
+
+    say(f"{export(workspace, path)} captions written to {path}")
+
+
+def _import(workspace: "Workspace", path: Path) -> None:
+    from genrec.captions.editing import load
+    from genrec.cli.printing import say
+    from genrec.data.ingest_report import Report
+
+    report = Report()
+    try:
+        load(workspace, path, report)
+    finally:
+        for line in report.summary():
+            say(line)
+    if report.tables["captions"].kept:
+        say("searches and recommendations know the new words after `genrec build`")

@@ -1,0 +1,87 @@
+"""`genrec chat`: a dialogue at the terminal, or turns from a pipe."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from genrec.chat.messages import ChatAnswer
+    from genrec.recommender import Recommender
+
+PROMPT = "you> "
+LEAVE = frozenset(("/quit", "/exit", "/q"))
+
+
+def chat(
+    workspace: Annotated[Path, typer.Option("-w", "--workspace", help="The workspace folder.")],
+    user: Annotated[str, typer.Option("-u", "--user", help="The person's id; empty: somebody unknown.")] = "",
+    session: Annotated[str, typer.Option("--session", help="Go on with a dialogue that was begun before.")] = "",
+    message: Annotated[
+        list[str] | None, typer.Option("-m", "--message", help="A turn; several times for several turns. Without: from stdin.")
+    ] = None,
+    k: Annotated[int | None, typer.Option("-k", help="How many items an answer has.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One answer a line, as JSON.")] = False,
+) -> None:
+    """Talk about what you are looking for: what is said is kept, items are found, ranked and given with reasons.
+
+    At the terminal end with /quit or Ctrl-D. From a pipe every line is a turn.
+    """
+    from genrec.cli.printing import Bars, say
+    from genrec.recommender import Recommender
+
+    talks = sys.stdin.isatty() and message is None
+    with Bars() as bars:  # gone before anybody talks: they draw over what is printed
+        genrec = Recommender.open(workspace, progress=bars)
+        try:
+            genrec.warm_up()
+        except BaseException:
+            genrec.close()
+            raise
+    with genrec:
+        if talks:
+            say("Tell me what you are looking for. /quit ends.")
+        for turn in message if message is not None else _turns(talks=talks):
+            session = _answer(genrec, turn, user, session, k, json)
+    if session and not json:
+        say(f"go on with: genrec chat -w {workspace}{f' -u {user}' if user else ''} --session {session}")
+
+
+def _turns(*, talks: bool) -> Iterator[str]:
+    """Lines of the terminal, or of the pipe, until they end."""
+    while True:
+        try:
+            line = input(PROMPT) if talks else sys.stdin.readline()
+        except EOFError:
+            return
+        if not talks and not line:
+            return
+        if line.strip() in LEAVE:
+            return
+        if line.strip():
+            yield line.rstrip("\n")
+
+
+def _answer(genrec: "Recommender", turn: str, user: str, session: str, k: int | None, json: bool) -> str:
+    """Print the answer as it comes; returns the id of the dialogue."""
+    for chunk in genrec.chat_stream(turn, user_id=user, session_id=session, k=k):
+        if chunk.text and not json:
+            print(chunk.text, end="", flush=True)
+        if chunk.answer is not None:
+            session = chunk.answer.session_id
+            _end(chunk.answer, json)
+    return session
+
+
+def _end(answer: "ChatAnswer", json: bool) -> None:
+    from genrec.cli.printing import answer_as_dict, print_value, say
+
+    if json:
+        print_value(answer_as_dict(answer))
+        return
+    print("\n", flush=True)
+    for stage in answer.trace.stages:
+        if stage.status == "degraded":
+            say(f"degraded: {stage.name}: {stage.note}")

@@ -1,1 +1,0 @@
-"""Turns of a dialogue over one workspace: understood, found, answered, kept."""

@@ -1,0 +1,147 @@
+"""Captions from a file: JSON lines or a delimited table, every fault with its row."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from genrec.data.cleaning import clean_text, identifier
+from genrec.data.delimited import DelimitedTable
+from genrec.data.ingest_report import CellFault, Fault, Report
+from genrec.data.input_file import CHUNK_ROWS, Source
+from genrec.data.json_rows import lines
+from genrec.errors import TableError
+from genrec.types import HUMAN, CaptionSource, StoredCaption
+
+COLUMNS = "item_id title text tags language source model adapter prompt evidence evidence_digest doubt note made_at".split()
+"""Of a file of captions; `item_id` is needed, and one of title, text and tags."""
+PARTS = ("title", "text", "tags")
+LINES = (".jsonl", ".ndjson", ".json")
+_EXAMPLE = '{"item_id": "1", "title": "Red Mug"}'
+
+Row = tuple[int, StoredCaption]
+
+
+def read_captions(path: Path, report: Report) -> Iterator[list[Row]]:
+    """Batches of (row, caption), `imported`. A row that does not say who wrote it was written by a person, now.
+
+    Faulty rows are left out and reported. Raises TableError, RowError (strict).
+    """
+    source = Source.examine(path)
+    rows = _lines(source, report) if source.name.lower().endswith(LINES) else _table(source, report)
+    counts, batch, now = report.tables["captions"], [], time.time()
+    for number, line, cells in rows:
+        counts.read += 1
+        try:
+            if isinstance(cells, str):
+                raise CellFault("unreadable row", "", cells)
+            batch.append((number, _caption(cells, now)))
+        except CellFault as fault:
+            counts.faulty += 1
+            report.add(Fault(file=str(path), row=number, line=line, column=fault.column, kind=fault.kind, message=fault.message))
+            continue
+        counts.kept += 1
+        if len(batch) >= CHUNK_ROWS:
+            yield batch
+            batch = []
+    yield batch
+
+
+def _lines(source: Source, report: Report) -> Iterator[tuple[int, int, Mapping[str, Any] | str]]:
+    """(row, line, object or what is wrong with it)."""
+    source.refuse_binary()
+    for row, (line, value, wrong, _) in enumerate(lines(source), 1):
+        if wrong:
+            yield row, line, wrong
+        elif not isinstance(value, dict):
+            yield row, line, f"a row is an object such as {_EXAMPLE}, not {type(value).__name__}"
+        else:
+            _ignored(value, source, report)
+            yield row, line, value
+
+
+def _table(source: Source, report: Report) -> Iterator[tuple[int, int | None, Mapping[str, Any] | str]]:
+    table = DelimitedTable(source)
+    if "item_id" not in table.columns or not set(PARTS).intersection(table.columns):
+        raise TableError(
+            f"{source.path}: the columns are {', '.join(table.columns)}", hint="item_id is needed, and title, text or tags."
+        )
+    _ignored(dict.fromkeys(table.columns), source, report)
+    wrong: list[tuple[int, int | None, str]] = []
+    for chunk in table.chunks(lambda row, line, kind, message: wrong.append((row, line, message))):
+        yield from wrong
+        wrong.clear()
+        for place, row in enumerate(chunk.rows):
+            cells = {name: values[place] for name, values in chunk.columns.items() if values[place] != ""}
+            yield row, chunk.lines[place] if chunk.lines else None, cells
+    yield from wrong
+
+
+def _ignored(names: Mapping[str, Any], source: Source, report: Report) -> None:
+    if other := [name for name in names if name not in COLUMNS]:
+        report.note(f"{source.path}: columns without a meaning are ignored: {', '.join(other)}")
+
+
+def _caption(cells: Mapping[str, Any], now: float) -> StoredCaption:
+    """Raises CellFault."""
+    given = {name: cells[name] for name in COLUMNS if cells.get(name) is not None}
+    item_id = identifier(given.get("item_id"), "item_id")
+    texts = {name: _text(name, given[name]) for name in _TEXTS if name in given}
+    source = texts.pop("source", HUMAN)
+    if source not in get_args(CaptionSource):
+        raise CellFault(
+            "bad value", "source", f"source is {source!r:.40}, it must be one of {', '.join(get_args(CaptionSource))}"
+        )
+    if not set(PARTS).intersection(given):
+        raise CellFault("bad value", "", "it has no title, no text and no tags")
+    doubt, made_at = _number(given, "doubt", 0.0), _number(given, "made_at", now)
+    if not 0 <= doubt <= 1:
+        raise CellFault("bad value", "doubt", f"doubt is {doubt:g}, it must be from 0 to 1")
+    evidence = _json(given, "evidence", {})
+    if not isinstance(evidence, dict):
+        raise CellFault("bad value", "evidence", "evidence must be a JSON object")
+    tags = _tags(given["tags"]) if "tags" in given else None
+    kind: Any = source
+    rest = {"tags": tags, "evidence": evidence, "doubt": doubt, "made_at": made_at}
+    return StoredCaption(item_id=item_id, source=kind, imported=True, **texts, **rest)
+
+
+_TEXTS = tuple(name for name in COLUMNS if name not in ("item_id", "tags", "evidence", "doubt", "made_at"))
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise CellFault("bad value", name, f"{name} is {value!r:.40}, it must be text")
+    return clean_text(value)
+
+
+def _number(given: Mapping[str, Any], name: str, default: float) -> float:
+    value = given.get(name, default)
+    try:
+        number = float(value) if not isinstance(value, bool) else math.nan
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise CellFault("bad value", name, f"{name} is {value!r:.40}, it must be a number")
+    return number
+
+
+def _json(given: Mapping[str, Any], name: str, default: Any) -> Any:
+    value = given.get(name, default)
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise CellFault("bad value", name, f"{name} is not JSON: {error}") from error
+
+
+def _tags(value: Any) -> tuple[str, ...]:
+    """A list, a JSON list as text, or words between commas."""
+    if isinstance(value, str):
+        value = _json({"tags": value}, "tags", []) if value.lstrip().startswith("[") else value.split(",")
+    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
+        raise CellFault("bad value", "tags", "tags must be a list of texts, or texts between commas")
+    return tuple(dict.fromkeys(tag.strip() for tag in value if tag.strip()))

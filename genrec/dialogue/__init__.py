@@ -1,1 +1,0 @@
-"""Conversation: what a turn says, about which items, under which constraints."""

@@ -1,0 +1,1 @@
+"""The LLM behind one protocol (`protocol.py`): the engines transformers, vLLM and OpenAI-compatible server, and LoRA adapters."""

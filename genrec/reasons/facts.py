@@ -1,0 +1,179 @@
+"""What one reason may say: the evidence in words."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from genrec.prompts import data, listed
+from genrec.reasons.evidence import LIKED
+from genrec.types import TAGS, Evidence, Item
+
+TITLE_CHARS = 80
+BRIEF_CHARS = 40
+"""Of a title, for an LLM that cites it by its mark."""
+VALUE_CHARS = 60
+NAME_CHARS = 40
+WORDS = 4
+DESCRIBED_CHARS = 300
+WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+"""A word of a reason."""
+_MORE = re.compile(r"(?<=\w{3})(?:[,;:] | [-–—/] | \().*")
+"""Behind a name in a title: sizes, counts, part numbers, a second name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Cited titles, values that the item shares with every cited title, matched words. `liked`: all cited titles were liked.
+
+    `described`: what genrec wrote about the item; `generated`: ids of items whose words, as used here, a model wrote.
+    """
+
+    evidence: tuple[Evidence, ...] = ()
+    past: tuple[str, ...] = ()
+    liked: bool = False
+    shared: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    words: tuple[str, ...] = ()
+    interests: tuple[str, ...] = ()
+    people: int = 0
+    described: str = ""
+    generated: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """The name of the prompt's examples that have the same kind of facts; empty: nothing for an LLM to say."""
+        if self.words or self.interests:
+            return "words+past" if self.past else "words"
+        if self.past:
+            return "past+shared" if self.shared else "past"
+        return ""
+
+
+def state(evidence: Sequence[Evidence], items: Mapping[str, Item], item: Item | None = None) -> Facts:
+    """Put evidence in words. `items` holds every cited item; `item` is the recommended one, for what of it is generated.
+
+    Only values that all cited titles share are named; where there are none, only the first title is cited, with what it shares.
+    """
+    history = [e for e in evidence if e.kind == "history"]
+    attributes = [e for e in evidence if e.kind == "attribute" and history and all(WORD.search(part) for part in _said(e))]
+    common = [e for e in attributes if {h.item_ids[0] for h in history} <= set(e.item_ids)]
+    if attributes and not common:
+        # the cited title that shares something carries the sentence
+        first = next(h for h in history if h.item_ids[0] in attributes[0].item_ids)
+        history = [first]
+        common = [e for e in attributes if first.item_ids[0] in e.item_ids]
+    shared: dict[str, list[str]] = {}
+    for name, value in map(_said, common):
+        shared.setdefault(name, []).append(value)
+    popularity = [int(e.value) for e in evidence if e.kind == "popularity"]
+    return Facts(
+        evidence=tuple(evidence),
+        past=tuple(dict.fromkeys(title(items[h.item_ids[0]]) for h in history)),
+        liked=bool(history) and all(h.value == LIKED for h in history),
+        shared=tuple((_counted(name, len(values)), tuple(values)) for name, values in shared.items()),
+        words=tuple(plain(e.value, NAME_CHARS) for e in evidence if e.kind == "query")[:WORDS],
+        interests=tuple(plain(e.value, NAME_CHARS) for e in evidence if e.kind == "interest")[:WORDS],
+        people=popularity[0] if popularity else 0,
+        described=next((plain(e.value, DESCRIBED_CHARS).rstrip(".") for e in evidence if e.kind == "caption"), ""),
+        generated=_generated(evidence, items, item),
+    )
+
+
+def _generated(evidence: Sequence[Evidence], items: Mapping[str, Item], item: Item | None) -> tuple[str, ...]:
+    """Ids of the items of whose title, text or tags the evidence has something that a model wrote."""
+    found = [one for e in evidence if e.kind == "history" for one in e.item_ids if "title" in items[one].generated]
+    shared = [e for e in evidence if e.kind == "attribute"]
+    found += [one for e in shared for one in e.item_ids if one in items and _by_tag(items[one], e)]
+    if item is not None:
+        own = any(_by_tag(item, e) for e in shared) or any(e.kind == "caption" for e in evidence)
+        own = own or (item.generated and any(e.kind in ("query", "interest") for e in evidence))
+        found += [item.item_id] if own else []
+    return tuple(dict.fromkeys(found))
+
+
+def _by_tag(item: Item, shared: Evidence) -> bool:
+    """Whether the item has what is shared from a model's tags alone."""
+    return TAGS in item.generated and (shared.attribute == TAGS or shared.attribute not in item.attributes)
+
+
+def _said(evidence: Evidence) -> tuple[str, str]:
+    """An attribute's name and value as a reason says them."""
+    return plain(evidence.attribute.replace("_", " "), NAME_CHARS), plain(evidence.value, VALUE_CHARS)
+
+
+def _counted(name: str, values: int) -> str:
+    """`genres` is `genre` where one value is named; only plain English plurals are touched."""
+    plural = name.endswith("s") and not name.endswith(("ss", "us", "is", "ies"))
+    return name[:-1] if plural and values == 1 and len(name) > 3 else name
+
+
+def title(item: Item) -> str:
+    """An item's title as a reason quotes it, its id where it has none."""
+    return plain(item.title, TITLE_CHARS) or plain(item.item_id, TITLE_CHARS) or "untitled"
+
+
+def brief(named: str) -> str:
+    """A title's first part: words of a long one would be repeated as if they were said of the item."""
+    name = _MORE.sub("", named)
+    return name if len(name) <= BRIEF_CHARS else name[: BRIEF_CHARS + 1].rsplit(" ", 1)[0][:BRIEF_CHARS]
+
+
+def plain(text: str, limit: int) -> str:
+    """One line without double quotation marks, which are for the titles that a reason cites."""
+    return data(text.replace('"', "'"), limit)
+
+
+def described(facts: Facts) -> str:
+    """What is added to a reason to quote what genrec wrote about the item, empty where there is nothing."""
+    return f' Described by genrec as: "{facts.described}".' if facts.described else ""
+
+
+def sentence(facts: Facts) -> str:
+    """The plain template: true by construction, whatever the facts are."""
+    return _first(facts) + described(facts)
+
+
+def _first(facts: Facts) -> str:
+    verb = "liked" if facts.liked else "chose"
+    past = listed([f'"{name}"' for name in facts.past])
+    shared = " and ".join(f"{name} {listed(values)}" for name, values in facts.shared)
+    matched = ""
+    if facts.words:
+        matched = f"It matches your search for {listed(facts.words)}"
+    elif facts.interests:
+        matched = f"It fits your interest in {listed(facts.interests)}"
+    if past and shared and not matched:
+        return f"You {verb} {past}, and it has the same {shared}."
+    if past and matched:
+        return f"{matched}, and you {verb} {past}."
+    if past:
+        return f"It is close to {past}, which you {verb}."
+    if matched:
+        return f"{matched}."
+    if facts.people:
+        return f"It is popular: {facts.people} {'person' if facts.people == 1 else 'people'} chose it."
+    return "Nothing in your history points to it: it fills the list."
+
+
+def any_of(phrases: Iterable[str]) -> str:
+    """A pattern for any of these phrases, the longest first; without phrases it matches nothing."""
+    return "|".join(re.escape(phrase) for phrase in sorted(phrases, key=lambda phrase: (-len(phrase), phrase))) or "(?!)"
+
+
+_MARK = re.compile(r'"?\[(\d{1,2})\]"?')
+
+
+def fill(text: str, titles: Sequence[str]) -> str:
+    """`text` with titles in the place of their marks, which count from 1; a mark without a title stays."""
+
+    def cite(found: re.Match[str]) -> str:
+        number = int(found[1])
+        return f'"{titles[number - 1]}"' if 1 <= number <= len(titles) else found[0]
+
+    return _MARK.sub(cite, text)
+
+
+def mark(text: str, titles: Sequence[str]) -> str:
+    """`text` with marks in the place of titles in double quotes: what a model is to write for it."""
+    for number in sorted(range(len(titles)), key=lambda n: (-len(titles[n]), n)):
+        text = text.replace(f'"{titles[number]}"', f"[{number + 1}]")
+    return text
