@@ -120,7 +120,7 @@ def make(films: Films, folder: Path, data: Path, left: Sequence[str] | None, cli
     """A built workspace."""
     items, events = write_tables(films, folder.with_name(f"{folder.name}-tables"), left)
     with Workspace.create(folder):
-        settings = f'[models]\nimage = "{clip}"\n[caption]\nwrite = "{write}"\n[ranking]\nmode = "llm"\n'
+        settings = f'[models]\nimage = "{clip}"\n[caption]\nwrite = "{write}"\n[rank]\nmode = "llm"\n'
         (folder / SETTINGS_FILE).write_text(settings, encoding="utf-8")
     with Workspace.open(folder) as workspace:
         ingest(workspace, items=[items], events=[events], media_roots=[data], report=Report())

@@ -26,7 +26,7 @@ from genrec.retrieval.systems import Content
 from genrec.retrieval.user_vectors import LearnedPeople, MeanPeople, People
 from genrec.retrieval.vectors import ModalityVectors
 from genrec.retrieval.zero_shot import behaviour_of
-from genrec.settings import FeedbackSettings, RetrievalSettings, RetrieverSettings
+from genrec.settings import FeedbackSettings, RetrievalSettings, RetrieverTrainSettings
 from genrec.training.learned_system import Learned
 from genrec.types import DISLIKE, LIKE, Event
 from genrec.workspace.folder import Workspace
@@ -76,7 +76,7 @@ def fitted(train: Sequences, content: Content, *, learned: bool) -> tuple[Make, 
         return (lambda how: MeanPeople(catalogue, retrieval, how)), catalogue.fused
     from genrec.training.retriever_training import Trainer
 
-    system = Learned(Trainer(retrieval=retrieval, settings=RetrieverSettings(), tell=print), "learned")
+    system = Learned(Trainer(retrieval=retrieval, settings=RetrieverTrainSettings(), tell=print), "learned")
     system.fit(train, content, _silent())
     assert system.made is not None
     retriever, items = system.made

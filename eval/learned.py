@@ -4,7 +4,7 @@
 
 W is a built workspace of the data. Baselines take the settings that eval/baselines.py chose on validation. Parts: `loo` (leave
 one out, full ranking, all systems in one run, so that their differences are paired), `cold` (a tenth of the items without
-events), `bonus` (there, what retriever.new_item_bonus buys and costs), `ablation` (validation alone, one part changed at a time).
+events), `bonus` (there, what retrieval.new_item_bonus buys and costs), `ablation` (validation alone, one part changed at a time).
 Figures go to eval/results/learned.json, one entry a name and part.
 """
 
@@ -31,7 +31,7 @@ from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content, System
 from genrec.retrieval.vectors import ModalityVectors
 from genrec.retrieval.zero_shot import ZeroShot, fused_rows
-from genrec.settings import RetrievalSettings, RetrieverSettings
+from genrec.settings import RetrievalSettings, RetrieverTrainSettings
 from genrec.training.learned_system import Learned
 from genrec.training.retriever_training import Trainer
 from genrec.workspace.folder import Workspace
@@ -83,7 +83,7 @@ class Once:
 
 
 def learned(name: str = "learned", **settings: Any) -> Learned:
-    chosen = RetrieverSettings(**settings)
+    chosen = RetrieverTrainSettings(**settings)
 
     def tell(line: str) -> None:
         print(f"    {name}: {line}", flush=True)
@@ -116,7 +116,7 @@ def ablation(split: Split, content: Content, seeds: Sequence[int], names: Sequen
         found = []
         for seed in seeds:
             start = time.perf_counter()
-            trainer = Trainer(retrieval=RetrievalSettings(), settings=RetrieverSettings(refit=False, seed=seed, **changed))
+            trainer = Trainer(retrieval=RetrievalSettings(), settings=RetrieverTrainSettings(refit=False, seed=seed, **changed))
             trained = trainer.train(split.train, given)
             row = {"seed": seed, "ndcg@10": round(trained.validation, 4), "anchor": trained.retriever.anchor}
             row["network alone"] = round(max(epoch["validation"] for epoch in trained.epochs), 4)

@@ -37,7 +37,7 @@ def requests(workspace: Path, users: int, candidates: int, method: Method) -> li
         histories = store.histories(ids)
         found = retriever.candidates([Ask(history=histories[user]) for user in ids], candidates)
         items = {item.item_id: item for batch in store.all_items() for item in batch}
-        prompter = Ranker(genrec.workspace.llm(None), genrec.workspace.prompts, settings.ranking).prompter  # type: ignore[arg-type]
+        prompter = Ranker(genrec.workspace.llm(None), genrec.workspace.prompts, settings.rank).prompter  # type: ignore[arg-type]
         return [
             prompter.request(
                 method,

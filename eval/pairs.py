@@ -51,7 +51,7 @@ async def prompt_by_prompt(ranker: Ranker, llm: RemoteLLM, requests: list[Any]) 
 
 def run(bench: "Bench", running: "Running", made: dict[str, Any]) -> None:
     """Each person by every way, the ways in turns and every other time in the opposite order, from an empty cache."""
-    told, single = bench.workspace.settings.ranking, bench.asked.first(bench.given.single)
+    told, single = bench.workspace.settings.rank, bench.asked.first(bench.given.single)
     for adapter in ("", *bench.rerankers):
         ranker, unfitted = bench.ranker(running.llm, adapter), bench.ranker(cast(RemoteLLM, Unfitted(running.llm)), adapter)
         starts = bench.ranker(running.llm, adapter, unique_prefix=True)

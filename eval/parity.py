@@ -27,7 +27,7 @@ def run(bench: "Bench", running: "Running", made: dict[str, Any]) -> None:
 
     bf16 beside float32 within transformers is what rounding alone does: the scale that the other differences are to be seen on.
     """
-    weight = bench.workspace.settings.ranking.weight
+    weight = bench.workspace.settings.rank.weight
     names = ("", *bench.adapters)
     requests = {name: _requests(bench, running, name) for name in names}
     served = {name: _score(running.llm, requests[name]) for name in names}

@@ -24,7 +24,7 @@ from genrec.ranking.prompter import Profile
 from genrec.ranking.ranker import Ranker, RankRequest
 from genrec.ranking.score_fusion import fuse
 from genrec.retrieval.retriever import Ask, Retriever
-from genrec.settings import RankingSettings
+from genrec.settings import RankSettings
 from genrec.workspace.build import build, ingest
 from genrec.workspace.folder import Workspace
 from genrec.workspace.load import load_catalogue
@@ -75,9 +75,9 @@ async def score(llm: LLM, folder: Path, back: int, users: int, seed: int) -> dic
         for user, candidates in zip(chosen, found, strict=True)
     ]
     out = {"place": place, "retriever": [list(r.scores) for r in requests], "llm": {}}
-    raw = Ranker(llm, Prompts(), RankingSettings(prior=0.0, per_token=False))
+    raw = Ranker(llm, Prompts(), RankSettings(prior=0.0, per_token=False))
     sums = [ranking.llm for ranking in await raw.rank(requests)]
-    only_prior = Ranker(llm, Prompts(), RankingSettings(prior=1.0, per_token=False))
+    only_prior = Ranker(llm, Prompts(), RankSettings(prior=1.0, per_token=False))
     bare = [Profile()] * len(requests)
     priors = await only_prior._prior_of([(p, r.candidates) for p, r in zip(bare, requests, strict=True)], "likelihood")
     titles = [[raw.prompter.title(item) for item in r.candidates] for r in requests]
@@ -89,7 +89,7 @@ async def score(llm: LLM, folder: Path, back: int, users: int, seed: int) -> dic
             scores.append((score / tokens if per_token else score).tolist())
         out["llm"][f"likelihood prior={prior} {'per token' if per_token else 'sum'}"] = scores
     for method in ("labels", "markers"):
-        ranker = Ranker(llm, Prompts(), RankingSettings(method=method))
+        ranker = Ranker(llm, Prompts(), RankSettings(method=method))
         out["llm"][method] = [ranking.llm.tolist() for ranking in await ranker.rank(requests)]
     return out
 

@@ -37,7 +37,7 @@ from genrec.ranking.ranker import RankRequest
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content, System
 from genrec.retrieval.zero_shot import ZeroShot
-from genrec.settings import RetrievalSettings, RetrieverSettings
+from genrec.settings import RetrievalSettings, RetrieverTrainSettings
 from genrec.training.candidate_lists import profile_of
 from genrec.training.learned_system import Learned
 from genrec.training.retriever_training import Trainer, held_out
@@ -60,7 +60,7 @@ def found(split: Split, content: Content, cache: Path) -> dict[str, NDArray[Any]
         return dict(np.load(cache))
     systems: dict[str, System] = {
         "zero": ZeroShot(RetrievalSettings()),
-        "learned": Learned(Trainer(retrieval=RetrievalSettings(), settings=RetrieverSettings())),
+        "learned": Learned(Trainer(retrieval=RetrievalSettings(), settings=RetrieverTrainSettings())),
     }
     out: dict[str, NDArray[Any]] = {"targets": np.array([target[0] for target in split.targets])}
     for name, system in systems.items():

@@ -133,7 +133,7 @@ class Bench:
                 llm.close()
 
     def ranker(self, llm: RemoteLLM, adapter: str = "", *, unique_prefix: bool = False) -> Ranker:
-        told = self.workspace.settings.ranking.model_copy(update={"unique_prefix": unique_prefix})
+        told = self.workspace.settings.rank.model_copy(update={"unique_prefix": unique_prefix})
         store = self.workspace.store
         return Ranker(llm, self.workspace.prompts, told, adapter, lambda: (item for batch in store.all_items() for item in batch))
 
@@ -144,7 +144,7 @@ class Bench:
 
 def methods(bench: Bench, running: Running, made: dict[str, Any]) -> None:
     """All ways to rank, base model and rerank adapters: speed with everybody at once and one by one, and quality."""
-    told = bench.workspace.settings.ranking
+    told = bench.workspace.settings.rank
     single = bench.asked.first(bench.given.single)
     for adapter in ("", *bench.rerankers):
         ranker = bench.ranker(running.llm, adapter)

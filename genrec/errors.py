@@ -28,6 +28,10 @@ Each carries a `hint`: what the caller can do about it. `retryable` says whether
 """
 
 
+class RenamedWarning(FutureWarning):
+    """A name of an earlier version was used: a settings key, an option. It will be refused after the next release."""
+
+
 class GenrecError(Exception):
     """Base of all errors raised on purpose. `hint` tells what to do; `exit_code` is what the command line returns."""
 

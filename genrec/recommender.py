@@ -55,7 +55,7 @@ class Recommender:
 
     @classmethod
     def open(cls, path: Path | str, *, progress: Progress = SILENT, **settings: dict[str, Any]) -> Self:
-        """Open a built workspace. `settings` override its file by section: `ranking={"method": "labels"}`.
+        """Open a built workspace. `settings` override its file by section: `rank={"method": "labels"}`.
 
         Models are loaded when a call first needs them. Raises WorkspaceError, ConfigError, StoreError, IndexFault.
         """
@@ -114,7 +114,7 @@ class Recommender:
         session_id  of a dialogue that was begun before: the last message is its next turn. Without, a text begins one (the
                     answer has its id) and a list of messages is answered for itself; nothing is kept of it
         user_id     whose history counts, and of whom likes, dislikes and choices are recorded; it need not be known before
-        k           how many items; by default `dialogue.items`
+        k           how many items; by default `chat.items`
 
         Raises ConfigError, UnknownSessionError, StoreError, IndexFault: the dialogue is then as it was.
         """
@@ -155,7 +155,7 @@ class Recommender:
         if self._loop.is_closed():
             raise WorkspaceError("the recommender is closed", hint="Open it again with Recommender.open.")
         said = messages_of(messages)
-        places = self.workspace.settings.dialogue.items if k is None else _positive("k", k)
+        places = self.workspace.settings.chat.items if k is None else _positive("k", k)
         if session_id or isinstance(messages, str):
             schema = await asyncio.to_thread(self._answering.schema)
             dialogue = await asyncio.to_thread(begun, self.workspace.store, session_id, user_id, schema)
@@ -284,7 +284,7 @@ class Recommender:
             query=clean_text(query),
             filter=await self._filter(filter),
             exclude=frozenset(_ids("exclude", exclude)),
-            rank=_choice("rank", rank, settings.ranking.mode, ("llm", "off")),
+            rank=_choice("rank", rank, settings.rank.mode, ("llm", "off")),
             explain=_choice("explain", explain, settings.reasons.explain, ("llm", "template", "off")),
             evidence=_choice("evidence", evidence, settings.reasons.evidence, ("retriever", "ranker")),
             method=None if method is None else _choice("method", method, "", ("likelihood", "labels", "markers")),

@@ -72,10 +72,10 @@ DAMAGE = [
     Damage("workspace of a newer schema", write("workspace.json", '{"schema": 99}'), 3, "schema 99", mended=False),
     Damage("settings that are no TOML", write(SETTINGS_FILE, "[models\n"), 2, SETTINGS_FILE, mended=False),
     Damage("settings in another encoding", write(SETTINGS_FILE, b"\xe9"), 2, SETTINGS_FILE, mended=False),
-    Damage("unknown setting", write(SETTINGS_FILE, "[ranking]\nnosuch = 1\n"), 2, "ranking.nosuch", mended=False),
+    Damage("unknown setting", write(SETTINGS_FILE, "[rank]\nnosuch = 1\n"), 2, "rank.nosuch", mended=False),
     Damage("unknown section", write(SETTINGS_FILE, "[nosuch]\na = 1\n"), 2, "nosuch", mended=False),
-    Damage("setting out of range", write(SETTINGS_FILE, "[ranking]\nweight = 3\n"), 2, "ranking.weight", mended=False),
-    Damage("section that is a number", write(SETTINGS_FILE, "ranking = 3\n"), 2, "ranking", mended=False),
+    Damage("setting out of range", write(SETTINGS_FILE, "[rank]\nweight = 3\n"), 2, "rank.weight", mended=False),
+    Damage("section that is a number", write(SETTINGS_FILE, "rank = 3\n"), 2, "rank", mended=False),
     Damage("store URL that is none", write(SETTINGS_FILE, '[store]\nurl = "nonsense"\n'), 5, "store.url is not", mended=False),
     Damage("index URL that nobody serves", UNSERVED, 6, "127.0.0.1", mended=False),
     Damage("build.json missing", remove("build.json"), 3, "build.json"),
@@ -149,8 +149,8 @@ def test_folders_that_are_no_workspace(tmp_path: Path) -> None:
 
 
 def test_a_bad_variable_of_the_environment(own_shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GENREC_RANKING__WEIGHT", "heavy")
-    refused(answer(own_shop), 2, "ranking.weight")
+    monkeypatch.setenv("GENREC_RANK__WEIGHT", "heavy")
+    refused(answer(own_shop), 2, "rank.weight")
 
 
 def test_an_index_in_use_is_said_to_be(own_shop: Path) -> None:

@@ -28,7 +28,7 @@ echo 1 > file
 print(int(open("file").read()) + 1)
 ```
 ```toml
-[ranking]
+[rank]
 ```
 """
 

@@ -118,7 +118,7 @@ class Answering:
     async def load(self) -> None:
         """Load every model that answers may need; one that cannot be had is left out, as answers will tell."""
         settings = self._workspace.settings
-        writes = settings.ranking.mode == "llm" or settings.reasons.explain == "llm"
+        writes = settings.rank.mode == "llm" or settings.reasons.explain == "llm"
         names = [name for name in ("text", "image") if name in self._catalogue.dims()]
         await self._parts.load_all([*names, *(["llm"] if writes else [])])
 

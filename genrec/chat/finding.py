@@ -174,7 +174,7 @@ def request_of(
         query=query,
         filter=all_of(found.parts),
         exclude=found.exclude,
-        rank=settings.ranking.mode,
+        rank=settings.rank.mode,
         explain=settings.reasons.explain,
         evidence=settings.reasons.evidence,
         method=None,

@@ -217,7 +217,7 @@ class Conversation:
 
     def _question(self, reply: _Reply, answer: Answer, found: Fitting, after: State, lexicon: Lexicon) -> Question | None:
         """At most every other answer asks, and only while much fits."""
-        if not self._workspace.settings.dialogue.ask or reply.state.just_asked or reply.draft.alone:
+        if not self._workspace.settings.chat.ask or reply.state.just_asked or reply.draft.alone:
             return None
         if found.count <= ASK_ABOVE * reply.k:
             return None

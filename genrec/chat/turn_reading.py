@@ -48,7 +48,7 @@ def parse(text: str, state: State, lexicon: Lexicon) -> Understood:
 
 
 class Understanding:
-    """Reads turns over one workspace. `dialogue.understand` says by whom."""
+    """Reads turns over one workspace. `chat.understand` says by whom."""
 
     def __init__(self, workspace: Workspace, answering: Answering) -> None:
         self._workspace, self._answering = workspace, answering
@@ -75,7 +75,7 @@ class Understanding:
                 vocabulary=lexicon.vocabulary,
                 adapter=serves.adapter,
                 trust=serves.trust,
-                timeout_s=self._workspace.settings.dialogue.understand_timeout_s,
+                timeout_s=self._workspace.settings.chat.understand_timeout_s,
             )
             stages.prompts[PROMPT] = self._workspace.prompts.digest(PROMPT)
             return await reader.read(parsed, Context(shown=shown, asked=state.just_asked), linker)

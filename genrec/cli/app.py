@@ -2,9 +2,10 @@
 
 import io
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 import typer
 
@@ -16,7 +17,7 @@ from genrec.cli.feedback_command import feedback
 from genrec.cli.llm_command import app as serving_app
 from genrec.cli.train_command import app as training_app
 from genrec.data.columns import parse_map
-from genrec.errors import ConfigError, GenrecError
+from genrec.errors import ConfigError, GenrecError, RenamedWarning
 
 app = typer.Typer(
     name="genrec",
@@ -39,6 +40,7 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 still shows the rest of a title
+    warnings.showwarning = _show_warning
     try:
         app()
     except GenrecError as error:
@@ -51,6 +53,19 @@ def run() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away: nobody is left to tell
         sys.exit(0)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A renamed setting is a note to the person who wrote it, without a place in genrec's code."""
+    note = f"note: {message}\n" if issubclass(category, RenamedWarning) else None
+    (file or sys.stderr).write(note or warnings.formatwarning(message, category, filename, lineno, line))
 
 
 @app.command()

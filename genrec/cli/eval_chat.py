@@ -166,7 +166,7 @@ def talked(genrec: "Recommender", n: int, *, seed: int, k: int | None, progress:
     """The same n people with the chat and with the search: settings, figures of both, and some dialogues."""
     from genrec.evaluation.simulated_users import Crowd, TextSearch, as_json, simulate
 
-    shown = k or genrec.workspace.settings.dialogue.items
+    shown = k or genrec.workspace.settings.chat.items
     chat = Chatting(genrec, shown)
     try:
         crowd = Crowd.of(genrec.workspace, seed)
@@ -175,7 +175,7 @@ def talked(genrec: "Recommender", n: int, *, seed: int, k: int | None, progress:
     finally:
         chat.end()
     settings = genrec.workspace.settings
-    how = {"ranking": settings.ranking.mode, "reasons": settings.reasons.explain, "ask": settings.dialogue.ask}
+    how = {"ranking": settings.rank.mode, "reasons": settings.reasons.explain, "ask": settings.chat.ask}
     dialogues = [
         {
             "target": one.target,

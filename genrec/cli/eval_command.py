@@ -210,7 +210,7 @@ def _systems(names: Sequence[str], settings: "Settings", rerank: "Callable[[Syst
     from genrec.training.retriever_training import Trainer
     from genrec.training.train_retriever import device_of
 
-    trainer = Trainer(retrieval=settings.retrieval, settings=settings.retriever, device=device_of(settings.models.device))
+    trainer = Trainer(retrieval=settings.retrieval, settings=settings.retrieval.train, device=device_of(settings.models.device))
     known: dict[str, System] = {"zero-shot": ZeroShot(settings.retrieval), "learned": Learned(trainer)}
     every, wanted = [*NAMES, *known], names or [*NAMES, *known]
     for name in wanted:

@@ -32,11 +32,13 @@ DryOption = Annotated[bool, typer.Option("--dry-run", help="Show examples and to
 @app.command()
 def retriever(
     workspace: WorkspaceOption,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of retriever.epochs.")] = None,
-    fusion: Annotated[Literal["attention", "concat", "graph"] | None, typer.Option(help="Instead of retriever.fusion.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of retrieval.train.epochs.")] = None,
+    fusion: Annotated[
+        Literal["attention", "concat", "graph"] | None, typer.Option(help="Instead of retrieval.train.fusion.")
+    ] = None,
     seed: SeedOption = None,
 ) -> None:
-    """The retriever: item encoder and sequence encoder ([retriever] of the settings)."""
+    """The retriever: item encoder and sequence encoder ([retrieval.train] of the settings)."""
     from genrec.cli.printing import Bars, say, say_built, say_trained
     from genrec.training.train_retriever import train_retriever
     from genrec.workspace.folder import Workspace
@@ -53,17 +55,19 @@ def retriever(
 def rerank(
     workspace: WorkspaceOption,
     name: NameOption = "",
-    method: Annotated[Literal["likelihood", "labels", "markers"] | None, typer.Option(help="Instead of rerank.method.")] = None,
+    method: Annotated[
+        Literal["likelihood", "labels", "markers"] | None, typer.Option(help="Instead of rank.train.method.")
+    ] = None,
     epochs: EpochsOption = None,
-    lists: Annotated[int | None, typer.Option(min=0, help="Instead of rerank.lists.")] = None,
-    held_out: Annotated[int | None, typer.Option(min=1, help="Instead of rerank.held_out.")] = None,
+    lists: Annotated[int | None, typer.Option(min=0, help="Instead of rank.train.lists.")] = None,
+    held_out: Annotated[int | None, typer.Option(min=1, help="Instead of rank.train.held_out.")] = None,
     seed: SeedOption = None,
     also: Annotated[list[Path] | None, typer.Option(help="A further workspace whose events are learned from.")] = None,
     start: FromOption = "",
     fit: Annotated[str, typer.Option(metavar="NAME", help="Train nothing: fit how much this adapter counts here.")] = "",
     dry_run: DryOption = False,
 ) -> None:
-    """The LoRA adapter that ranks candidates ([rerank] of the settings)."""
+    """The LoRA adapter that ranks candidates ([rank.train] of the settings)."""
     from genrec.cli.printing import Bars, say
     from genrec.training import train_rerank as training
     from genrec.workspace.folder import Workspace
@@ -103,7 +107,7 @@ def write(
     start: FromOption = "",
     dry_run: DryOption = False,
 ) -> None:
-    """The LoRA adapter that writes reasons and captions ([write] of the settings)."""
+    """The LoRA adapter that writes reasons and captions ([write.train] of the settings)."""
     from genrec.cli.printing import Bars, say
     from genrec.training import train_write as training
     from genrec.workspace.folder import Workspace
@@ -128,7 +132,7 @@ def converse(
     start: FromOption = "",
     dry_run: DryOption = False,
 ) -> None:
-    """The LoRA adapter that reads what people say in a dialogue ([converse] of the settings)."""
+    """The LoRA adapter that reads what people say in a dialogue ([chat.train] of the settings)."""
     from genrec.cli.printing import Bars, say
     from genrec.training import train_converse as training
     from genrec.workspace.folder import Workspace

@@ -18,7 +18,7 @@ from genrec.ranking.prompter import Profile
 from genrec.ranking.ranker import Ranker, Ranking, RankRequest
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content, System
-from genrec.settings import RankingSettings
+from genrec.settings import RankSettings
 from genrec.types import Item
 
 Compared = tuple[Ranking, Ranking, NDArray[np.int64]]
@@ -71,7 +71,7 @@ class Reranked:
     """The base's best `candidates` unseen items, in the order of `genrec.ranking.Ranker`; all other items behind, in the base's.
 
     A person's profile is the history that the split gives and nothing else: no stated interests, nothing out of a store. People
-    without history keep the base's order, as in serving. `ranking.mode` is not read: whoever asks for this wants it ranked.
+    without history keep the base's order, as in serving. `rank.mode` is not read: whoever asks for this wants it ranked.
 
     llm         loads the engine when it is first needed, and may raise a ModelError; `Workspace.llm` is one
     candidates  how many of the base's items the LLM sees, at least 1
@@ -85,7 +85,7 @@ class Reranked:
         base: System,
         llm: Callable[[Progress], LLM],
         prompts: Prompts,
-        ranking: RankingSettings,
+        ranking: RankSettings,
         candidates: int,
         *,
         adapter: str = "",

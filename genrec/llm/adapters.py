@@ -55,7 +55,7 @@ class Base(_Part):
 
 
 class RankingChoice(_Part):
-    """How a rerank adapter is to be used: settings of `[ranking]` as validation chose them.
+    """How a rerank adapter is to be used: settings of `[rank]` as validation chose them.
 
     `spread`: the usual standard deviation of a list's scores by the `retriever` behind which they were chosen; 0: not known.
     """

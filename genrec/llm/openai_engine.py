@@ -26,7 +26,7 @@ LOOK_S = 5.0
 UNKNOWN_TOKENS = 2048
 """`max_tokens` as long as the server was never reached."""
 
-_LOWER = "Raise llm.timeout_s, or lower ranking.window or retrieval.candidates."
+_LOWER = "Raise llm.timeout_s, or lower rank.window or retrieval.candidates."
 
 
 class RemoteLLM:

@@ -87,7 +87,7 @@ def pack(request: ScoreRequest, encode: Callable[[str], Tokens], max_tokens: int
     if max(row.positions) >= max_tokens:
         raise EngineError(
             f"a prompt of {max(row.positions) + 1} tokens does not fit the model's {max_tokens}",
-            hint="Lower ranking.history, ranking.window or ranking.title_chars.",
+            hint="Lower rank.history, rank.window or rank.title_chars.",
         )
     return row
 

@@ -12,7 +12,7 @@ from genrec.llm.protocol import LLM, Scores
 from genrec.prompts import Prompts
 from genrec.ranking.prompter import Method, Profile, Prompter
 from genrec.ranking.score_fusion import fuse, standardise, title_score
-from genrec.settings import RankingSettings
+from genrec.settings import RankSettings
 from genrec.types import Item
 
 PRIORS_KEPT = 200_000
@@ -54,7 +54,7 @@ class Ranker:
         self,
         llm: LLM,
         prompts: Prompts,
-        settings: RankingSettings,
+        settings: RankSettings,
         adapter: str = "",
         catalogue: Callable[[], Iterable[Item]] | None = None,
     ) -> None:
@@ -64,7 +64,7 @@ class Ranker:
         self.settings, self.adapter = settings, adapter
         if settings.unique_prefix and catalogue is None:
             raise ConfigError(
-                "ranking.unique_prefix needs the catalogue's titles", hint="Give the ranker its catalogue, or switch it off."
+                "rank.unique_prefix needs the catalogue's titles", hint="Give the ranker its catalogue, or switch it off."
             )
         items = catalogue() if catalogue and settings.unique_prefix else ()
         self.prompter = Prompter(prompts, history=settings.history, title_chars=settings.title_chars, catalogue=items)

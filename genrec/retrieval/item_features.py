@@ -74,7 +74,7 @@ class FeatureSpace:
         known = content.vectors.matrices
         names = list(modalities) or sorted(known)
         if lacking := [name for name in names if name not in known]:
-            raise ConfigError(f"retriever.modalities: no vectors of {lacking}", hint=f"There are {sorted(known)}.")
+            raise ConfigError(f"retrieval.train.modalities: no vectors of {lacking}", hint=f"There are {sorted(known)}.")
         means = {}
         for name in names:
             matrix, there = content.vectors.levelled(name), content.vectors.present[name]

@@ -20,8 +20,7 @@ from genrec.llm.transformers_engine import TransformersLLM, longest_prompt
 from genrec.models.encoders import pick_device
 from genrec.models.sources import Weights, digest, quiet, resolve
 from genrec.progress import Progress
-from genrec.settings import ModelSettings, RerankSettings
-from genrec.settings.learning import LessonSettings
+from genrec.settings import LessonSettings, ModelSettings, RankTrainSettings
 from genrec.training.checkpoint import Checkpoint
 from genrec.training.lora import Example, Tuned
 from genrec.workspace.folder import Workspace
@@ -90,7 +89,7 @@ def tunable(base: Base, models: ModelSettings, *, rank: int, alpha: int, seed: i
     return Tuned(model, rank=rank, alpha=alpha, seed=seed)
 
 
-def begun(base: Base, workspace: Workspace, told: RerankSettings | LessonSettings, start: str) -> Tuned:
+def begun(base: Base, workspace: Workspace, told: RankTrainSettings | LessonSettings, start: str) -> Tuned:
     """The model with a fresh adapter, or with the one called `start`. Raises as `tunable` does; AdapterError when `start` is not
     there or is of another model, TrainingError when its shape is another.
     """

@@ -40,7 +40,7 @@ class Learned:
     def fit(self, train: Sequences, content: Content, progress: Progress) -> None:
         trained = replace(self._trainer, progress=progress).train(train, content)
         _, fused = fused_rows(train, content, self._trainer.retrieval)
-        items = trained.retriever.encode(content, fused, new_item_bonus=self._trainer.settings.new_item_bonus)
+        items = trained.retriever.encode(content, fused, new_item_bonus=self._trainer.retrieval.new_item_bonus)
         self._popularity = train.popularity().astype(np.float32)
         self.made, self.gates = (trained.retriever, items), items.gates
 

@@ -302,7 +302,7 @@ def _step(
     mine = examples[state.process_index :: state.num_processes] or examples[:1]
     loss = tuned.loss(mine, vocabulary, plan.prior_weight)
     if not torch.isfinite(loss):
-        raise TrainingError(f"{plan.task}: the loss is no longer a number", hint="Lower rerank.learning_rate.")
+        raise TrainingError(f"{plan.task}: the loss is no longer a number", hint="Lower rank.train.learning_rate.")
     loss.backward()
     for own, master in zip(tuned.adapted, tuned.masters, strict=True):
         master.grad = own.grad.float() if own.grad is not None else torch.zeros_like(master)

@@ -20,7 +20,7 @@ from genrec.ranking.prompter import Method, Prompter
 from genrec.ranking.ranker import RankRequest
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content, System
-from genrec.settings import RerankSettings
+from genrec.settings import RankTrainSettings
 from genrec.training import score_scales as scaling
 from genrec.training.adapter_training import Base, checkpoint
 from genrec.training.candidate_lists import ListExamples, Lists, out_of_fold, profile_of
@@ -51,14 +51,15 @@ class Source:
     training: System
 
 
-def source(events: Sequences, content: Content, *, serving: System, training: System, settings: RerankSettings) -> Source:
+def source(events: Sequences, content: Content, *, serving: System, training: System, settings: RankTrainSettings) -> Source:
     """Hold out the latest events. Raises TrainingError when nobody has enough."""
     known, asked, targets = held_out(events)
     for _ in range(settings.held_out - 1):
         known, asked, targets = held_out(known)
     if not len(targets):
         raise TrainingError(
-            f"nobody has {settings.held_out + 2} events on different items", hint="Ingest more events, or lower rerank.held_out."
+            f"nobody has {settings.held_out + 2} events on different items",
+            hint="Ingest more events, or lower rank.train.held_out.",
         )
     if len(targets) > settings.validated:
         rows = np.sort(np.random.default_rng(settings.seed).permutation(len(targets))[: settings.validated])
@@ -66,7 +67,7 @@ def source(events: Sequences, content: Content, *, serving: System, training: Sy
     return Source(known=known, asked=asked, targets=targets, content=content, serving=serving, training=training)
 
 
-def serving_prompter(prompts: Prompts, told: RerankSettings, one: Source) -> Prompter:
+def serving_prompter(prompts: Prompts, told: RankTrainSettings, one: Source) -> Prompter:
     """Scores the titles of this catalogue as serving does."""
     catalogue = one.content.items if told.unique_prefix else ()
     return Prompter(prompts, history=told.history, title_chars=told.title_chars, catalogue=catalogue)
@@ -79,7 +80,7 @@ class Course:
     sources: Sequence[Source]
     base: Base
     prompts: Prompts
-    settings: RerankSettings
+    settings: RankTrainSettings
     progress: Progress = SILENT
 
     @property
@@ -96,8 +97,8 @@ class Course:
             return []
         if told.length > self.base.longest:
             raise ConfigError(
-                f"rerank.length is {told.length}, {self.base.weights.name} reads {self.base.longest} tokens",
-                hint="Lower rerank.length.",
+                f"rank.train.length is {told.length}, {self.base.weights.name} reads {self.base.longest} tokens",
+                hint="Lower rank.train.length.",
             )
         rng = np.random.default_rng([told.seed, epoch])
         made: list[Example] = []
@@ -161,7 +162,7 @@ class Course:
         passes = [self.histories(epoch) for epoch in range(told.epochs)]
         lists, lacking = self.lists()
         if not any(passes) and not lists:
-            raise ConfigError("there is nothing to learn from", hint="Raise rerank.epochs or rerank.lists.")
+            raise ConfigError("there is nothing to learn from", hint="Raise rank.train.epochs or rank.train.lists.")
         figures: dict[str, list[dict[str, float]]] = {}
         if any(passes):
             steps = [dealt(rows, told.batch) for rows in passes]

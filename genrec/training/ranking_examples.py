@@ -37,7 +37,8 @@ class Histories:
         self._room = length - len(encode(self._prefix))
         if self._room < SHORTEST:
             raise ConfigError(
-                f"a row of {length} tokens has room for {max(0, self._room)} behind the instruction", hint="Raise rerank.length."
+                f"a row of {length} tokens has room for {max(0, self._room)} behind the instruction",
+                hint="Raise rank.train.length.",
             )
 
     def rows(self, rng: np.random.Generator) -> list[Example]:

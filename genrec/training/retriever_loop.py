@@ -15,7 +15,7 @@ from torch.nn import functional
 from genrec.errors import TrainingError
 from genrec.models.two_tower import ItemTensors, TwoTower
 from genrec.progress import Progress
-from genrec.settings import RetrieverSettings
+from genrec.settings import RetrieverTrainSettings
 from genrec.training.checkpoint import Checkpoint, Progressed
 from genrec.training.retriever_batches import Batch, Batches
 from genrec.training.retriever_teacher import Teacher
@@ -37,7 +37,7 @@ class Phase:
     items: ItemTensors
     batches: Batches
     teacher: Teacher | None
-    settings: RetrieverSettings
+    settings: RetrieverTrainSettings
     validate: Validate | None
     stop_after: int
     checkpoint: Checkpoint | None
@@ -45,7 +45,7 @@ class Phase:
     task: str
 
 
-def accelerator(settings: RetrieverSettings, device: str) -> Accelerator:
+def accelerator(settings: RetrieverTrainSettings, device: str) -> Accelerator:
     """`accelerate launch` gives several processes; alone it is one."""
     cpu = device == "cpu" or not torch.cuda.is_available()
     precision = settings.precision
@@ -148,7 +148,7 @@ def _mean(losses: list[float], accelerate: Accelerator) -> float:
     mean = float(accelerate.reduce(mine, reduction="mean"))  # pyright: ignore[reportArgumentType]
     if not np.isfinite(mean):
         raise TrainingError(
-            "the loss is no longer a number", hint='Lower retriever.learning_rate, or set retriever.precision = "no".'
+            "the loss is no longer a number", hint='Lower retrieval.train.learning_rate, or set retrieval.train.precision = "no".'
         )
     return mean
 

@@ -31,7 +31,7 @@ TRANSITION_HALF_LIFE = 4.0
 """Recency of the history under the transitions, in places."""
 DENSE = 6000
 """Up to this many items the transitions are kept as full matrices."""
-WITHOUT = "Ingest events of more people, or set retriever.teacher = 0."
+WITHOUT = "Ingest events of more people, or set retrieval.train.teacher = 0."
 FITTED_ON = 4000
 """Positions that the two weights are fitted on."""
 

@@ -24,7 +24,7 @@ from genrec.retrieval.mean_profile import recency_means
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
 from genrec.retrieval.zero_shot import behaviour_of, fused_rows
-from genrec.settings import RetrievalSettings, RetrieverSettings
+from genrec.settings import RetrievalSettings, RetrieverTrainSettings
 from genrec.training.checkpoint import Checkpoint
 from genrec.training.retriever_batches import Batches
 from genrec.training.retriever_loop import Phase, accelerator, best_epoch, run
@@ -59,7 +59,7 @@ class Trainer:
     """Everything but the events. `device` is `cpu` or `cuda`; `folder` keeps checkpoints, None keeps none."""
 
     retrieval: RetrievalSettings
-    settings: RetrieverSettings
+    settings: RetrieverTrainSettings
     device: str = "cpu"
     folder: Path | None = None
     progress: Progress = SILENT
@@ -70,8 +70,8 @@ class Trainer:
         settings = self.settings
         if settings.width % settings.heads:
             raise ConfigError(
-                f"retriever.width {settings.width} is no multiple of retriever.heads {settings.heads}",
-                hint="Set retriever.heads to a divisor of the width.",
+                f"retrieval.train.width {settings.width} is no multiple of retrieval.train.heads {settings.heads}",
+                hint="Set retrieval.train.heads to a divisor of the width.",
             )
         known, asked, targets = held_out(events)
         if not len(targets):
@@ -125,8 +125,8 @@ class Trainer:
         features, space = FeatureSpace.fit(content, warm, settings.modalities), EventSpace.fit(train)
         if not (features.means or features.n_attributes or settings.ids):
             raise ConfigError(
-                "there are no vectors and no attributes that items share, and retriever.ids is off: nothing tells items apart",
-                hint="Set retriever.ids = true.",
+                "nothing tells items apart: no vectors, no attributes that items share, and retrieval.train.ids is off",
+                hint="Set retrieval.train.ids = true.",
             )
         network = TwoTower(_config(features, space, settings)).to(device)
         network.item_encoder.start_ids(torch.from_numpy(behaviour_of(train, self.retrieval).vectors[warm]).to(device))
@@ -225,7 +225,7 @@ def _first(batches: Any, most: int = 8) -> Any:
         yield batch
 
 
-def _config(features: FeatureSpace, space: EventSpace, settings: RetrieverSettings) -> NetworkConfig:
+def _config(features: FeatureSpace, space: EventSpace, settings: RetrieverTrainSettings) -> NetworkConfig:
     return NetworkConfig(
         dims={name: len(mean) for name, mean in features.means.items()},
         n_items=len(features.item_ids),

@@ -74,7 +74,7 @@ def train_converse(
     start: str = "",
     command: str = "",
 ) -> TrainedReader | None:
-    """Train by `[converse]` on `files` (none: the examples that ship); a fifth of the catalogues is held out, half of them to
+    """Train by `[chat.train]` on `files` (none: the examples that ship); a fifth of the catalogues is held out, half of them to
     choose the best pass and whom to believe where. Made active when parser and model together read more right than the parser
     alone. `also`: files that are only learned from, say of weak labels. `start`: the adapter to go on from. Of several processes
     (`accelerate launch`) the first saves, the others get None.
@@ -134,7 +134,7 @@ async def _listened(llm: LLM, adapter: str, turn: Turn, workspace: Workspace) ->
 
 
 def _lesson(workspace: Workspace, base: Base, learned: Sequence[Turn], choosing: Sequence[Turn]) -> Lesson[Comparison]:
-    told = workspace.settings.converse
+    told = workspace.settings.chat.train
 
     def measured(llm: LLM, name: str, progress: Progress) -> Comparison:
         return compared(choosing, asyncio.run(listen(llm, name, choosing, workspace, progress)))

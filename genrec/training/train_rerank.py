@@ -14,7 +14,7 @@ from genrec.progress import SILENT, Progress
 from genrec.ranking.prompter import Prompter
 from genrec.retrieval.systems import System
 from genrec.retrieval.zero_shot import ZeroShot
-from genrec.settings import RerankSettings, Settings
+from genrec.settings import RankTrainSettings, Settings
 from genrec.training.adapter_training import (
     CHECKPOINTS,
     Base,
@@ -93,7 +93,7 @@ def train_rerank(
     start: str = "",
     command: str = "",
 ) -> Ranked | None:
-    """Train one adapter by `[rerank]` of the first workspace on the events of all; it is saved there.
+    """Train one adapter by `[rank.train]` of the first workspace on the events of all; it is saved there.
 
     `start`: the adapter to go on from. In every workspace the weights of the fusion are fitted on held-out events; in the first
     one the adapter is made active when it helps. A run that was killed goes on when data and settings are the same. Of several
@@ -104,7 +104,7 @@ def train_rerank(
     from accelerate import PartialState
 
     first = workspaces[0]
-    told = first.settings.rerank
+    told = first.settings.rank.train
     base = open_base(first.settings.models, progress)
     name = new_folder(first.adapters, name or fresh_name(base.weights, "rerank")).name
     for workspace in workspaces:
@@ -166,7 +166,7 @@ def fit_rerank(workspace: Workspace, name: str, progress: Progress = SILENT, tel
     if fault := workspace.registry.fault(adapter):
         raise AdapterError(fault, hint="Train an adapter for this model and these prompts: `genrec train rerank`.")
     changed = {"method": card.method, "history": card.ranking.history, "title_chars": card.ranking.title_chars}
-    told = workspace.settings.rerank.model_copy(update=changed)
+    told = workspace.settings.rank.train.model_copy(update=changed)
     read_choices(workspace)
     one = _source(workspace, told)
     lists = handed(workspace, one, told, progress, tell)
@@ -179,7 +179,7 @@ def fit_rerank(workspace: Workspace, name: str, progress: Progress = SILENT, tel
     return proof
 
 
-def handed(workspace: Workspace, one: Source, told: RerankSettings, progress: Progress, tell: Tell) -> Lists:
+def handed(workspace: Workspace, one: Source, told: RankTrainSettings, progress: Progress, tell: Tell) -> Lists:
     """The held-out events' candidates, by a retriever that has not seen these events either."""
     tell(f"validation in {workspace.folder.name}: fitting the {one.serving.name} retriever without the held-out events")
     system = one.serving.with_settings({}, told.seed)
@@ -188,11 +188,11 @@ def handed(workspace: Workspace, one: Source, told: RerankSettings, progress: Pr
 
 
 def _window(workspace: Workspace) -> int:
-    return min(workspace.settings.retrieval.candidates, workspace.settings.ranking.window)
+    return min(workspace.settings.retrieval.candidates, workspace.settings.rank.window)
 
 
 def prove(
-    workspace: Workspace, one: Source, lists: Lists, llm: LLM, name: str, told: RerankSettings, progress: Progress, tell: Tell
+    workspace: Workspace, one: Source, lists: Lists, llm: LLM, name: str, told: RankTrainSettings, progress: Progress, tell: Tell
 ) -> Proof:
     """Fit the fusion's weights on the lists of `handed`; the adapter's is 0 where what was fitted on one half of the people does
     not help the other.
@@ -225,7 +225,7 @@ def prove(
 
 def _course(workspaces: Sequence[Workspace], base: Base, progress: Progress) -> Course:
     first = workspaces[0]
-    told = first.settings.rerank
+    told = first.settings.rank.train
     digests = Prompter(first.prompts, history=1, title_chars=1).digests()
     names = [workspace.folder.resolve().name for workspace in workspaces]
     if len(set(names)) < len(names):
@@ -246,7 +246,7 @@ def _course(workspaces: Sequence[Workspace], base: Base, progress: Progress) -> 
     return Course(sources=sources, base=base, prompts=first.prompts, settings=told, progress=progress)
 
 
-def _source(workspace: Workspace, told: RerankSettings) -> Source:
+def _source(workspace: Workspace, told: RankTrainSettings) -> Source:
     events, content = load_content(workspace)
     return source(
         events,
@@ -260,7 +260,9 @@ def _source(workspace: Workspace, told: RerankSettings) -> Source:
 def _retriever(settings: Settings, learned: bool) -> System:
     if not learned:
         return ZeroShot(settings.retrieval)
-    return Learned(Trainer(retrieval=settings.retrieval, settings=settings.retriever, device=device_of(settings.models.device)))
+    return Learned(
+        Trainer(retrieval=settings.retrieval, settings=settings.retrieval.train, device=device_of(settings.models.device))
+    )
 
 
 def _card(

@@ -57,7 +57,8 @@ class Outcome:
 def train_retriever(
     workspace: Workspace, progress: Progress = SILENT, tell: Callable[[str], None] = lambda _: None
 ) -> Outcome | None:
-    """Train by `[retriever]` of the settings, compare with the untrained retriever on the same held-out events, save, rebuild.
+    """Train by `[retrieval.train]` of the settings, compare with the untrained retriever on the same held-out events,
+    save, rebuild.
 
     A run that was killed goes on from its last epoch when data and settings are the same. Of several processes (`accelerate
     launch`) the first one saves; the others get None. Raises WorkspaceError when the workspace is not built, TrainingError when
@@ -68,7 +69,7 @@ def train_retriever(
     events, content = load_content(workspace)
     trainer = Trainer(
         retrieval=workspace.settings.retrieval,
-        settings=workspace.settings.retriever,
+        settings=workspace.settings.retrieval.train,
         device=device_of(workspace.settings.models.device),
         folder=workspace.retriever / CHECKPOINTS,
         progress=progress,
@@ -91,7 +92,7 @@ def _card(workspace: Workspace, trained: Trained, events: Sequences, content: Co
         "people": len(events.user_ids),
         "items": len(content.items),
         "models": dict(content.vectors.models),
-        "settings": workspace.settings.retriever.model_dump(),
+        "settings": workspace.settings.retrieval.train.model_dump(),
         "validation": {"metric": "ndcg@10", "learned": trained.validation, "untrained": trained.untrained},
         "serves": trained.validation > trained.untrained,
         "anchor": trained.retriever.anchor,

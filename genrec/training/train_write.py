@@ -54,7 +54,7 @@ class TrainedWriter:
 def dry_run(workspace: Workspace, files: Sequence[Path], progress: Progress = SILENT) -> list[Sample]:
     """What would be learned from. Raises as `train_write` does."""
     base = open_base(workspace.settings.models, progress)
-    learned, _ = halves(read_examples(files or shipped_examples()), workspace.settings.write.seed)
+    learned, _ = halves(read_examples(files or shipped_examples()), workspace.settings.write.train.seed)
     return [sample("texts", rows(learned, workspace.prompts, base.encode, base.longest), base)]
 
 
@@ -68,13 +68,13 @@ def train_write(
     start: str = "",
     command: str = "",
 ) -> TrainedWriter | None:
-    """Train by `[write]` on `files` (none: the examples that ship), a tenth held out; made active when more than half of what it
-    writes for those is accepted. `start`: the adapter to go on from. Of several processes (`accelerate launch`) the first one
-    saves; the others get None.
+    """Train by `[write.train]` on `files` (none: the examples that ship), a tenth of them held out; the adapter is put into use
+    when more than half of what it writes for those is accepted. `start`: the adapter to go on from. Of several processes
+    (`accelerate launch`) the first one saves; the others get None.
 
     Raises TableError, RowError, TrainingError, WeightsError, WorkspaceError, AdapterError.
     """
-    told = workspace.settings.write
+    told = workspace.settings.write.train
     base = open_base(workspace.settings.models, progress)
     name = new_folder(workspace.adapters, name or fresh_name(base.weights, "write")).name
     learned, held = halves(read_examples(files or shipped_examples()), told.seed)
@@ -95,7 +95,7 @@ def train_write(
 def _lesson(
     workspace: Workspace, base: Base, learned: Sequence[Written], held: Sequence[Written]
 ) -> Lesson[tuple[Accepted, ...]]:
-    told = workspace.settings.write
+    told = workspace.settings.write.train
 
     def shown(rng: np.random.Generator) -> list[Example]:
         return rows(varied(learned, told.swapped, rng), workspace.prompts, base.encode, base.longest)

@@ -151,14 +151,12 @@ class Reader:
                 (written,) = await self.llm.write([request])
         except TimeoutError as error:
             raise EngineError(
-                f"the turn was not read within {self.timeout_s:g} s", hint="Raise dialogue.understand_timeout_s, or set it off."
+                f"the turn was not read within {self.timeout_s:g} s", hint="Raise chat.understand_timeout_s, or set it off."
             ) from error
         try:
             heard = hear(written, view, self.vocabulary, parsed.text)
         except ValueError as error:
-            raise EngineError(
-                f"the turn was read as {written!r:.120}: {error}", hint="Set dialogue.understand to parser."
-            ) from error
+            raise EngineError(f"the turn was read as {written!r:.120}: {error}", hint="Set chat.understand to parser.") from error
         return merged(parsed, heard, self.trust, linker)
 
 

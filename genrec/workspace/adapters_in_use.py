@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from genrec.errors import WorkspaceError
 from genrec.llm.adapters import Adapter, RankingChoice
 from genrec.ranking.prompter import Method
-from genrec.settings import RankingSettings
+from genrec.settings import RankSettings
 from genrec.understanding.llm_reader import Trust
 from genrec.workspace.folder import Workspace, read_json, write_json
 
@@ -22,7 +22,7 @@ class ServedRanking:
     """
 
     adapter: str
-    settings: RankingSettings
+    settings: RankSettings
     note: str = ""
     spread: float = 0.0
     retriever: str = ""
@@ -35,11 +35,11 @@ class ServedRanking:
 def served_ranking(workspace: Workspace, method: Method | None = None) -> ServedRanking:
     """Who ranks by `method`; None: by the method of the adapter in use, or of the settings where there is none.
 
-    Settings of `[ranking]` that were given win over the choice fitted here, which wins over the adapter's card. An adapter that
+    Settings of `[rank]` that were given win over the choice fitted here, which wins over the adapter's card. An adapter that
     was trained for another method than the one asked for is not used, which `note` says. Raises AdapterError for one that is
     named and does not fit, WorkspaceError when what was fitted here cannot be read.
     """
-    given = workspace.settings.ranking
+    given = workspace.settings.rank
     used = workspace.registry.in_use("rerank")
     asked = method or (given.method if "method" in given.model_fields_set else None)
     if used.adapter is None or (asked and asked != used.adapter.card.method):
@@ -68,8 +68,8 @@ class ServedReading:
 
 
 def served_reading(workspace: Workspace) -> ServedReading:
-    """Who reads turns by `[dialogue] understand`. Raises AdapterError for an adapter that is named and does not fit."""
-    understand = workspace.settings.dialogue.understand
+    """Who reads turns by `[chat] understand`. Raises AdapterError for an adapter that is named and does not fit."""
+    understand = workspace.settings.chat.understand
     if understand == "parser" or not workspace.settings.models.llm:
         return ServedReading(asks=False)
     used = workspace.registry.in_use("converse")

@@ -36,9 +36,9 @@ MARK = "workspace.json"
 BUILD = "build.json"
 _TOML = """\
 # Settings of this genrec workspace; every key and its default: docs/settings.md.
-# Environment variables win: GENREC_RANKING__METHOD=labels
+# Environment variables win: GENREC_RANK__METHOD=labels
 
-# [ranking]
+# [rank]
 # weight = {weight}
 """
 
@@ -58,7 +58,7 @@ class Workspace:
             try:
                 path.mkdir(parents=True, exist_ok=True)
                 if not (path / SETTINGS_FILE).exists():
-                    (path / SETTINGS_FILE).write_text(_TOML.format(weight=Settings().ranking.weight), encoding="utf-8")
+                    (path / SETTINGS_FILE).write_text(_TOML.format(weight=Settings().rank.weight), encoding="utf-8")
                 write_json(path / MARK, {"schema": SCHEMA})
             except OSError as error:
                 raise WorkspaceError(

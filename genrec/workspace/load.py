@@ -131,7 +131,7 @@ def encode_learned(
                 f"the {name} vectors are by {vectors.models[name]}, the retriever was trained on those of {trained[name]}",
                 hint=f"Run `genrec train retriever` again, or set models.{name} back.",
             )
-    bonus = workspace.settings.retriever.new_item_bonus
+    bonus = workspace.settings.retrieval.new_item_bonus
     made = learned.encode(content_of(workspace, items, vectors), fused, new_item_bonus=bonus)
     made.save(workspace.vectors)
     return made
@@ -151,7 +151,7 @@ def fusion(workspace: Workspace) -> dict[str, Any]:
     """The settings that the fused vectors in the index depend on."""
     untrained = {"weights": dict(workspace.settings.retrieval.weights), "trust": workspace.settings.retrieval.trust}
     if _served_digest(workspace):
-        return untrained | {"new_item_bonus": workspace.settings.retriever.new_item_bonus}
+        return untrained | {"new_item_bonus": workspace.settings.retrieval.new_item_bonus}
     return untrained
 
 

@@ -44,7 +44,7 @@ def test_not_now_comes_back_when_its_days_are_over(own_shop: Path) -> None:
 
 def test_the_chat_keeps_to_it(own_shop: Path) -> None:
     war = [f"war-{n}" for n in range(10)]
-    with Recommender.open(own_shop, ranking={"mode": "off"}, reasons={"explain": "template"}) as genrec:
+    with Recommender.open(own_shop, rank={"mode": "off"}, reasons={"explain": "template"}) as genrec:
         for days, fits in ((31, True), (29, False)):
             when = time.time() - days * DAY
             genrec.add_events([Event(user_id="newcomer", item_id=item, kind=NOT_NOW, timestamp=when) for item in war])

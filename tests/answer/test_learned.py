@@ -177,7 +177,7 @@ def test_after_a_training_elsewhere_it_asks_for_a_build(own: Path, tmp_path: Pat
 
 def test_settings_of_serving(own: Path) -> None:
     with pytest.raises(WorkspaceError, match="retrieval settings") as error:
-        Recommender.open(own, retriever={"new_item_bonus": 3.0})
+        Recommender.open(own, retrieval={"new_item_bonus": 3.0})
     assert "Nothing is encoded anew" in error.value.hint
     lifted: dict[str, Any] = {"retriever": {"new_item_bonus": 9.0}}
     with Recommender.open(own) as genrec:

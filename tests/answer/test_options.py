@@ -146,15 +146,15 @@ def test_without_the_most_cited_film_the_score_falls(genrec: Recommender) -> Non
 
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
-    ("ranking", {"mode": "off"}),
-    ("ranking", {"method": "markers"}),
-    ("ranking", {"method": "labels"}),
-    ("ranking", {"weight": 0.9}),
-    ("ranking", {"prior": 1.0}),
-    ("ranking", {"per_token": False}),
-    ("ranking", {"history": 1}),
-    ("ranking", {"method": "labels", "window": 2}),
-    ("ranking", {"title_chars": 5}),
+    ("rank", {"mode": "off"}),
+    ("rank", {"method": "markers"}),
+    ("rank", {"method": "labels"}),
+    ("rank", {"weight": 0.9}),
+    ("rank", {"prior": 1.0}),
+    ("rank", {"per_token": False}),
+    ("rank", {"history": 1}),
+    ("rank", {"method": "labels", "window": 2}),
+    ("rank", {"title_chars": 5}),
     ("retrieval", {"candidates": 11}),
     ("retrieval", {"history": 1}),
     ("retrieval", {"half_life": 0.2}),
@@ -170,8 +170,8 @@ def test_a_setting_of_the_list_is_read(genrec: Recommender, same_shop: Path, sec
 
 
 def test_the_window_is_what_is_compared(same_shop: Path) -> None:
-    small = opened(same_shop, ranking={"method": "labels", "window": 2})
-    assert said(small) != said(opened(same_shop, ranking={"method": "labels"}))
+    small = opened(same_shop, rank={"method": "labels", "window": 2})
+    assert said(small) != said(opened(same_shop, rank={"method": "labels"}))
 
 
 def test_settings_of_the_reasons_are_read(same_shop: Path) -> None:
@@ -212,7 +212,7 @@ def test_diversity_is_read(same_shop: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"nosuch": {"a": 1}}, {"ranking": {"nosuch": 1}}, {"ranking": {"weight": 7}}, {"ranking": 5}]
+    "settings", [{"nosuch": {"a": 1}}, {"rank": {"nosuch": 1}}, {"rank": {"weight": 7}}, {"rank": 5}]
 )
 def test_settings_that_cannot_be(same_shop: Path, settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:

@@ -17,7 +17,7 @@ from genrec.reasons.facts import Facts
 from genrec.reasons.reason_writer import prompt_of
 from genrec.recommender import Recommender
 from genrec.retrieval.zero_shot import ZeroShot
-from genrec.settings import RankingSettings, RetrievalSettings
+from genrec.settings import RankSettings, RetrievalSettings
 from genrec.types import Recommendation, Stage
 from genrec.workspace.adapters_in_use import CHOICES, read_choices, served_ranking, write_choice
 from genrec.workspace.folder import Workspace
@@ -83,13 +83,13 @@ class TestPrecedence:
     @pytest.mark.parametrize("key", sorted(CARD))
     def test_what_was_given_before_all(self, folder: Path, key: str) -> None:
         choose(folder, **HERE)
-        given = {key: getattr(RankingSettings(), key)}  # also when it is the default's value
+        given = {key: getattr(RankSettings(), key)}  # also when it is the default's value
         assert served(folder, ranking=given) == ("ranker", HERE | given | {"method": "likelihood"}, "")
 
     def test_none_in_use(self, made: Path) -> None:
         adapter, settings, note = served(made, adapters={"rerank": ""})
         assert (adapter, note) == ("", "")
-        assert settings == RankingSettings().model_dump(include={*CARD, "method"})
+        assert settings == RankSettings().model_dump(include={*CARD, "method"})
 
     def test_choices_of_other_adapters_stay(self, folder: Path) -> None:
         choose(folder, **CARD)
@@ -135,16 +135,16 @@ class TestMethod:
         adapter, settings, note = served(folder)
         assert (adapter, settings["method"], note) == ("labeller", "labels", "")
         assert served(folder, "labels")[0] == "labeller"
-        for adapter, settings, note in (served(folder, "likelihood"), served(folder, ranking={"method": "likelihood"})):
+        for adapter, settings, note in (served(folder, "likelihood"), served(folder, rank={"method": "likelihood"})):
             assert (adapter, settings["method"]) == ("", "likelihood")
-            assert settings["weight"] == RankingSettings().weight  # the card's was for its own method
+            assert settings["weight"] == RankSettings().weight  # the card's was for its own method
             assert note == "adapter labeller ranks by labels, not by likelihood: the base model ranks"
 
     def test_one_asked_for_wins_over_the_settings(self, made: Path) -> None:
-        assert served(made, "likelihood", ranking={"method": "labels"})[0] == "ranker"
-        assert served(made, "markers", ranking={"method": "likelihood"})[:2] == (
+        assert served(made, "likelihood", rank={"method": "labels"})[0] == "ranker"
+        assert served(made, "markers", rank={"method": "likelihood"})[:2] == (
             "",
-            RankingSettings(method="markers").model_dump(include={*CARD, "method"}),
+            RankSettings(method="markers").model_dump(include={*CARD, "method"}),
         )
 
 

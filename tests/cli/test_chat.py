@@ -44,7 +44,7 @@ def test_every_line_of_a_pipe_is_a_turn(own_shop: Path, monkeypatch: pytest.Monk
 def test_settings_say_how_many_items_and_whether_to_ask(own_shop: Path) -> None:
     asked = json.loads(genrec("chat", "-w", own_shop, "--json", "-m", "recommend me something").out)
     assert asked["question"]
-    (own_shop / SETTINGS_FILE).write_text(shop.SETTINGS + "[dialogue]\nitems = 4\nask = false\n")
+    (own_shop / SETTINGS_FILE).write_text(shop.SETTINGS + "[chat]\nitems = 4\nask = false\n")
     quiet = json.loads(genrec("chat", "-w", own_shop, "--json", "-m", "recommend me something").out)
     assert (quiet["question"], len(quiet["items"])) == ("", 4)
 

@@ -14,7 +14,7 @@ from genrec.llm.fake import FakeLLM
 from genrec.progress import SILENT, Progress
 from genrec.prompts import Prompts
 from genrec.retrieval.systems import System
-from genrec.settings import RankingSettings, Settings
+from genrec.settings import RankSettings, Settings
 from genrec.workspace.build import ingest
 from genrec.workspace.folder import Workspace
 from tests import shop
@@ -126,7 +126,7 @@ def test_the_ranker_is_the_workspaces(own_shop: Path) -> None:
     (own_shop / "prompts").mkdir()
     template = Prompts()._source("rerank")[0]
     (own_shop / "prompts/rerank.j2").write_text(template.replace("{{ cut }}", "no cut"))
-    (own_shop / "genrec.toml").write_text(shop.SETTINGS + '[ranking]\nmethod = "labels"\n[retrieval]\ncandidates = 9\n')
+    (own_shop / "genrec.toml").write_text(shop.SETTINGS + '[rank]\nmethod = "labels"\n[retrieval]\ncandidates = 9\n')
     done = run("eval", "-w", own_shop, *QUICK, "--systems", "ease+llm", "--json")
     (broken,) = Results.from_json(json.loads(done.out)).systems
     assert broken.status == "missing"
@@ -205,7 +205,7 @@ def test_without_a_build_it_says_what_to_do(tmp_path: Path) -> None:
 
 def systems(*names: str) -> list[System]:
     def rerank(base: System) -> System:
-        return Reranked(base, lambda progress: FakeLLM(), Prompts(), RankingSettings(), 5)
+        return Reranked(base, lambda progress: FakeLLM(), Prompts(), RankSettings(), 5)
 
     return evaluating._systems(names, Settings(), rerank)
 

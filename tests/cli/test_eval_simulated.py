@@ -11,7 +11,7 @@ from genrec.workspace.folder import Workspace
 from tests import shop
 from tests.cli.command import genrec, refused
 
-QUICK = '[ranking]\nmode = "off"\n[reasons]\nexplain = "template"\n'
+QUICK = '[rank]\nmode = "off"\n[reasons]\nexplain = "template"\n'
 
 
 @pytest.fixture

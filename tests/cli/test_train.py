@@ -12,7 +12,7 @@ from tests import shop
 from tests.cli.command import Done, launched, refused
 from tests.cli.command import genrec as run
 
-TINY = '[retriever]\nwidth = 16\nlayers = 1\nepochs = 2\nprecision = "no"\n'
+TINY = '[retrieval.train]\nwidth = 16\nlayers = 1\nepochs = 2\nprecision = "no"\n'
 
 
 def small(folder: Path, more: str = "", extra: str = "") -> Path:

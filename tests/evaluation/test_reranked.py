@@ -27,7 +27,7 @@ from genrec.ranking.prompter import Profile
 from genrec.ranking.ranker import Ranker, RankRequest
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content, System
-from genrec.settings import RankingSettings
+from genrec.settings import RankSettings
 from genrec.types import Item
 from tests.baselines import baseline_world
 from tests.evaluation.events import Noise, Popular, content, random_sequences, sequences
@@ -81,7 +81,7 @@ def over(
 ) -> Reranked:
     engine = llm or FakeLLM()
     load = engine.load if isinstance(engine, Recorder) else lambda progress: engine
-    return kind(base, load, Prompts(), RankingSettings(**ranking), candidates, spread=spread)
+    return kind(base, load, Prompts(), RankSettings(**ranking), candidates, spread=spread)
 
 
 def fitted(base: System, **options: Any) -> Reranked:
@@ -109,7 +109,7 @@ def test_the_candidates_are_the_bases_best_in_the_served_rankers_order(method: A
     assert (reranked[:, 8:] == order[:, 8:]).all()
     assert (reranked[:, :8] != order[:, :8]).any()
     scores = base.scores(LOO.histories)
-    ranker = Ranker(FakeLLM(), Prompts(), RankingSettings(method=method, weight=0.7))
+    ranker = Ranker(FakeLLM(), Prompts(), RankSettings(method=method, weight=0.7))
     for row in (0, 7, 41):
         handed = [int(item) for item in order[row, :8] if item >= 0]
         request = RankRequest(
@@ -308,7 +308,7 @@ def test_without_weights_it_is_missing_and_nothing_is_fitted_in_vain() -> None:
         raise WeightsError("no weights", hint="Name a folder.")
 
     base = Popular("other")
-    lost = Reranked(base, load, Prompts(), RankingSettings(), 8)
+    lost = Reranked(base, load, Prompts(), RankSettings(), 8)
     results = measured(lost, Popular())
     assert base.fits == []
     missing = results.system("other+llm")

@@ -24,7 +24,7 @@ from genrec.llm.openai_engine import RemoteLLM
 from genrec.llm.protocol import LLM, Likelihood
 from genrec.prompts import Prompts
 from genrec.ranking.ranker import Ranker
-from genrec.settings import LlmSettings, RankingSettings
+from genrec.settings import LlmSettings, RankSettings
 from genrec.workspace.folder import Workspace
 from tests.llm import cards, engines, seeing
 from tests.llm.asking import CONTEXT, PREFIX, assert_same, labels, likelihood, markers, mixed, writing
@@ -91,7 +91,7 @@ class TestServer:
     async def test_a_ranked_list_computes_a_history_once_and_titles_alone(self, engine: engines.Opened) -> None:
         count, person = engine.llm.count_tokens, [f"Film {n} of {n * n}" for n in range(40)]
         asked = a_list(titles=[f"The {n} others" for n in range(12)], past=person)
-        of = Ranker(engine.llm, Prompts(), RankingSettings(method="likelihood", history=16, prior=0.0))
+        of = Ranker(engine.llm, Prompts(), RankSettings(method="likelihood", history=16, prior=0.0))
         (ranking,) = await of.rank([asked])
         shown = of.prompter.shown(asked.profile, count, await engine.llm.block())
         request = of.prompter.request("likelihood", asked.profile, asked.candidates, shown=shown)

@@ -9,7 +9,7 @@ from genrec.llm.protocol import LLM, ScoreRequest, Scores
 from genrec.prompts import Prompts
 from genrec.ranking.prompter import Method, Profile
 from genrec.ranking.ranker import Ranker, Ranking, RankRequest
-from genrec.settings import RankingSettings
+from genrec.settings import RankSettings
 from genrec.types import Item
 
 METHODS: tuple[Method, ...] = ("likelihood", "labels", "markers")
@@ -59,7 +59,7 @@ FIXED: dict[str, Any] = {"method": "likelihood", "weight": 0.2, "prior": 1.0, "p
 
 def ranker(llm: LLM | None = None, **settings: Any) -> Ranker:
     """A ranker of these settings; the others are fixed here, so that tuned defaults change no test."""
-    return Ranker(llm or FakeLLM(), Prompts(), RankingSettings(**(FIXED | settings)))
+    return Ranker(llm or FakeLLM(), Prompts(), RankSettings(**(FIXED | settings)))
 
 
 def rank(of: Ranker, *requests: RankRequest, method: Method | None = None) -> list[Ranking]:

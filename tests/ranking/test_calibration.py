@@ -13,7 +13,7 @@ from genrec.prompts import Prompts
 from genrec.ranking.fusion_weights import LACKING, Choice, Fitted, Measured, fit, gains, measure
 from genrec.ranking.prompter import Method, Profile, Prompter
 from genrec.ranking.ranker import Ranker, RankRequest
-from genrec.settings import RankingSettings
+from genrec.settings import RankSettings
 from genrec.types import Item
 
 N = 20
@@ -171,7 +171,7 @@ def test_what_is_measured_is_what_the_ranker_serves(method: Method, choice: Choi
             spread=choice.spread,
         )
         asked.append((request, int(rng.integers(-1, 10))))
-    settings = RankingSettings(
+    settings = RankSettings(
         method=method, weight=choice.weight, prior=choice.prior, per_token=choice.per_token, history=3, title_chars=8
     )
     llm = FakeLLM(("tuned",))

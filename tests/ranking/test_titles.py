@@ -13,7 +13,7 @@ from genrec.llm.protocol import Likelihood
 from genrec.prompts import Prompts
 from genrec.ranking.prompter import Profile, Prompter, Titles
 from genrec.ranking.ranker import Ranker
-from genrec.settings import RankingSettings
+from genrec.settings import RankSettings
 from genrec.types import Item
 from tests.ranking.lists import a_list
 
@@ -80,7 +80,7 @@ def test_requests_ask_for_the_start_and_show_the_whole() -> None:
 
 async def test_a_ranker_reads_its_catalogue_if_it_is_told_to() -> None:
     asked = a_list(titles=["Star Wars", "Star Trek", "The Fly"])
-    told = RankingSettings(method="likelihood", unique_prefix=True, per_token=False)
+    told = RankSettings(method="likelihood", unique_prefix=True, per_token=False)
     ranker = Ranker(FakeLLM(), Prompts(), told, catalogue=lambda: asked.candidates)
     whole = Ranker(FakeLLM(), Prompts(), told.model_copy(update={"unique_prefix": False}), catalogue=lambda: asked.candidates)
     ((short,), (long,)) = await ranker.rank([asked]), await whole.rank([asked])
@@ -100,5 +100,5 @@ def replace_title(item: Item, title: str) -> Item:
 
 def test_without_a_catalogue_it_is_refused() -> None:
     with pytest.raises(ConfigError, match="unique_prefix") as caught:
-        Ranker(FakeLLM(), Prompts(), RankingSettings(unique_prefix=True))
+        Ranker(FakeLLM(), Prompts(), RankSettings(unique_prefix=True))
     assert caught.value.hint

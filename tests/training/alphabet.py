@@ -13,7 +13,7 @@ Sections = dict[str, dict[str, Any]]
 SMALL: Sections = {
     "models": {"text": "", "image": "", "device": "cpu", "dtype": "float32"},
     "retrieval": {"candidates": 8, "behaviour_dim": 1},  # a retriever that leaves something to learn
-    "rerank": {
+    "rank.train": {
         "r": 4,
         "alpha": 8,
         "length": 96,
@@ -25,7 +25,7 @@ SMALL: Sections = {
         "learning_rate": 1e-2,
         "list_learning_rate": 1e-2,
     },
-    "write": {"r": 4, "alpha": 8, "epochs": 1, "batch": 4},
+    "write.train": {"r": 4, "alpha": 8, "epochs": 1, "batch": 4},
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from genrec.errors import AdapterError, ConfigError, TrainingError, WeightsError, WorkspaceError
 from genrec.llm.adapters import CARD, read
 from genrec.progress import SILENT
-from genrec.settings import ModelSettings, WriteSettings
+from genrec.settings import ModelSettings, WriteTrainSettings
 from genrec.training import adapter_training as adapting
 from genrec.training import lessons
 from genrec.training import train_rerank as rerank_workspace
@@ -122,7 +122,9 @@ class TestRanking:
         assert not list((trained / "adapters" / MAKING).glob("*"))
 
     def test_what_does_not_help_is_not_put_into_use(self, folder: Path) -> None:
-        with Workspace.open(folder, rerank={"learning_rate": 1e-9, "lists": 0}, retrieval={"candidates": 2}) as workspace:
+        with Workspace.open(
+            folder, rank={"train": {"learning_rate": 1e-9, "lists": 0}}, retrieval={"candidates": 2}
+        ) as workspace:
             outcome = train_rerank([workspace], "idle")
             assert outcome is not None
             if outcome.proofs[0].choice.weight:  # what chance gives the base model
@@ -201,23 +203,23 @@ class TestRanking:
 
 class TestGoingOn:
     def test_from_an_adapter(self, own: Path) -> None:
-        with Workspace.open(own, rerank={"epochs": 0, "lists": 4, "list_learning_rate": 1e-9}) as workspace:
+        with Workspace.open(own, rank={"train": {"epochs": 0, "lists": 4, "list_learning_rate": 1e-9}}) as workspace:
             outcome = train_rerank([workspace], "more", start="habit")
         assert outcome is not None
         assert outcome.adapter.card.training["start"] == "habit"
         assert outcome.proofs[0].gain[1] > 0  # what it knew it still knows
-        with Workspace.open(own, rerank={"r": 2}) as workspace, pytest.raises(TrainingError, match="rank 4"):
+        with Workspace.open(own, rank={"train": {"r": 2}}) as workspace, pytest.raises(TrainingError, match="rank 4"):
             train_rerank([workspace], "most", start="habit")
         with Workspace.open(own) as workspace, pytest.raises(AdapterError, match="no adapter 'none'"):
             train_rerank([workspace], "most", start="none")
 
     def test_after_a_prompt_changed(self, own: Path, tmp_path: Path) -> None:
         texts = [examples(tmp_path / "some.jsonl", REASONS)]
-        with Workspace.open(own, write={"epochs": 1}) as workspace:
+        with Workspace.open(own, write={"train": {"epochs": 1}}) as workspace:
             train_write(workspace, texts, "old")
         (own / "prompts").mkdir()
         (own / "prompts/reason.j2").write_text((Path(__file__).parents[2] / "prompts/reason.j2").read_text() + "{# own #}")
-        with Workspace.open(own, write={"epochs": 1}) as workspace:
+        with Workspace.open(own, write={"train": {"epochs": 1}}) as workspace:
             outcome = train_write(workspace, texts, "new", start="old")
             assert outcome is not None
             assert workspace.registry.fault(workspace.registry.find().get("old"))
@@ -313,9 +315,9 @@ class TestDryRun:
         assert texts.examples > 1000
 
     def test_it_shows_what_would_be_learned_from(self, folder: Path) -> None:
-        with Workspace.open(folder, rerank={"epochs": 0}) as workspace:
+        with Workspace.open(folder, rank={"train": {"epochs": 0}}) as workspace:
             assert [one.kind for one in dry_run([workspace])] == ["lists"]
-        with Workspace.open(folder, rerank={"lists": 0}) as workspace:
+        with Workspace.open(folder, rank={"train": {"lists": 0}}) as workspace:
             assert [one.kind for one in dry_run([workspace])] == ["histories"]
 
 
@@ -346,7 +348,7 @@ class TestWriting:
         serve = adapting.served
         monkeypatch.setattr(adapting, "served", lambda at, base, models: served.append(at.name) or serve(at, base, models))
         told: list[str] = []
-        with Workspace.open(folder, write={"epochs": 2}) as workspace:
+        with Workspace.open(folder, write={"train": {"epochs": 2}}) as workspace:
             assert train_write(workspace, [examples(tmp_path / "some.jsonl", REASONS)], "writer", tell=told.append)
         assert served == ["judged"] * 2  # after each pass; before the first one nothing was learned
         assert sum(line.startswith("judged: ") for line in told) == 2
@@ -364,7 +366,7 @@ class TestWriting:
         ids=str,
     )
     def test_no_setting_is_inert(self, folder: Path, tmp_path: Path, change: dict[str, Any]) -> None:
-        assert WriteSettings.model_fields.keys() == {"r", "alpha", "epochs", "learning_rate", "batch", "swapped", "seed"}
+        assert WriteTrainSettings.model_fields.keys() == {"r", "alpha", "epochs", "learning_rate", "batch", "swapped", "seed"}
         genres = ("Crime", "Drama", "Western", "Noir")
         shared = [
             REASONS[1] | {"shared": [["genre", [one]]], "text": f'You liked "Film 1", and it is another {one}.'} for one in genres

@@ -13,7 +13,7 @@ from genrec.errors import DataError, RowError, TableError
 from genrec.filters import Filter, parse
 from genrec.llm.adapters import PAGE
 from genrec.prompts import Prompts
-from genrec.settings import ConverseSettings
+from genrec.settings import ChatTrainSettings
 from genrec.training.train_converse import compared, dry_run, train_converse
 from genrec.training.turn_agreement import alone, fitted, joined, right, same
 from genrec.training.turn_examples import Turn, parted, read_turns, shipped_turns, summary
@@ -260,7 +260,7 @@ class TestTraining:
         assert "| believed | serves" in page
         serving = {}
         for understand in ("auto", "parser", "llm"):
-            with Workspace.open(folder, dialogue={"understand": understand}) as workspace:
+            with Workspace.open(folder, chat={"understand": understand}) as workspace:
                 serving[understand] = served_reading(workspace)
         assert (serving["auto"].asks, serving["parser"].asks, serving["llm"].asks) == (outcome.active, False, True)
         assert serving["llm"].adapter == "reader"
@@ -283,7 +283,7 @@ class TestTraining:
         ids=str,
     )
     def test_no_setting_is_inert(self, folder: Path, tmp_path: Path, change: dict[str, Any]) -> None:
-        assert ConverseSettings.model_fields.keys() == {"r", "alpha", "epochs", "learning_rate", "batch", "varied", "seed"}
+        assert ChatTrainSettings.model_fields.keys() == {"r", "alpha", "epochs", "learning_rate", "batch", "varied", "seed"}
         turns = [TURN | {"turn": f"{TURN['turn']} {n}"} for n in range(6)]
         few = write(tmp_path / "few.jsonl", SHOP, *turns)
         files = []

@@ -95,7 +95,7 @@ def test_a_line_longer_than_a_row_is_left_out(base: Base) -> None:
 def test_a_row_without_room_is_refused(base: Base) -> None:
     with pytest.raises(ConfigError, match="a row of 30 tokens") as caught:
         rows(base, [[0, 1]], length=30)
-    assert "rerank.length" in str(caught.value.hint)
+    assert "rank.train.length" in str(caught.value.hint)
 
 
 def test_a_row_longer_than_the_model_reads_is_refused(base: Base, tmp_path: Path) -> None:

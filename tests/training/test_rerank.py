@@ -17,7 +17,7 @@ from genrec.progress import SILENT
 from genrec.prompts import Prompts
 from genrec.ranking.fusion_weights import Fitted
 from genrec.retrieval.sequences import Sequences
-from genrec.settings import RerankSettings
+from genrec.settings import RankTrainSettings
 from genrec.training.adapter_training import Base
 from genrec.training.candidate_lists import Lists, candidates
 from genrec.training.checkpoint import STATE
@@ -58,7 +58,7 @@ def long_course(llama: Path, folder: Path, tell: Any) -> Tuned:
     return tuned
 
 
-def proved(base: Base, folder: Path, all_events: Sequences, settings: RerankSettings, *, pairs: bool = False) -> Fitted:
+def proved(base: Base, folder: Path, all_events: Sequences, settings: RankTrainSettings, *, pairs: bool = False) -> Fitted:
     """Learn, and fit the fusion on the held-out events; `pairs`: each target against one other item that nobody chose."""
     course = tuning.course(base, all_events, settings)
     tuned = tuning.tuned(base, rank=settings.r)
@@ -145,7 +145,7 @@ class TestHeldOut:
     def test_nobody_has_enough(self) -> None:
         with pytest.raises(TrainingError, match="nobody has 4 events") as caught:
             tuning.source_of(world.histories([[1, 2, 3]] * 3, tuning.N), tuning.settings(held_out=2))
-        assert "rerank.held_out" in str(caught.value.hint)
+        assert "rank.train.held_out" in str(caught.value.hint)
 
 
 CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -179,7 +179,7 @@ ELSEWHERE = {
 
 
 def test_every_setting_is_tried() -> None:
-    assert {key for _, changes in CASES for key in changes} | ELSEWHERE.keys() == set(RerankSettings.model_fields)
+    assert {key for _, changes in CASES for key in changes} | ELSEWHERE.keys() == set(RankTrainSettings.model_fields)
 
 
 LONG = tuple(f"{letter}{letter.lower()}" for letter in tuning.TITLES)

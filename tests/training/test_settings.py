@@ -1,4 +1,4 @@
-"""Every key of `[retriever]` changes what is learned, in the way it says."""
+"""Every key of `[retrieval.train]` changes what is learned, in the way it says."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from genrec.progress import SILENT
 from genrec.retrieval.learned_retriever import LearnedRetriever, event_tensors, item_tensors
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.zero_shot import ZeroShot
-from genrec.settings import RetrievalSettings, RetrieverSettings
+from genrec.settings import RetrievalSettings, RetrieverTrainSettings
 from genrec.training.learned_system import Learned
 from tests.training import world
 
@@ -41,7 +41,6 @@ CASES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"weight_decay": 0.9}),
     ({}, {"precision": "bf16"}),
     ({}, {"refit": False}),
-    ({}, {"new_item_bonus": 2.0}),
     ({}, {"seed": 5}),
 ]
 ELSEWHERE = {"patience"}  # test_loop.py
@@ -55,7 +54,7 @@ def scores(**changes: Any) -> np.ndarray:
 
 
 def test_every_key_is_tried() -> None:
-    assert {key for _, changes in CASES for key in changes} | ELSEWHERE == set(RetrieverSettings.model_fields)
+    assert {key for _, changes in CASES for key in changes} | ELSEWHERE == set(RetrieverTrainSettings.model_fields)
 
 
 @pytest.mark.parametrize(("before", "change"), CASES, ids=lambda one: ",".join(one) or "-")
@@ -150,13 +149,13 @@ def test_settings_that_do_not_fit_one_another() -> None:
     assert error.value.hint
     with pytest.raises(ConfigError, match="ids is off") as error:
         world.trainer(ids=False).train(world.events(), world.content(text=False, attributes=False))
-    assert "retriever.ids" in error.value.hint
+    assert "retrieval.train.ids" in error.value.hint
 
 
 @pytest.mark.parametrize(("key", "value"), [("dropout", 1.0), ("layers", -1), ("length", 1), ("teacher", 1.1), ("folds", 1)])
 def test_values_out_of_range_are_refused(key: str, value: float) -> None:
     with pytest.raises(ValueError, match=key):
-        RetrieverSettings.model_validate({key: value})
+        RetrieverTrainSettings.model_validate({key: value})
 
 
 def test_seeds() -> None:

@@ -12,7 +12,7 @@ from genrec.prompts import Prompts
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
 from genrec.retrieval.vectors import ModalityVectors
-from genrec.settings import ModelSettings, RerankSettings
+from genrec.settings import ModelSettings, RankTrainSettings
 from genrec.training.adapter_training import Base, open_base, tunable
 from genrec.training.lora import Tuned
 from genrec.training.ranker_training import Course, Source, source
@@ -86,14 +86,16 @@ class Weak:
         return np.array(rows, np.float32).reshape(len(rows), self._n)
 
 
-def settings(**changes: Any) -> RerankSettings:
+def settings(**changes: Any) -> RankTrainSettings:
     small = {"r": 8, "alpha": 16, "epochs": 2, "length": 256, "lists": 0, "candidates": 4, "history": 4, "folds": 2}
-    return RerankSettings.model_validate(small | {"learning_rate": 1e-2, "list_learning_rate": 1e-2} | changes)
+    return RankTrainSettings.model_validate(small | {"learning_rate": 1e-2, "list_learning_rate": 1e-2} | changes)
 
 
-def source_of(all_events: Sequences, told: RerankSettings, system: Any = None, titles: Sequence[str] = TITLES) -> Source:
+def source_of(all_events: Sequences, told: RankTrainSettings, system: Any = None, titles: Sequence[str] = TITLES) -> Source:
     return source(all_events, content(titles), serving=system or Weak(), training=system or Weak(), settings=told)
 
 
-def course(made: Base, all_events: Sequences, told: RerankSettings, system: Any = None, prompts: Prompts | None = None) -> Course:
+def course(
+    made: Base, all_events: Sequences, told: RankTrainSettings, system: Any = None, prompts: Prompts | None = None
+) -> Course:
     return Course(sources=[source_of(all_events, told, system)], base=made, prompts=prompts or Prompts(), settings=told)

@@ -10,7 +10,7 @@ from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
 from genrec.retrieval.vectors import ModalityVectors, unit_rows
 from genrec.retrieval.zero_shot import fused_rows
-from genrec.settings import RetrievalSettings, RetrieverSettings
+from genrec.settings import RetrievalSettings, RetrieverTrainSettings
 from genrec.training.retriever_training import Trainer
 from genrec.types import Item
 
@@ -93,7 +93,7 @@ def histories(lists: list[list[int]], n_items: int = ITEMS, times: list[float] |
 
 
 def trainer(folder: Any = None, tell: Any = None, **changes: Any) -> Trainer:
-    settings = RetrieverSettings.model_validate(TINY | changes)
+    settings = RetrieverTrainSettings.model_validate(TINY | changes)
     return Trainer(retrieval=RetrievalSettings(), settings=settings, folder=folder, tell=tell or (lambda _: None))
 
 

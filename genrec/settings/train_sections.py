@@ -1,13 +1,17 @@
-"""Sections of the settings that say how `genrec train` learns."""
+"""How `genrec train` learns: `[retrieval.train]`, `[rank.train]`, `[write.train]`, `[chat.train]`."""
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
-
-from genrec.settings.section import Section
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 
-class RetrieverSettings(Section):
+class Section(BaseModel):
+    """What all sections share."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class RetrieverTrainSettings(Section):
     """How `genrec train retriever` learns."""
 
     modalities: list[str] = Field(default=[])
@@ -54,13 +58,11 @@ class RetrieverSettings(Section):
     """Mixed precision; auto: bf16 on a GPU and on a processor that multiplies in it."""
     refit: bool = True
     """Learn again from all events, validation's included, for as many passes as validation chose."""
-    new_item_bonus: float = Field(default=0.0, ge=0.0)
-    """Nats added to the score of items that no event of the training named, so that they are shown sooner."""
     seed: int = Field(default=0, ge=0)
     """Of all random numbers in training."""
 
 
-class RerankSettings(Section):
+class RankTrainSettings(Section):
     """How `genrec train rerank` learns."""
 
     method: Literal["likelihood", "labels", "markers"] = "likelihood"
@@ -124,14 +126,14 @@ class LessonSettings(Section):
     """Of all random numbers in training."""
 
 
-class WriteSettings(LessonSettings):
+class WriteTrainSettings(LessonSettings):
     """How `genrec train write` learns."""
 
     swapped: float = Field(default=0.5, ge=0.0, le=1.0)
     """Share of the reasons whose shared values are swapped for others of the same attribute, anew in each pass."""
 
 
-class ConverseSettings(LessonSettings):
+class ChatTrainSettings(LessonSettings):
     """How `genrec train converse` learns."""
 
     varied: float = Field(default=0.7, ge=0.0, le=1.0)
