@@ -61,6 +61,12 @@ def test_present_names_warn_of_nothing(tmp_path: Path) -> None:
     assert (made.rank.window, made.rank.train.lists, made.write.train.r) == (9, 1, 2)
 
 
+def test_overrides_of_a_section_below_another_keep_its_other_keys(tmp_path: Path) -> None:
+    (tmp_path / SETTINGS_FILE).write_text("[rank]\nwindow = 9\n[rank.train]\nlists = 1\nr = 2\n", encoding="utf-8")
+    made = load_settings(tmp_path, rank={"train": {"r": 3}})
+    assert (made.rank.window, made.rank.train.lists, made.rank.train.r) == (9, 1, 3)
+
+
 def test_a_key_given_by_both_names_is_refused(tmp_path: Path) -> None:
     (tmp_path / SETTINGS_FILE).write_text("[rank]\nwindow = 9\n[ranking]\nwindow = 8\n", encoding="utf-8")
     with pytest.warns(RenamedWarning), pytest.raises(ConfigError, match=r"rank\.window is given twice"):

@@ -18,7 +18,7 @@ TYPICAL = 0.98
 ITEMS_A_SCORE = 3
 """Known items for each score, at least: from fewer no covariance is learned."""
 MOST_SCORES = 400
-SHRINKAGE = 1e-3
+COVARIANCE_SHRINKAGE = 1e-3
 """Of the covariance towards its own mean variance."""
 
 
@@ -69,7 +69,7 @@ def _moments(looks: NDArray, value: NDArray[np.int64], values: int) -> tuple[NDA
     means = np.divide(total, counts[:, None], out=np.full_like(total, np.nan), where=counts[:, None] > 0)
     apart = looks - means[value]
     covariance = apart.T @ apart / max(1, len(looks))
-    covariance += SHRINKAGE * max(np.trace(covariance) / len(covariance), 1e-12) * np.eye(len(covariance))
+    covariance += COVARIANCE_SHRINKAGE * max(np.trace(covariance) / len(covariance), 1e-12) * np.eye(len(covariance))
     return means, linalg.inv(covariance)
 
 
@@ -79,7 +79,7 @@ def _distance(looks: NDArray, means: NDArray, inverse: NDArray) -> NDArray[np.fl
 
 
 FOLDS = 5
-SHRINKAGE = 10.0
+GROUP_SHRINKAGE = 10.0
 """Strength by which the weights of a group are drawn to those of all groups."""
 POOLED_RIDGE = 1.0
 LEAST_PROBABILITY = 0.5
@@ -136,7 +136,7 @@ def fit_weights(features: NDArray, truth: NDArray, offset: NDArray, towards: Wei
     scale = towards.scale if towards else np.maximum(features.std(axis=0, dtype=np.float64), 1e-6)
     x = features / scale
     middle = towards.slope if towards else np.zeros(x.shape[1])
-    strength = SHRINKAGE if towards else POOLED_RIDGE
+    strength = GROUP_SHRINKAGE if towards else POOLED_RIDGE
     signs = np.where(truth, 1.0, -1.0)
 
     def loss(w: NDArray) -> tuple[float, NDArray]:

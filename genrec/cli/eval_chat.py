@@ -12,7 +12,7 @@ from genrec.errors import ConfigError
 if TYPE_CHECKING:
     from genrec.evaluation.dialogue_recall import DialogueResults
 
-REPORT = "eval-dialogues.json"
+DIALOGUE_REPORT = "eval-dialogues.json"
 
 
 def refuse_unused(asked: str, beside: str, **given: bool) -> None:
@@ -35,12 +35,12 @@ def evaluate_dialogues(
             results = evaluate(opened, path, sample=people, ks=ks or KS, progress=bars)
         folder = out or opened.folder / "reports"
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / REPORT, results.as_json())
+        write_json(folder / DIALOGUE_REPORT, results.as_json())
     if as_json:
         print(json.dumps(results.as_json(), ensure_ascii=False))
     else:
         print_results(results)
-    say(str(folder / REPORT))
+    say(str(folder / DIALOGUE_REPORT))
 
 
 def print_results(results: "DialogueResults") -> None:
@@ -112,7 +112,7 @@ if TYPE_CHECKING:
     from genrec.evaluation.simulated_users import Heard
     from genrec.recommender import Recommender
 
-REPORT = "eval-simulated.json"
+SIMULATED_REPORT = "eval-simulated.json"
 CHAT, SEARCH = "chat", "text search"
 SHOWN_DIALOGUES = 20
 """Dialogues kept in the report, word for word."""
@@ -154,12 +154,12 @@ def evaluate_simulated(
         found = talked(genrec, n, seed=seed, k=k, progress=bars)
         folder = out or genrec.workspace.folder / "reports"
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / REPORT, found)
+        write_json(folder / SIMULATED_REPORT, found)
     if as_json:
         print(json.dumps({name: one for name, one in found.items() if name != "dialogues"}, ensure_ascii=False))
     else:
         print_simulated(found)
-    say(str(folder / REPORT))
+    say(str(folder / SIMULATED_REPORT))
 
 
 def talked(genrec: "Recommender", n: int, *, seed: int, k: int | None, progress: Any, turns: int = 5) -> dict[str, Any]:

@@ -38,6 +38,8 @@ from genrec.settings.train_sections import (
 
 SETTINGS_FILE = "genrec.toml"
 PREFIX = "GENREC_"
+TRAIN = "train"
+"""The section below another that says how its part learns."""
 __all__ = [
     "PREFIX",
     "SETTINGS_FILE",
@@ -129,10 +131,17 @@ def load_settings(folder: Path | None = None, **overrides: Any) -> Settings:
             raise ConfigError(f"{path}: {error}", hint="Mend the file, or delete it to go back to the defaults.") from error
     values, overrides = current(values, source), current(overrides, "settings")
     for section, keys in overrides.items():
-        both = isinstance(keys, dict) and isinstance(values.get(section, {}), dict)
-        values[section] = {**values.get(section, {}), **keys} if both else keys  # pydantic says what is wrong with it
+        values[section] = _laid_over(values.get(section, {}), keys)
     try:
         return Settings(**values)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise ConfigError(f"{source}: {faults}", hint=f"Mend {SETTINGS_FILE} or the GENREC_* variable.") from error
+
+
+def _laid_over(given: Any, keys: Any) -> Any:
+    """A section of the file with `keys` in place of its own; a section below it keeps what `keys` does not name."""
+    if not isinstance(given, dict) or not isinstance(keys, dict):
+        return keys  # pydantic says what is wrong with it
+    train = {TRAIN: _laid_over(given[TRAIN], keys[TRAIN])} if TRAIN in given and TRAIN in keys else {}
+    return given | keys | train

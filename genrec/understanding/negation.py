@@ -144,7 +144,6 @@ LONGEST_WORD = 40
 MOST = 8
 """Latest refusals of a dialogue that count."""
 
-_QUOTE = "['’´`]?"
 _FILL = (
     r"(?:(?:any|a|an|the|with|of|about|for|in|more|such|having|have|has|be|contain(?:s|ing)?|includ(?:e|es|ing)|involv(?:e|es|ing)"
     r"|to\s+do\s+with)\s+)"

@@ -22,11 +22,10 @@ from tests.shop import COLD, STATED
 
 TINY: dict[str, Any] = {"width": 16, "layers": 1, "epochs": 3, "precision": "no"}
 BARE: dict[str, Any] = {"rank": "off", "explain": "template"}
-LEARNED = {"retrieval": {"retriever": "learned"}}
 
 
 def train(folder: Path, **changes: Any) -> dict[str, Any]:
-    with Workspace.open(folder, retriever=TINY | changes, **LEARNED) as workspace:
+    with Workspace.open(folder, retrieval={"retriever": "learned", "train": TINY | changes}) as workspace:
         outcome = train_retriever(workspace)
         assert outcome is not None
         assert outcome.built.retriever.startswith("learned@")
@@ -179,7 +178,7 @@ def test_settings_of_serving(own: Path) -> None:
     with pytest.raises(WorkspaceError, match="retrieval settings") as error:
         Recommender.open(own, retrieval={"new_item_bonus": 3.0})
     assert "Nothing is encoded anew" in error.value.hint
-    lifted: dict[str, Any] = {"retriever": {"new_item_bonus": 9.0}}
+    lifted: dict[str, Any] = {"retrieval": {"new_item_bonus": 9.0}}
     with Recommender.open(own) as genrec:
         before = ids(genrec.recommend("u03", 60, **BARE)).index(shop.COLD_ITEM)
     with Workspace.open(own, **lifted) as workspace:

@@ -211,9 +211,7 @@ def test_diversity_is_read(same_shop: Path) -> None:
     assert lists[0] != lists[1]
 
 
-@pytest.mark.parametrize(
-    "settings", [{"nosuch": {"a": 1}}, {"rank": {"nosuch": 1}}, {"rank": {"weight": 7}}, {"rank": 5}]
-)
+@pytest.mark.parametrize("settings", [{"nosuch": {"a": 1}}, {"rank": {"nosuch": 1}}, {"rank": {"weight": 7}}, {"rank": 5}])
 def test_settings_that_cannot_be(same_shop: Path, settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
         Recommender.open(same_shop, **settings)

@@ -63,7 +63,8 @@ def choose(folder: Path, **choice: Any) -> None:
 
 
 def ask(folder: Path, /, **options: Any) -> list[Recommendation]:
-    settings = {name: options.pop(name) for name in ("ranking", "adapters", "retrieval", "reasons") if name in options}
+    settings = {name: options.pop(name) for name in ("adapters", "retrieval", "reasons") if name in options}
+    settings |= {"rank": options.pop("ranking")} if "ranking" in options else {}  # `rank` is an option of the call as well
     with Recommender.open(folder, **settings) as opened:
         return list(opened.recommend("p00", k=3, **options))
 
@@ -84,7 +85,7 @@ class TestPrecedence:
     def test_what_was_given_before_all(self, folder: Path, key: str) -> None:
         choose(folder, **HERE)
         given = {key: getattr(RankSettings(), key)}  # also when it is the default's value
-        assert served(folder, ranking=given) == ("ranker", HERE | given | {"method": "likelihood"}, "")
+        assert served(folder, rank=given) == ("ranker", HERE | given | {"method": "likelihood"}, "")
 
     def test_none_in_use(self, made: Path) -> None:
         adapter, settings, note = served(made, adapters={"rerank": ""})

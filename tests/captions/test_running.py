@@ -218,7 +218,7 @@ async def test_other_faults_end_the_run_as_themselves(opened: Shop) -> None:
 def test_killed_half_way_it_goes_on_without_paying_twice(blanked: Path) -> None:
     script = (
         "import asyncio, os, signal, sys\n"
-        "from genrec.captioning import running\n"
+        "from genrec.captions import caption_run as running\n"
         "from genrec.workspace.folder import Workspace\n"
         "from tests.captions.world import Shop, Typist\n"
         "running.IN_FLIGHT = 1\n"

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """An interpreter that seems to have vLLM."""
     script = tmp_path / "python"
-    script.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} {ROOT}/tests/models/stub_vllm.py "$@"\n')
+    script.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} {ROOT}/tests/llm/stub_vllm.py "$@"\n')
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("STUB_LOG", str(tmp_path / "stub.json"))
     monkeypatch.setenv("GENREC_CACHE", str(tmp_path / "cache"))

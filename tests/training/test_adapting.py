@@ -51,7 +51,7 @@ def trained(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "shop"
     shutil.copytree(made, folder)
     told: list[str] = []
-    with Workspace.open(folder, rerank=LEARNS) as workspace:
+    with Workspace.open(folder, rank={"train": LEARNS}) as workspace:
         outcome = train_rerank([workspace], "habit", tell=told.append, command="genrec train rerank")
     assert outcome is not None
     assert outcome.active == ["shop"]
@@ -82,7 +82,7 @@ def examples(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 def weights_of(folder: Path, **rerank: Any) -> dict[str, str]:
     """Digests of the files that a training in a copy of the workspace makes."""
-    with Workspace.open(folder, rerank=rerank) as workspace:
+    with Workspace.open(folder, rank={"train": rerank}) as workspace:
         outcome = train_rerank([workspace])
     assert outcome is not None
     return dict(outcome.adapter.card.files)
@@ -161,7 +161,7 @@ class TestRanking:
             if "source" in change:
                 alphabet_settings = {"width": 8, "layers": 1, "epochs": 1, "precision": "no"}
                 with Workspace.open(
-                    tmp_path / str(number), rerank=change | {"judged": 0}, retriever=alphabet_settings
+                    tmp_path / str(number), rank={"train": change | {"judged": 0}}, retrieval={"train": alphabet_settings}
                 ) as workspace:
                     outcome = train_rerank([workspace])
                 assert outcome is not None
@@ -177,7 +177,7 @@ class TestRanking:
         for judged in (0, 30):
             shutil.copytree(made, tmp_path / str(judged))
             changes = LEARNS | {"judged": judged, "lists": 12, "list_learning_rate": 1.0}
-            with Workspace.open(tmp_path / str(judged), rerank=changes) as workspace:
+            with Workspace.open(tmp_path / str(judged), rank={"train": changes}) as workspace:
                 outcome = train_rerank([workspace], "habit", tell=told.append)
             assert outcome is not None
             fused.append(outcome.proofs[0].fused)
@@ -374,7 +374,7 @@ class TestWriting:
         some = examples(tmp_path / "some.jsonl", [*REASONS[:4], *shared])
         made = []
         for name, told in (("plain", {}), ("changed", change)):
-            with Workspace.open(folder, write=told) as opened:
+            with Workspace.open(folder, write={"train": told}) as opened:
                 outcome = train_write(opened, [some], name)
             assert outcome is not None
             made.append(outcome.adapter.card.files)
