@@ -57,8 +57,8 @@ demo: $(STAMP)  ## explained top-10 on MovieLens-100K
 
 bench: $(STAMP)  ## the benchmark; figures go to eval/results
 	test -f genrec-demo/build.json || $(BIN)/genrec demo
-	$(BIN)/python eval/bench.py
-	$(BIN)/python eval/methods.py
+	$(BIN)/python -m eval.serving.latency
+	$(BIN)/python -m eval.ranking.scoring_methods
 
 wheel: $(STAMP)  ## build dist/genrec-*.whl
 	$(BIN)/python -m build --wheel --no-isolation

@@ -1,4 +1,4 @@
-"""The independent check of reasons (eval/verify_reasons.py) finds every kind of falsehood."""
+"""The independent check of reasons (eval/explanations/verify_reasons.py) finds every kind of falsehood."""
 
 import copy
 import json

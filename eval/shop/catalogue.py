@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .kinds import ATTRIBUTES, SAID, Thing
-from .scene import any_thing, draw
+from eval.shop.kinds import ATTRIBUTES, SAID, Thing
+from eval.shop.scene import any_thing, draw
 
 START = 1_700_000_000
 COLUMNS = {

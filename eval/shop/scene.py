@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from .kinds import ATTRIBUTES, Thing
+from eval.shop.kinds import ATTRIBUTES, Thing
 
 SIZE = 128
 """Width and height of a picture, in pixels."""

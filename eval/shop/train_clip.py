@@ -1,6 +1,6 @@
 """Trains the small CLIP of tests/clip on drawn pictures and captions, and measures it on combinations that it has not seen.
 
-    python eval/shop/train_clip.py [--out tests/clip] [--pictures 16000] [--epochs 14] [--seed 0]
+    python -m eval.shop.train_clip [--out tests/clip] [--pictures 16000] [--epochs 14] [--seed 0]
 
 An open_clip model: a small ResNet, a two-layer text transformer, a byte-level vocabulary of our own. Two losses: captions of any
 length against all pictures of the batch that they are true of, and the values of each attribute against one another. One of eight
@@ -10,7 +10,6 @@ combinations of object, colour and material, and of pattern, material and settin
 import argparse
 import json
 import random
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from shop.kinds import ATTRIBUTES, SAID, Thing, unseen
-from shop.scene import any_thing, draw
+from eval.shop.kinds import ATTRIBUTES, SAID, Thing, unseen
+from eval.shop.scene import any_thing, draw
 
 ROOT = Path(__file__).parent.parent.parent
 IMAGE, CONTEXT, VOCABULARY = 96, 32, 1200

@@ -1,0 +1,1 @@
+"""What captions are worth, on the drawn shop, on films and at scale."""

@@ -1,0 +1,1 @@
+"""Reasons: are they true, how often is the first try accepted, further examples to learn from."""
