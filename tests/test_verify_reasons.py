@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "eval" / "verify_reasons.py"
+ROOT = Path(__file__).parent.parent
 ITEMS = pl.DataFrame(
     {
         "item_id": ["1", "2", "3", "4"],
@@ -38,10 +38,10 @@ def verify(rows: list[dict[str, Any]], folder: Path) -> tuple[int, dict[str, Any
     ITEMS.write_parquet(folder / "items.parquet")
     EVENTS.write_parquet(folder / "events.parquet")
     (folder / "answer.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    command = [sys.executable, str(SCRIPT)]
+    command = [sys.executable, "-m", "eval.explanations.verify_reasons"]
     for name, file in (("answer", "answer.jsonl"), ("items", "items.parquet"), ("events", "events.parquet")):
         command += [f"--{name}", str(folder / file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return done.returncode, json.loads(done.stdout)
 
 
