@@ -54,12 +54,14 @@ class Recommender:
         self._thread.start()
 
     @classmethod
-    def open(cls, path: Path | str, *, progress: Progress = SILENT, **settings: dict[str, Any]) -> Self:
+    def open(
+        cls, path: Path | str, *, settings: Mapping[str, Mapping[str, Any]] | None = None, progress: Progress = SILENT
+    ) -> Self:
         """Open a built workspace. `settings` override its file by section: `rank={"method": "labels"}`.
 
         Models are loaded when a call first needs them. Raises WorkspaceError, ConfigError, StoreError, IndexFault.
         """
-        workspace = Workspace.open(path, **settings)
+        workspace = Workspace.open(path, settings=settings)
         try:
             return cls(workspace, progress)
         except BaseException:

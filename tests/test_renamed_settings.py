@@ -42,7 +42,7 @@ def test_overrides_and_environment_variables_too(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("GENREC_RANKING__WINDOW", "9")
     monkeypatch.setenv("GENREC_WRITE__EPOCHS", "2")
     with pytest.warns(RenamedWarning) as told:
-        made = load_settings(ranking={"method": "markers"}, dialogue={"ask": False})
+        made = load_settings(overrides={"ranking": {"method": "markers"}, "dialogue": {"ask": False}})
     assert (made.rank.window, made.rank.method, made.write.train.epochs, made.chat.ask) == (9, "markers", 2, False)
     assert len(told) == 4
     assert any("GENREC_RANKING__WINDOW is now GENREC_RANK__WINDOW" in str(one.message) for one in told)
@@ -63,7 +63,7 @@ def test_present_names_warn_of_nothing(tmp_path: Path) -> None:
 
 def test_overrides_of_a_section_below_another_keep_its_other_keys(tmp_path: Path) -> None:
     (tmp_path / SETTINGS_FILE).write_text("[rank]\nwindow = 9\n[rank.train]\nlists = 1\nr = 2\n", encoding="utf-8")
-    made = load_settings(tmp_path, rank={"train": {"r": 3}})
+    made = load_settings(tmp_path, overrides={"rank": {"train": {"r": 3}}})
     assert (made.rank.window, made.rank.train.lists, made.rank.train.r) == (9, 1, 3)
 
 

@@ -121,7 +121,7 @@ def main() -> None:
     if given.adapter:
         settings["adapters"] = {"converse": given.adapter}
     _, _, turns = parted(read_turns(shipped_turns()))
-    with Workspace.open(given.workspace, **settings) as workspace:
+    with Workspace.open(given.workspace, settings=settings) as workspace:
         served = served_reading(workspace)
         llm = workspace.llm(SILENT)
         result = provenance(seed=0) | {

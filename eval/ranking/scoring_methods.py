@@ -30,7 +30,7 @@ METHODS: tuple[Method, ...] = ("likelihood", "labels", "markers")
 
 def requests(workspace: Path, users: int, candidates: int, method: Method) -> list[ScoreRequest]:
     """What the ranker asks the engine for the first people."""
-    with Recommender.open(workspace, models={"llm": "fake"}) as genrec:
+    with Recommender.open(workspace, settings={"models": {"llm": "fake"}}) as genrec:
         store, settings = genrec.workspace.store, genrec.workspace.settings
         retriever = Retriever(genrec.workspace.index, genrec._answering._catalogue, settings.retrieval)
         ids = store.user_ids()[:users]

@@ -67,7 +67,7 @@ async def _stream(genrec: Recommender, user: str, explain: str) -> tuple[tuple[f
 def batch(workspace: Path, users: int) -> dict[str, Any]:
     """Everybody in one call, then the very rows that the engine was given through the model alone."""
     rows: list[Row] = []
-    with Recommender.open(workspace, retrieval={"candidates": 20}) as genrec:
+    with Recommender.open(workspace, settings={"retrieval": {"candidates": 20}}) as genrec:
         ids = genrec.workspace.store.user_ids()[:users]
         genrec.recommend(ids[0], explain="off")
         llm = genrec._answering._parts.get("llm")

@@ -86,7 +86,7 @@ def run(bench: Bench, made: dict[str, Any]) -> None:
             """Put its figures into `made`; the seconds of the slowest ranking during it."""
             running.empty_cache()
             llm = {"engine": "openai", "url": running.url, "timeout_s": limit_s, "read_timeout_s": limit_s, "retries": 2}
-            with Recommender.open(folder, llm=llm) as genrec:
+            with Recommender.open(folder, settings={"llm": llm}) as genrec:
                 genrec.recommend(people[0], 1)  # loaded, and found the server
                 during = _at_once(genrec, users, fault, min(1.0, limit_s / 9))
                 after = _at_once(genrec, users[:4], lambda: None)

@@ -54,7 +54,7 @@ def caption(
     from genrec.workspace.folder import Workspace
 
     given = {name: value for name, value in (("language", language), ("write", writer)) if value is not None}
-    with Workspace.open(workspace, caption=given) as opened:
+    with Workspace.open(workspace, settings={"caption": given}) as opened:
         if mode == "--review":
             return _review(opened, limit or EXAMPLES, json)
         if set is not None:

@@ -44,7 +44,7 @@ def retriever(
     from genrec.workspace.folder import Workspace
 
     with (
-        Workspace.open(workspace, retrieval={"train": _given(epochs=epochs, fusion=fusion, seed=seed)}) as opened,
+        Workspace.open(workspace, settings={"retrieval": {"train": _given(epochs=epochs, fusion=fusion, seed=seed)}}) as opened,
         Bars() as bars,
     ):
         outcome = train_retriever(opened, bars, say)
@@ -82,7 +82,10 @@ def rerank(
     if dry_run:
         _alone("--dry-run", naming)
     with ExitStack() as stack:
-        opened = [stack.enter_context(Workspace.open(folder, rank={"train": given})) for folder in (workspace, *(also or ()))]
+        opened = [
+            stack.enter_context(Workspace.open(folder, settings={"rank": {"train": given}}))
+            for folder in (workspace, *(also or ()))
+        ]
         bars = stack.enter_context(Bars())
         if dry_run:
             return _show(training.dry_run(opened, bars))
@@ -117,7 +120,7 @@ def write(
 
     if dry_run:
         _alone("--dry-run", {"--name": name, "--from": start})
-    with Workspace.open(workspace, write={"train": _given(epochs=epochs, seed=seed)}) as opened, Bars() as bars:
+    with Workspace.open(workspace, settings={"write": {"train": _given(epochs=epochs, seed=seed)}}) as opened, Bars() as bars:
         if dry_run:
             return _show([*training.dry_run(opened, examples or (), bars)])
         made = training.train_write(opened, examples or (), name, bars, say, start=start, command=_command())
@@ -142,7 +145,7 @@ def converse(
 
     if dry_run:
         _alone("--dry-run", {"--name": name, "--from": start})
-    with Workspace.open(workspace, chat={"train": _given(epochs=epochs, seed=seed)}) as opened, Bars() as bars:
+    with Workspace.open(workspace, settings={"chat": {"train": _given(epochs=epochs, seed=seed)}}) as opened, Bars() as bars:
         if dry_run:
             return _show([*training.dry_run(opened, examples or (), bars, also=also or ())])
         made = training.train_converse(opened, examples or (), name, bars, say, also=also or (), start=start, command=_command())

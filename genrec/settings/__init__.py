@@ -5,6 +5,7 @@ Unknown keys are refused. Every key is read somewhere and has a test that fails 
 
 import tomllib
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +115,10 @@ class Settings(BaseSettings):
         return _Environment(settings_cls), init_settings
 
 
-def load_settings(folder: Path | None = None, **overrides: Any) -> Settings:
+def load_settings(folder: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
     """Read the settings of a workspace folder.
 
-    `overrides` are sections as dicts and win over the file, not over the environment.
+    `overrides`: section → key → value. They win over the file, not over the environment.
     Raises ConfigError with the file, key and fault.
     """
     values: dict[str, Any] = {}
@@ -129,8 +130,8 @@ def load_settings(folder: Path | None = None, **overrides: Any) -> Settings:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
             raise ConfigError(f"{path}: {error}", hint="Mend the file, or delete it to go back to the defaults.") from error
-    values, overrides = current(values, source), current(overrides, "settings")
-    for section, keys in overrides.items():
+    values = current(values, source)
+    for section, keys in current(dict(overrides or {}), "settings").items():
         values[section] = _laid_over(values.get(section, {}), keys)
     try:
         return Settings(**values)

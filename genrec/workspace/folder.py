@@ -15,6 +15,7 @@ prompts/             templates that override the shipped ones (optional)
 
 import json
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -67,8 +68,11 @@ class Workspace:
         return cls.open(path)
 
     @classmethod
-    def open(cls, folder: Path | str, **overrides: dict[str, Any]) -> "Workspace":
-        """Open a workspace. `overrides`: settings by section. Raises WorkspaceError, or ConfigError for its settings."""
+    def open(cls, folder: Path | str, *, settings: Mapping[str, Mapping[str, Any]] | None = None) -> "Workspace":
+        """Open a workspace. `settings`: section → key → value, instead of what its file says.
+
+        Raises WorkspaceError, or ConfigError for its settings.
+        """
         path = Path(folder).expanduser().resolve()
         make = f"Make one with `genrec init {folder}`."
         mark = read_json(path / MARK, hint=make, damaged=f"Delete this file, then `genrec init {folder}`: the rest is kept.")
@@ -78,7 +82,7 @@ class Workspace:
                 f"{path / MARK}: schema {found!r:.80}, this version reads {SCHEMA}",
                 hint="A newer genrec made it: upgrade (pip install -U genrec). Nothing was changed.",
             )
-        return cls(path, load_settings(path, **overrides))
+        return cls(path, load_settings(path, settings))
 
     @property
     def vectors(self) -> Path:

@@ -84,7 +84,7 @@ def test_other_weights_encode_everything_anew(own_shop: Path, tmp_path: Path) ->
     from tests.llm.tiny import save_text_model
 
     model = save_text_model(tmp_path / "model")
-    with Workspace.open(own_shop, models={"text": str(model)}) as workspace:
+    with Workspace.open(own_shop, settings={"models": {"text": str(model)}}) as workspace:
         built = build(workspace)
         assert built.encoded["text"] == 60
         assert built.vectors["text"] == 16
@@ -100,7 +100,7 @@ def test_other_weights_encode_everything_anew(own_shop: Path, tmp_path: Path) ->
 def test_the_same_weights_by_another_name_encode_nothing_anew(own_shop: Path, tmp_path: Path) -> None:
     weights = resolve("sentence-transformers/all-MiniLM-L6-v2", "text")
     moved = shutil.copytree(weights.path, tmp_path / "mini")
-    with Workspace.open(own_shop, models={"text": str(moved)}) as workspace:
+    with Workspace.open(own_shop, settings={"models": {"text": str(moved)}}) as workspace:
         assert build(workspace).encoded["text"] == 0
     with Recommender.open(own_shop) as genrec:
         assert not genrec.recommend("u00", 3, query="starship", explain="off")[0].trace.degraded
@@ -111,7 +111,7 @@ GONE: dict[str, Any] = {"hub": False}
 
 def test_without_the_llm_the_list_still_comes_and_says_so(own_shop: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with Recommender.open(own_shop, models=GONE | {"llm": str(tmp_path / "empty")}) as genrec:
+    with Recommender.open(own_shop, settings={"models": GONE | {"llm": str(tmp_path / "empty")}}) as genrec:
         for first in (True, False):  # the second call does not look for weights again
             rows = genrec.recommend("u00", 5)
             assert len(rows) == 5
@@ -136,14 +136,14 @@ def test_missing_text_weights_at_the_first_build_are_named(tmp_path: Path) -> No
     settings = GONE | {"text": str(tmp_path / "none"), "image": "", "llm": "fake"}
     with Workspace.create(tmp_path / "w"):
         pass
-    with Workspace.open(tmp_path / "w", models=settings) as workspace:
+    with Workspace.open(tmp_path / "w", settings={"models": settings}) as workspace:
         ingest(workspace, items=[tables / "items.csv"], events=[tables / "events.jsonl"], mapping=MAPPING)
         built = build(workspace)
     assert str(tmp_path / "none") in built.missing["text"]
     assert built.missing["image"] == "models.image is empty"
     assert "text" not in built.vectors
     assert built.encoded == {}
-    with Recommender.open(tmp_path / "w", models=settings) as genrec:
+    with Recommender.open(tmp_path / "w", settings={"models": settings}) as genrec:
         rows = genrec.recommend("u00", 5, **QUICK)
         assert sum(item.startswith("space") for item in ids(rows)) >= 3
         assert not rows[0].trace.degraded

@@ -21,7 +21,7 @@ def ids(rows: list[Recommendation]) -> list[str]:
 
 
 def test_the_option_draws_and_the_seed_draws_it_again(same_shop: Path) -> None:
-    with Recommender.open(same_shop, **FEW) as genrec:
+    with Recommender.open(same_shop, settings=FEW) as genrec:
         plain = genrec.recommend(USER, 5, **QUICK)
         assert all(stage.name != "exploration" for stage in plain[0].trace.stages)
         drawn = genrec.recommend(USER, 5, explore=3.0, seed=1, **QUICK)
@@ -41,18 +41,18 @@ def test_the_option_draws_and_the_seed_draws_it_again(same_shop: Path) -> None:
 
 
 def test_people_draw_alone_whoever_asks_beside_them(same_shop: Path) -> None:
-    with Recommender.open(same_shop, **FEW) as genrec:
+    with Recommender.open(same_shop, settings=FEW) as genrec:
         together = genrec.recommend_many([USER, "u01"], 5, explore=3.0, seed=1, **QUICK)
         alone = genrec.recommend("u01", 5, explore=3.0, seed=1, **QUICK)
         assert ids([row for row in together if row.user_id == "u01"]) == ids(alone)
 
 
 def test_the_setting_is_the_default_and_the_option_wins(same_shop: Path) -> None:
-    with Recommender.open(same_shop, retrieval={"candidates": 5, "explore": 3.0}) as genrec:
+    with Recommender.open(same_shop, settings={"retrieval": {"candidates": 5, "explore": 3.0}}) as genrec:
         drawn = ids(genrec.recommend(USER, 5, seed=1, **QUICK))
         plain = ids(genrec.recommend(USER, 5, seed=1, explore=0.0, **QUICK))
         assert drawn != plain
-    with Recommender.open(same_shop, **FEW) as genrec:
+    with Recommender.open(same_shop, settings=FEW) as genrec:
         assert ids(genrec.recommend(USER, 5, explore=3.0, seed=1, **QUICK)) == drawn
 
 

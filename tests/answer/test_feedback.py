@@ -34,7 +34,7 @@ def test_what_was_said_of_does_not_come_back(own_shop: Path, kind: Any) -> None:
 
 
 def test_not_now_comes_back_when_its_days_are_over(own_shop: Path) -> None:
-    with Recommender.open(own_shop, feedback={"not_now_days": 2.0}) as genrec:
+    with Recommender.open(own_shop, settings={"feedback": {"not_now_days": 2.0}}) as genrec:
         first = ids(genrec.recommend(USER, 5, **QUICK))[0]
         for days, there in ((3, True), (1, False)):
             event = Event(user_id=USER, item_id=first, kind=NOT_NOW, timestamp=time.time() - days * DAY)
@@ -44,7 +44,7 @@ def test_not_now_comes_back_when_its_days_are_over(own_shop: Path) -> None:
 
 def test_the_chat_keeps_to_it(own_shop: Path) -> None:
     war = [f"war-{n}" for n in range(10)]
-    with Recommender.open(own_shop, rank={"mode": "off"}, reasons={"explain": "template"}) as genrec:
+    with Recommender.open(own_shop, settings={"rank": {"mode": "off"}, "reasons": {"explain": "template"}}) as genrec:
         for days, fits in ((31, True), (29, False)):
             when = time.time() - days * DAY
             genrec.add_events([Event(user_id="newcomer", item_id=item, kind=NOT_NOW, timestamp=when) for item in war])
@@ -54,7 +54,7 @@ def test_the_chat_keeps_to_it(own_shop: Path) -> None:
 
 
 def test_likes_and_dislikes_move_the_list_and_the_reasons(own_shop: Path) -> None:
-    with Recommender.open(own_shop, feedback={"dislike": 1.0, "like": 4.0}) as genrec:
+    with Recommender.open(own_shop, settings={"feedback": {"dislike": 1.0, "like": 4.0}}) as genrec:
         person = "newcomer"
         genrec.add_events([Event(user_id=person, item_id=item, timestamp=n) for n, item in enumerate(("war-1", "love-2"))])
 

@@ -25,7 +25,7 @@ BARE: dict[str, Any] = {"rank": "off", "explain": "template"}
 
 
 def train(folder: Path, **changes: Any) -> dict[str, Any]:
-    with Workspace.open(folder, retrieval={"retriever": "learned", "train": TINY | changes}) as workspace:
+    with Workspace.open(folder, settings={"retrieval": {"retriever": "learned", "train": TINY | changes}}) as workspace:
         outcome = train_retriever(workspace)
         assert outcome is not None
         assert outcome.built.retriever.startswith("learned@")
@@ -136,7 +136,7 @@ def test_a_new_item_is_found_without_a_training(own: Path) -> None:
 
 def test_which_retriever_serves(own: Path) -> None:
     def first(**settings: Any) -> str:
-        with Recommender.open(own, **settings) as genrec:
+        with Recommender.open(own, settings=settings) as genrec:
             return finder(genrec.recommend("u00", 3, **BARE))
 
     def mark(serves: bool) -> None:
@@ -152,7 +152,7 @@ def test_which_retriever_serves(own: Path) -> None:
     ):
         mark(serves)
         settings = {"retrieval": {"retriever": wanted}}
-        with Workspace.open(own, **settings) as workspace:
+        with Workspace.open(own, settings=settings) as workspace:
             assert build(workspace).retriever.startswith(expected)
         assert first(**settings) == expected
     with pytest.raises(WorkspaceError, match="another retriever") as error:
@@ -176,14 +176,14 @@ def test_after_a_training_elsewhere_it_asks_for_a_build(own: Path, tmp_path: Pat
 
 def test_settings_of_serving(own: Path) -> None:
     with pytest.raises(WorkspaceError, match="retrieval settings") as error:
-        Recommender.open(own, retrieval={"new_item_bonus": 3.0})
+        Recommender.open(own, settings={"retrieval": {"new_item_bonus": 3.0}})
     assert "Nothing is encoded anew" in error.value.hint
     lifted: dict[str, Any] = {"retrieval": {"new_item_bonus": 9.0}}
     with Recommender.open(own) as genrec:
         before = ids(genrec.recommend("u03", 60, **BARE)).index(shop.COLD_ITEM)
-    with Workspace.open(own, **lifted) as workspace:
+    with Workspace.open(own, settings=lifted) as workspace:
         build(workspace)
-    with Recommender.open(own, **lifted) as genrec:
+    with Recommender.open(own, settings=lifted) as genrec:
         assert ids(genrec.recommend("u03", 60, **BARE)).index(shop.COLD_ITEM) < before
 
 
@@ -254,7 +254,7 @@ def test_the_card_and_the_files(trained_shop: Path) -> None:
 
 
 def test_what_learning_needs(own_shop: Path, tmp_path: Path) -> None:
-    with Workspace.open(own_shop, retriever=TINY) as workspace:
+    with Workspace.open(own_shop, settings={"retriever": TINY}) as workspace:
         events, content = load_content(workspace)
         assert (len(events), len(content.items)) == (240, 60)
         assert "behaviour" not in content.vectors.matrices

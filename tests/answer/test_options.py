@@ -30,7 +30,7 @@ def stages(rows: list[Recommendation]) -> dict[str, str]:
 
 
 def opened(folder: Path, **settings: Any) -> list[Recommendation]:
-    with Recommender.open(folder, **settings) as genrec:
+    with Recommender.open(folder, settings=settings) as genrec:
         return genrec.recommend("u00", 10)
 
 
@@ -186,13 +186,13 @@ def test_settings_of_the_reasons_are_read(same_shop: Path) -> None:
 
 def test_the_real_model_writes_within_its_tokens(same_shop: Path) -> None:
     real: dict[str, Any] = {"models": {"llm": "HuggingFaceTB/SmolLM2-135M-Instruct"}, "retrieval": {"candidates": 5}}
-    with Recommender.open(same_shop, **real) as genrec:
+    with Recommender.open(same_shop, settings=real) as genrec:
         rows = genrec.recommend("u00", 4)
     assert not rows[0].trace.degraded
     assert rows[0].trace.models["llm"].startswith("HuggingFaceTB/SmolLM2-135M-Instruct@")
     assert "llm" in {row.reason.source for row in rows}
     assert all(row.reason.verified for row in rows)
-    with Recommender.open(same_shop, reasons={"max_tokens": 1}, **real) as genrec:
+    with Recommender.open(same_shop, settings={"reasons": {"max_tokens": 1}, **real}) as genrec:
         assert {row.reason.source for row in genrec.recommend("u00", 2)} == {"template"}
 
 
@@ -206,7 +206,7 @@ def test_settings_of_the_index_ask_for_a_build(same_shop: Path) -> None:
 def test_diversity_is_read(same_shop: Path) -> None:
     lists = []
     for diversity in (0.0, 0.9):
-        with Recommender.open(same_shop, retrieval={"diversity": diversity}) as genrec:
+        with Recommender.open(same_shop, settings={"retrieval": {"diversity": diversity}}) as genrec:
             lists.append([row.item.item_id for row in genrec.recommend(COLD, 8, explain="off")])
     assert lists[0] != lists[1]
 
@@ -214,7 +214,7 @@ def test_diversity_is_read(same_shop: Path) -> None:
 @pytest.mark.parametrize("settings", [{"nosuch": {"a": 1}}, {"rank": {"nosuch": 1}}, {"rank": {"weight": 7}}, {"rank": 5}])
 def test_settings_that_cannot_be(same_shop: Path, settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
-        Recommender.open(same_shop, **settings)
+        Recommender.open(same_shop, settings=settings)
     assert caught.value.hint
 
 

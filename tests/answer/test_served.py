@@ -52,7 +52,7 @@ def folder(made: Path, tmp_path: Path) -> Path:
 
 def served(folder: Path, method: Any = None, **settings: Any) -> tuple[str, dict[str, Any], str]:
     """(adapter, what is known of the ranking, note)"""
-    with Workspace.open(folder, **settings) as workspace:
+    with Workspace.open(folder, settings=settings) as workspace:
         one = served_ranking(workspace, method)
     return one.adapter, one.settings.model_dump(include={*CARD, "method"}), one.note
 
@@ -65,7 +65,7 @@ def choose(folder: Path, **choice: Any) -> None:
 def ask(folder: Path, /, **options: Any) -> list[Recommendation]:
     settings = {name: options.pop(name) for name in ("adapters", "retrieval", "reasons") if name in options}
     settings |= {"rank": options.pop("ranking")} if "ranking" in options else {}  # `rank` is an option of the call as well
-    with Recommender.open(folder, **settings) as opened:
+    with Recommender.open(folder, settings=settings) as opened:
         return list(opened.recommend("p00", k=3, **options))
 
 

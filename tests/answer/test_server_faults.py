@@ -23,7 +23,7 @@ def double() -> Iterator[Double]:
 
 def open_with(server: Double, folder: Path) -> Recommender:
     llm = {"engine": "openai", "url": server.url, "timeout_s": LIMIT_S, "read_timeout_s": 2.0, "breaker_cooldown_s": 0.3}
-    return Recommender.open(folder, models={"llm": NAME}, llm=llm, retrieval={"candidates": 8})
+    return Recommender.open(folder, settings={"models": {"llm": NAME}, "llm": llm, "retrieval": {"candidates": 8}})
 
 
 def stalls(handler: Handler, answer: Json) -> bool:

@@ -73,7 +73,7 @@ def test_doubtful_ones_worst_first_without_those_a_person_saw_to(workspace: Work
     assert [one.item_id for one in doubtful(workspace)] == ["a", "c"]  # its text still shows
     edit(workspace, "a", text="Mine.", tags=[])
     assert [one.item_id for one in doubtful(workspace)] == ["c"]
-    with Workspace.open(workspace.folder, caption={"doubtful": 0.95}) as strict:
+    with Workspace.open(workspace.folder, settings={"caption": {"doubtful": 0.95}}) as strict:
         assert doubtful(strict) == []
 
 

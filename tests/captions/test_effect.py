@@ -80,7 +80,7 @@ def test_a_reason_by_template_may_quote_a_caption_as_generated(captioned: Path, 
             [Item(item_id=item.item_id, title=item.title) for batch in workspace.store.all_items(given=True) for item in batch]
         )
     assert command("build", "-w", captioned).code == 0
-    with Recommender.open(captioned, reasons={"describe": describe}) as genrec:
+    with Recommender.open(captioned, settings={"reasons": {"describe": describe}}) as genrec:
         rows = genrec.recommend("u00", 60, rank="off", explain="template")
         told = [row for row in rows if "Described by genrec as:" in row.reason.text]
         described = {row.item.item_id for row in told}
@@ -93,7 +93,7 @@ def test_a_reason_by_template_may_quote_a_caption_as_generated(captioned: Path, 
 
 
 def test_python_writes_captions_and_lists_show_them_at_once(blanked: Path) -> None:
-    with Recommender.open(blanked, caption={"write": "template"}) as genrec:
+    with Recommender.open(blanked, settings={"caption": {"write": "template"}}) as genrec:
         done = genrec.caption(items=BEHAVIOUR)
         assert (done.written, done.sources) == (2, {"template": 2})
         assert all(item.title for item in genrec.workspace.store.items(BEHAVIOUR).values())

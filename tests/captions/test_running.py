@@ -101,7 +101,7 @@ async def test_another_writer_writes_anew(opened: Shop, change: str) -> None:
         (folder / "prompts").mkdir()
         (folder / "prompts" / "caption.j2").write_text(text.replace("Each item", "Every item"), encoding="utf-8")
     settings = {"language": {"language": "de"}, "prompt": {}, "writer": {"write": "template"}}[change]
-    with Workspace.open(folder, caption=settings) as workspace:
+    with Workspace.open(folder, settings={"caption": settings}) as workspace:
         done = await Shop(workspace, None if change == "writer" else Typist()).run()
     assert done.written == len(ALL)
 
@@ -252,12 +252,12 @@ def test_without_a_build_it_says_so(tmp_path: Path) -> None:
 
 
 def test_a_language_without_words_is_refused(blanked: Path) -> None:
-    with Workspace.open(blanked, caption={"language": "xx"}) as workspace, pytest.raises(ConfigError, match="'xx'"):
+    with Workspace.open(blanked, settings={"caption": {"language": "xx"}}) as workspace, pytest.raises(ConfigError, match="'xx'"):
         Captioner(workspace, Typist())
 
 
 async def test_other_languages_have_a_prompt_and_words_of_their_own(blanked: Path) -> None:
-    with Workspace.open(blanked, caption={"language": "de"}) as workspace:
+    with Workspace.open(blanked, settings={"caption": {"language": "de"}}) as workspace:
         typist = Typist()
         done = await Shop(workspace, typist).run()
         assert all("German" in request.prefix for request in typist.asked)

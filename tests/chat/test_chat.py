@@ -205,7 +205,7 @@ def test_what_holds_is_true_of_what_is_shown(say: Say, talking: Recommender) -> 
 
 
 def test_exploration_holds_in_dialogues_too(same_shop: Path) -> None:
-    with Recommender.open(same_shop, retrieval={"explore": 1.0}) as genrec:
+    with Recommender.open(same_shop, settings={"retrieval": {"explore": 1.0}}) as genrec:
         answer = genrec.chat([{"role": "user", "content": "a war film"}])
     assert "exploration" in {stage.name for stage in answer.trace.stages}
 

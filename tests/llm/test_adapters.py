@@ -265,7 +265,7 @@ class TestRegistry:
         return tmp_path / "shipped"
 
     def open(self, folder: Path, llama: Path, **wanted: str) -> AdapterRegistry:
-        settings = load_settings(adapters=wanted, models={"llm": str(llama)})
+        settings = load_settings(overrides={"adapters": wanted, "models": {"llm": str(llama)}})
         return AdapterRegistry(
             folder / "adapters", wanted=settings.adapters, models=settings.models, prompts=Prompts(folder / "prompts")
         )
@@ -344,9 +344,9 @@ class TestRegistry:
     def test_weights_that_are_not_here_are_told_by_their_name(self, tmp_path: Path, llama: Path) -> None:
         base = {"id": "somebody/model", "sha256": "0" * 64}
         cards.make(tmp_path / "adapters", "films-1", llama, base=base)
-        far = load_settings(models={"llm": "somebody/model", "hub": False}).models
-        near = load_settings(models={"llm": "somebody/else", "hub": False}).models
-        wanted, prompts = load_settings(adapters={"rerank": "films-1"}).adapters, Prompts()
+        far = load_settings(overrides={"models": {"llm": "somebody/model", "hub": False}}).models
+        near = load_settings(overrides={"models": {"llm": "somebody/else", "hub": False}}).models
+        wanted, prompts = load_settings(overrides={"adapters": {"rerank": "films-1"}}).adapters, Prompts()
         found = AdapterRegistry(tmp_path / "adapters", wanted=wanted, models=far, prompts=prompts).in_use("rerank").adapter
         assert found is not None
         with pytest.raises(AdapterError, match="not on this machine"):
@@ -385,7 +385,7 @@ class TestRegistry:
         self.open(tmp_path, llama).activate("films-1")
 
         def look(llm: Path, **wanted: str) -> dict[str, tuple[str, str]]:
-            settings = load_settings(models={"llm": str(llm), "text": "", "image": ""}, adapters=wanted)
+            settings = load_settings(overrides={"models": {"llm": str(llm), "text": "", "image": ""}, "adapters": wanted})
             findings = examine(settings, workspace=tmp_path)
             return {finding.name: (finding.status, finding.detail) for finding in findings if "adapter" in finding.name}
 

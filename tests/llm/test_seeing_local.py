@@ -87,7 +87,9 @@ async def test_large_pictures_are_scaled_down(idefics: Path, tmp_path: Path) -> 
 
 def test_the_setting_reaches_the_engine(idefics: Path, tmp_path: Path) -> None:
     Workspace.create(tmp_path / "w").close()
-    with Workspace.open(tmp_path / "w", models={"llm": str(idefics), "hub": False}, llm={"image_pixels": 2048}) as workspace:
+    with Workspace.open(
+        tmp_path / "w", settings={"models": {"llm": str(idefics), "hub": False}, "llm": {"image_pixels": 2048}}
+    ) as workspace:
         llm: Any = workspace.llm(SILENT)
         assert llm.sees
         assert llm._shower._pixels == 2048

@@ -51,7 +51,7 @@ def trained(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "shop"
     shutil.copytree(made, folder)
     told: list[str] = []
-    with Workspace.open(folder, rank={"train": LEARNS}) as workspace:
+    with Workspace.open(folder, settings={"rank": {"train": LEARNS}}) as workspace:
         outcome = train_rerank([workspace], "habit", tell=told.append, command="genrec train rerank")
     assert outcome is not None
     assert outcome.active == ["shop"]
@@ -82,7 +82,7 @@ def examples(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 def weights_of(folder: Path, **rerank: Any) -> dict[str, str]:
     """Digests of the files that a training in a copy of the workspace makes."""
-    with Workspace.open(folder, rank={"train": rerank}) as workspace:
+    with Workspace.open(folder, settings={"rank": {"train": rerank}}) as workspace:
         outcome = train_rerank([workspace])
     assert outcome is not None
     return dict(outcome.adapter.card.files)
@@ -123,7 +123,7 @@ class TestRanking:
 
     def test_what_does_not_help_is_not_put_into_use(self, folder: Path) -> None:
         with Workspace.open(
-            folder, rank={"train": {"learning_rate": 1e-9, "lists": 0}}, retrieval={"candidates": 2}
+            folder, settings={"rank": {"train": {"learning_rate": 1e-9, "lists": 0}}, "retrieval": {"candidates": 2}}
         ) as workspace:
             outcome = train_rerank([workspace], "idle")
             assert outcome is not None
@@ -161,7 +161,8 @@ class TestRanking:
             if "source" in change:
                 alphabet_settings = {"width": 8, "layers": 1, "epochs": 1, "precision": "no"}
                 with Workspace.open(
-                    tmp_path / str(number), rank={"train": change | {"judged": 0}}, retrieval={"train": alphabet_settings}
+                    tmp_path / str(number),
+                    settings={"rank": {"train": change | {"judged": 0}}, "retrieval": {"train": alphabet_settings}},
                 ) as workspace:
                     outcome = train_rerank([workspace])
                 assert outcome is not None
@@ -177,7 +178,7 @@ class TestRanking:
         for judged in (0, 30):
             shutil.copytree(made, tmp_path / str(judged))
             changes = LEARNS | {"judged": judged, "lists": 12, "list_learning_rate": 1.0}
-            with Workspace.open(tmp_path / str(judged), rank={"train": changes}) as workspace:
+            with Workspace.open(tmp_path / str(judged), settings={"rank": {"train": changes}}) as workspace:
                 outcome = train_rerank([workspace], "habit", tell=told.append)
             assert outcome is not None
             fused.append(outcome.proofs[0].fused)
@@ -197,29 +198,34 @@ class TestRanking:
                 fit_rerank(workspace, "habit")
 
     def test_the_fake_learns_nothing(self, folder: Path) -> None:
-        with Workspace.open(folder, models={"llm": "fake"}) as workspace, pytest.raises(ConfigError, match="fake"):
+        with Workspace.open(folder, settings={"models": {"llm": "fake"}}) as workspace, pytest.raises(ConfigError, match="fake"):
             train_rerank([workspace])
 
 
 class TestGoingOn:
     def test_from_an_adapter(self, own: Path) -> None:
-        with Workspace.open(own, rank={"train": {"epochs": 0, "lists": 4, "list_learning_rate": 1e-9}}) as workspace:
+        with Workspace.open(
+            own, settings={"rank": {"train": {"epochs": 0, "lists": 4, "list_learning_rate": 1e-9}}}
+        ) as workspace:
             outcome = train_rerank([workspace], "more", start="habit")
         assert outcome is not None
         assert outcome.adapter.card.training["start"] == "habit"
         assert outcome.proofs[0].gain[1] > 0  # what it knew it still knows
-        with Workspace.open(own, rank={"train": {"r": 2}}) as workspace, pytest.raises(TrainingError, match="rank 4"):
+        with (
+            Workspace.open(own, settings={"rank": {"train": {"r": 2}}}) as workspace,
+            pytest.raises(TrainingError, match="rank 4"),
+        ):
             train_rerank([workspace], "most", start="habit")
         with Workspace.open(own) as workspace, pytest.raises(AdapterError, match="no adapter 'none'"):
             train_rerank([workspace], "most", start="none")
 
     def test_after_a_prompt_changed(self, own: Path, tmp_path: Path) -> None:
         texts = [examples(tmp_path / "some.jsonl", REASONS)]
-        with Workspace.open(own, write={"train": {"epochs": 1}}) as workspace:
+        with Workspace.open(own, settings={"write": {"train": {"epochs": 1}}}) as workspace:
             train_write(workspace, texts, "old")
         (own / "prompts").mkdir()
         (own / "prompts/reason.j2").write_text((Path(__file__).parents[2] / "prompts/reason.j2").read_text() + "{# own #}")
-        with Workspace.open(own, write={"train": {"epochs": 1}}) as workspace:
+        with Workspace.open(own, settings={"write": {"train": {"epochs": 1}}}) as workspace:
             outcome = train_write(workspace, texts, "new", start="old")
             assert outcome is not None
             assert workspace.registry.fault(workspace.registry.find().get("old"))
@@ -246,7 +252,7 @@ class TestSeveralWorkspaces:
                 train_rerank([first, second])
             shutil.copytree(llama, tmp_path / "llama2")
             with (
-                Workspace.open(other, models={"llm": str(tmp_path / "llama2")}) as second,
+                Workspace.open(other, settings={"models": {"llm": str(tmp_path / "llama2")}}) as second,
                 pytest.raises(TrainingError, match=r"models\.llm is .*llama2"),
             ):
                 train_rerank([first, second])
@@ -315,9 +321,9 @@ class TestDryRun:
         assert texts.examples > 1000
 
     def test_it_shows_what_would_be_learned_from(self, folder: Path) -> None:
-        with Workspace.open(folder, rank={"train": {"epochs": 0}}) as workspace:
+        with Workspace.open(folder, settings={"rank": {"train": {"epochs": 0}}}) as workspace:
             assert [one.kind for one in dry_run([workspace])] == ["lists"]
-        with Workspace.open(folder, rank={"train": {"lists": 0}}) as workspace:
+        with Workspace.open(folder, settings={"rank": {"train": {"lists": 0}}}) as workspace:
             assert [one.kind for one in dry_run([workspace])] == ["histories"]
 
 
@@ -348,7 +354,7 @@ class TestWriting:
         serve = adapting.served
         monkeypatch.setattr(adapting, "served", lambda at, base, models: served.append(at.name) or serve(at, base, models))
         told: list[str] = []
-        with Workspace.open(folder, write={"train": {"epochs": 2}}) as workspace:
+        with Workspace.open(folder, settings={"write": {"train": {"epochs": 2}}}) as workspace:
             assert train_write(workspace, [examples(tmp_path / "some.jsonl", REASONS)], "writer", tell=told.append)
         assert served == ["judged"] * 2  # after each pass; before the first one nothing was learned
         assert sum(line.startswith("judged: ") for line in told) == 2
@@ -374,7 +380,7 @@ class TestWriting:
         some = examples(tmp_path / "some.jsonl", [*REASONS[:4], *shared])
         made = []
         for name, told in (("plain", {}), ("changed", change)):
-            with Workspace.open(folder, write={"train": told}) as opened:
+            with Workspace.open(folder, settings={"write": {"train": told}}) as opened:
                 outcome = train_write(opened, [some], name)
             assert outcome is not None
             made.append(outcome.adapter.card.files)

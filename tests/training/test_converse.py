@@ -241,7 +241,7 @@ TOLD: dict[str, Any] = {"r": 4, "alpha": 8, "epochs": 1, "batch": 8, "learning_r
 class TestTraining:
     def test_from_examples_to_a_card(self, folder: Path, some: Path) -> None:
         said: list[str] = []
-        with Workspace.open(folder, chat={"train": TOLD}) as workspace:
+        with Workspace.open(folder, settings={"chat": {"train": TOLD}}) as workspace:
             outcome = train_converse(workspace, [some], "reader", tell=said.append, command="c")
             assert outcome is not None
             card = outcome.adapter.card
@@ -260,16 +260,16 @@ class TestTraining:
         assert "| believed | serves" in page
         serving = {}
         for understand in ("auto", "parser", "llm"):
-            with Workspace.open(folder, chat={"understand": understand}) as workspace:
+            with Workspace.open(folder, settings={"chat": {"understand": understand}}) as workspace:
                 serving[understand] = served_reading(workspace)
         assert (serving["auto"].asks, serving["parser"].asks, serving["llm"].asks) == (outcome.active, False, True)
         assert serving["llm"].adapter == "reader"
         assert serving["llm"].trust == outcome.chosen.trust
-        with Workspace.open(folder, adapters={"converse": ""}) as workspace:
+        with Workspace.open(folder, settings={"adapters": {"converse": ""}}) as workspace:
             assert not served_reading(workspace).asks  # the base model was not measured
 
     def test_without_held_out_turns_nothing_is_put_into_use(self, folder: Path, tmp_path: Path) -> None:
-        with Workspace.open(folder, chat={"train": TOLD}) as workspace:
+        with Workspace.open(folder, settings={"chat": {"train": TOLD}}) as workspace:
             outcome = train_converse(workspace, [write(tmp_path / "few.jsonl", SHOP, TURN)], "few")
         assert outcome is not None
         assert not outcome.active
@@ -288,7 +288,7 @@ class TestTraining:
         few = write(tmp_path / "few.jsonl", SHOP, *turns)
         files = []
         for name, told in (("plain", {}), ("changed", change)):
-            with Workspace.open(folder, chat={"train": TOLD | told}) as workspace:
+            with Workspace.open(folder, settings={"chat": {"train": TOLD | told}}) as workspace:
                 outcome = train_converse(workspace, [few], name)
             assert outcome is not None
             files.append(outcome.adapter.card.files)

@@ -20,7 +20,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
 
 
 def settings(**models: object) -> Settings:
-    return load_settings(models={"text": "", "image": "", "llm": "fake", **models})
+    return load_settings(overrides={"models": {"text": "", "image": "", "llm": "fake", **models}})
 
 
 def look(what: Settings, workspace: Path | None = None, cache: Path | None = None) -> dict[str, Finding]:
@@ -93,7 +93,7 @@ def test_a_workspace_that_does_not_open_says_why(tmp_path: Path, kind: str) -> N
 def test_a_store_url_in_the_settings_is_the_one_opened(tmp_path: Path) -> None:
     Store.open(f"sqlite:///{tmp_path / 'other.sqlite'}").close()
     chosen = load_settings(
-        models={"text": "", "image": "", "llm": "fake"}, store={"url": f"sqlite:///{tmp_path / 'other.sqlite'}"}
+        overrides={"models": {"text": "", "image": "", "llm": "fake"}, "store": {"url": f"sqlite:///{tmp_path / 'other.sqlite'}"}}
     )
     assert look(chosen, workspace=tmp_path)["store"].status == "ok"
 
