@@ -1,19 +1,63 @@
-"""Every example of README.md runs. The first run fetches the default weights, as a reader's would."""
+"""Every example of README.md and of docs/ runs, as a reader's would. The first run fetches the default weights."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.readme import SHOWN, Block, blocks, run
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+IN_ORDER = (
+    "README",
+    "docs/quickstart",
+    "docs/data",
+    "docs/captions",
+    "docs/training",
+    "docs/reasons",
+    "docs/serving",
+    "docs/evaluation",
+)
+PAGES = {str(page.relative_to(ROOT).with_suffix("")): page for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
+
+
+def runs(page: Path) -> list[Block]:
+    return [block for block in blocks(page.read_text(encoding="utf-8")) if block.language not in SHOWN and not block.skip]
 
 
 @pytest.mark.readme
 def test_every_example_runs_in_order(tmp_path: Path) -> None:
-    for block in blocks(README.read_text(encoding="utf-8")):
-        if block.language not in SHOWN and not block.skip:
+    """In one folder: the pages go on with the shop of the README."""
+    for name in IN_ORDER:
+        for block in runs(PAGES[name]):
             run(block, tmp_path)
+
+
+def test_no_page_has_an_example_that_nobody_runs() -> None:
+    assert [name for name, page in PAGES.items() if runs(page) and name not in IN_ORDER] == []
+
+
+def test_links_lead_to_pages_and_headings_that_are_there() -> None:
+    lost = []
+    for page in PAGES.values():
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            path, _, anchor = link.partition("#")
+            target = page if not path else page.parent / path
+            if link.startswith("http"):
+                continue
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                lost.append(f"{page.name}: {link}")
+    assert lost == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as code hosts make them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
 
 
 PAGE = """# Page
