@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from genrec.errors import GenrecError as GenrecError
+    from genrec.recommender import AsyncRecommender as AsyncRecommender
     from genrec.recommender import Recommender as Recommender
     from genrec.types import Candidate as Candidate
     from genrec.types import Event as Event
@@ -27,10 +28,11 @@ __version__ = "0.1.0"
 
 _HOME = {
     "GenrecError": "genrec.errors",
-    "Recommender": "genrec.recommender",
+    **dict.fromkeys(("AsyncRecommender", "Recommender"), "genrec.recommender"),
     **dict.fromkeys(("Candidate", "Event", "Evidence", "Item", "Reason", "Recommendation", "Trace", "User"), "genrec.types"),
 }
 __all__ = [
+    "AsyncRecommender",
     "Candidate",
     "Event",
     "Evidence",

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "transformers", "sentence_transformers", "open_clip", "qdrant_client", "qdrant_edge", "polars", "pyarrow")
 HEAVY += ("sqlalchemy", "alembic", "scipy", "numpy", "PIL", "huggingface_hub")
 PUBLIC = [
+    "AsyncRecommender",
     "Candidate",
     "Event",
     "Evidence",

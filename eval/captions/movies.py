@@ -29,6 +29,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ import polars as pl
 from eval.captions import drawn_shop as captions
 from eval.explanations.first_tries import Asked, first_tries
 from eval.provenance import RESULTS_FOLDER, provenance
+from genrec.answer.request import Explain, settled_request
 from genrec.captions.caption_run import Options
 from genrec.captions.captioner import Captioner, load_llm
 from genrec.data.ingest_report import Report
@@ -256,9 +258,11 @@ def reasons(films: Films, genrec: Recommender, users: Sequence[str], write: str)
     kinds: Counter[str] = Counter()
     sources: Counter[str] = Counter()
 
+    explain: Explain = "llm" if write == "llm" else "template"
+
     async def facts(user: str) -> None:
-        options: dict[str, Any] = {"rank": "off", "explain": write, "exclude": whole}
-        answer = await genrec._answer([user], SHOWN, **options)
+        request = settled_request(genrec.workspace.settings, [user], SHOWN, rank="off", explain=explain, exclude=whole)
+        answer = await genrec._asynchronous._pipeline.answer(request)
         async for _, reason in answer.reasons():
             kinds.update({one.kind for one in reason.evidence})
             sources[reason.source] += 1
@@ -266,7 +270,7 @@ def reasons(films: Films, genrec: Recommender, users: Sequence[str], write: str)
             asked.append(Asked(catalogue="films", user=user, number=number, title=row.item.title, facts=one))
 
     for user in users:
-        genrec._wait(facts(user))
+        genrec._wait(partial(facts, user))
     result: dict[str, Any] = {
         "reasons": len(asked),
         "with a shared attribute": round(kinds["attribute"] / max(1, len(asked)), 4),
@@ -277,7 +281,7 @@ def reasons(films: Films, genrec: Recommender, users: Sequence[str], write: str)
     if write == "llm":
         used = genrec.workspace.registry.in_use("write")
         adapter = used.adapter.name if used.adapter else ""
-        llm = genrec._wait(genrec._answering.llm())
+        llm = genrec._wait(genrec._asynchronous._pipeline.llm)
         texts, _ = first_tries(llm, genrec.workspace.prompts, asked, adapter, TUNED_TRIES[0])
         accepted = [not fault(text, one.facts) for text, one in zip(texts, asked, strict=True)]
         result["accepted at the first try"] = round(float(np.mean(accepted)), 4)

@@ -32,7 +32,7 @@ def requests(workspace: Path, users: int, candidates: int, method: Method) -> li
     """What the ranker asks the engine for the first people."""
     with Recommender.open(workspace, settings={"models": {"llm": "fake"}}) as genrec:
         store, settings = genrec.workspace.store, genrec.workspace.settings
-        retriever = Retriever(genrec.workspace.index, genrec._answering._catalogue, settings.retrieval)
+        retriever = Retriever(genrec.workspace.index, genrec._asynchronous._pipeline._catalogue, settings.retrieval)
         ids = store.user_ids()[:users]
         histories = store.histories(ids)
         found = retriever.candidates([Ask(history=histories[user]) for user in ids], candidates)

@@ -8,14 +8,13 @@ startup       `import genrec` and `genrec --help`
 """
 
 import argparse
-import asyncio
 import json
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -38,10 +37,11 @@ def interactive(workspace: Path, users: int) -> dict[str, Any]:
         ids = genrec.workspace.store.user_ids()
         chosen = np.random.default_rng(0).choice(ids, 2 * users + 1, replace=False).tolist()
         genrec.recommend(chosen[0])
-        for explain, people in (("llm", chosen[1 : users + 1]), ("template", chosen[users + 1 :])):
+        plans: dict[Literal["llm", "template"], list[str]] = {"llm": chosen[1 : users + 1], "template": chosen[users + 1 :]}
+        for explain, people in plans.items():
             first, whole, sources = [], [], []
             for user in people:
-                seconds, reasons = asyncio.run(_stream(genrec, user, explain))
+                seconds, reasons = _stream(genrec, user, explain)
                 first.append(seconds[0])
                 whole.append(seconds[1])
                 sources += reasons
@@ -54,9 +54,9 @@ def interactive(workspace: Path, users: int) -> dict[str, Any]:
     return out
 
 
-async def _stream(genrec: Recommender, user: str, explain: str) -> tuple[tuple[float, float], list[str]]:
+def _stream(genrec: Recommender, user: str, explain: Literal["llm", "template"]) -> tuple[tuple[float, float], list[str]]:
     start, listed, sources = time.perf_counter(), 0.0, []
-    async for row in genrec.stream(user, 10, explain=explain):
+    for row in genrec.recommend_stream(user, 10, explain=explain):
         if not row.reason.text:
             listed = time.perf_counter() - start
         else:
@@ -70,9 +70,9 @@ def batch(workspace: Path, users: int) -> dict[str, Any]:
     with Recommender.open(workspace, settings={"retrieval": {"candidates": 20}}) as genrec:
         ids = genrec.workspace.store.user_ids()[:users]
         genrec.recommend(ids[0], explain="off")
-        llm = genrec._answering._parts.get("llm")
+        llm = genrec._asynchronous._pipeline._models.get("llm")
         assert isinstance(llm, TransformersLLM)
-        genrec._answering._rankers[None]._priors.clear()
+        genrec._asynchronous._pipeline._rankers[None]._priors.clear()
         score = llm._forward.score
 
         def recording(packed: Any) -> Any:

@@ -13,7 +13,7 @@ from genrec.progress import Progress
 from genrec.workspace.folder import Workspace
 
 
-class Parts:
+class LoadedModels:
     """`text`, `image` and `llm` of a workspace. Safe to share among threads and event loops."""
 
     def __init__(self, workspace: Workspace, progress: Progress) -> None:
@@ -23,17 +23,17 @@ class Parts:
         self._loaded: dict[str, Any] = {}  # models, or the ModelError that loading one ended with
 
     def get(self, name: str) -> Any:
-        """The model of that name. Its ModelError is raised at every call: missing weights are not sought again."""
+        """The model of that name. A ModelError of its first loading is raised at every call; nothing is tried again."""
         with self._loading:
             if name not in self._loaded:
                 try:
                     self._loaded[name] = self._loaders[name](self._progress)
                 except ModelError as error:
                     self._loaded[name] = error
-            part = self._loaded[name]
-        if isinstance(part, ModelError):
-            raise part.with_traceback(None)
-        return part
+            model = self._loaded[name]
+        if isinstance(model, ModelError):
+            raise model.with_traceback(None)
+        return model
 
     def llm(self, stages: Stages) -> LLM:
         """The engine, named in the trace. Raises ModelError."""
@@ -42,13 +42,13 @@ class Parts:
         return llm
 
     async def load(self, name: str, stages: Stages) -> None:
-        """Load a model that is needed for the first time, as a stage of its own: not to be taken for the time of its work."""
+        """Load a model when it is first needed, as a stage of its own: loading does not count as the time of its work."""
         if name not in self._loaded:
-            with stages.timed(f"loading {name}"):
+            with stages.degrading(f"loading {name}"):
                 await asyncio.to_thread(self.get, name)
 
     async def load_all(self, names: Iterable[str]) -> None:
-        """Load these now; one that cannot be had is left out, as answers will tell."""
+        """Load these now, except those that cannot be loaded: the trace of each answer says so."""
         for name in names:
             with suppress(ModelError):
                 await asyncio.to_thread(self.get, name)

@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
-from genrec.answer.loaded_models import Parts
-from genrec.answer.request import Request
+from genrec.answer.loaded_models import LoadedModels
+from genrec.answer.request import DialogueContext, Request
 from genrec.answer.trace import Stages
 from genrec.chat_retrieval.dialogue_retriever import DialogueAsk, Ears, texts_of
-from genrec.errors import ConfigError, ModelError, UnknownUserError, WeightsError, WorkspaceError
+from genrec.errors import ModelError, UnknownUserError, WeightsError, WorkspaceError
 from genrec.filters import Field
 from genrec.llm.adapter_registry import InUse
 from genrec.llm.protocol import LLM
@@ -33,7 +34,6 @@ from genrec.workspace.folder import Workspace
 from genrec.workspace.load import REBUILD, load_people, retriever_name, same_weights, schema_of, system_name
 
 NO_REASON = Reason(text="", source="off")
-MAX_K = 1000
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ class Answer:
         if not self.explains:
             return
         done: set[int] = set()
-        with self.stages.timed("reasons"):
+        with self.stages.degrading("reasons"):
             self.stages.prompts |= self.writer.digests()
             async for number, reason in self.writer.stream(self.facts):
                 done.add(number)
@@ -85,23 +85,23 @@ class Answer:
                 yield number, from_template(facts)
 
 
-class Answering:
-    """The parts that answer, loaded when first needed."""
+class AnswerPipeline:
+    """Answers requests over one workspace. Models are loaded when first needed."""
 
     def __init__(self, workspace: Workspace, catalogue: Catalogue, progress: Progress) -> None:
         self._workspace = workspace
-        self._parts = Parts(workspace, progress)
+        self._models = LoadedModels(workspace, progress)
         self._served: dict[str | None, ServedRanking] = {}  # by the method asked for
-        self._rankers: dict[str | None, Ranker] = {}
-        self._writes: InUse | None = None
+        self._write_adapter: InUse | None = None
         self.catalogue_changed(catalogue)
 
     def catalogue_changed(self, catalogue: Catalogue) -> None:
         """Take the catalogue of a new build."""
         self._catalogue = catalogue
         people = load_people(self._workspace, catalogue)
-        self._ears = Ears(self._workspace, catalogue, people)
+        self._dialogue_retriever = Ears(self._workspace, catalogue, people)
         self._retriever = Retriever(self._workspace.index, catalogue, self._workspace.settings.retrieval, people)
+        self._rankers: dict[str | None, Ranker] = {}  # by the method asked for; they know the catalogue's titles
         self._facts: CatalogueFacts | None = None
         self._schema: dict[str, Field] | None = None
 
@@ -113,33 +113,32 @@ class Answering:
 
     async def llm(self) -> LLM:
         """The engine, loaded when first needed. Raises ModelError."""
-        return await asyncio.to_thread(self._parts.get, "llm")
+        return await asyncio.to_thread(self._models.get, "llm")
 
     async def load(self) -> None:
         """Load every model that answers may need; one that cannot be had is left out, as answers will tell."""
         settings = self._workspace.settings
-        writes = settings.rank.mode == "llm" or settings.reasons.explain == "llm"
         names = [name for name in ("text", "image") if name in self._catalogue.dims()]
-        await self._parts.load_all([*names, *(["llm"] if writes else [])])
+        if settings.rank.mode == "llm" or settings.reasons.explain == "llm":
+            names.append("llm")
+        await self._models.load_all(names)
 
     def close(self) -> None:
-        self._parts.close()
+        self._models.close()
 
     async def answer(self, request: Request) -> Answer:
-        """The list, ranked and with its evidence. Raises UnknownUserError, ConfigError, StoreError, IndexFault."""
-        if request.k > MAX_K:
-            raise ConfigError(f"k is {request.k}", hint=f"Ask for at most {MAX_K} items at once.")
+        """The list, ranked and with its evidence. Raises UnknownUserError, StoreError, IndexFault."""
         stages = Stages(models={"retriever": retriever_name(self._retriever.people.learned)})
         with stages.timed("people"):
             people = await asyncio.to_thread(self._people, request)
         wanted = max(request.k, self._workspace.settings.retrieval.candidates)
-        found = await self._heard(request, people, stages, wanted)
+        found = await self._dialogue_candidates(request, people, stages, wanted)
         if found is None:
             asks = await self._asks(request, people, stages)
             with stages.timed("candidates"):
                 found = await asyncio.to_thread(self._retriever.candidates, asks, wanted)
         if request.explore:
-            stages.told("exploration", f"seed {request.seed}: {new_in(found)} of {sum(map(len, found))} candidates")
+            stages.add("exploration", "ok", f"seed {request.seed}: {new_in(found)} of {sum(map(len, found))} candidates")
         items = await asyncio.to_thread(self._items, request, people, found)
         for person, candidates in zip(people, found, strict=True):
             person.candidates = candidates
@@ -161,36 +160,36 @@ class Answering:
             for rank, place in enumerate(person.order[: request.k], 1)
             for candidate in [person.candidates[place]]
         ]
-        writer = await self._writer(stages) if request.explain == "llm" and rows else self._template()
+        writer = await self._writer(stages, by_llm=request.explain == "llm" and bool(rows))
         if request.explain == "off":
-            stages.off("reasons", "asked for")
+            stages.add("reasons", "off", "asked for")
         ranked = [[items[candidate.item_id] for candidate in person.shown(len(person.order))] for person in people]
         return Answer(rows, ranked, facts, writer, stages, explains=request.explain != "off")
 
     def _people(self, request: Request) -> list[Person]:
-        store, moment = self._workspace.store, request.moment
-        past = moment.past
+        store, dialogue = self._workspace.store, request.dialogue or DialogueContext()
+        past = dialogue.history
         histories = store.histories(request.user_ids) if past is None else dict.fromkeys(request.user_ids, past)
         try:
             users = store.users(request.user_ids)
         except UnknownUserError:
-            if not moment.new:
+            if request.dialogue is None:
                 raise
             users = {one: User(user_id=one) for one in request.user_ids}
         now, days = time.time(), self._workspace.settings.feedback.not_now_days
         people = []
         for user_id in request.user_ids:
             history = in_force(histories[user_id], now=now, not_now_days=days)
-            person = Person(users[user_id], [*(() if moment.alone else history), *moment.events])
+            person = Person(users[user_id], [*(() if dialogue.events_only else history), *dialogue.events])
             person.taste = opinions(person.events).taste
-            person.hidden = frozenset(event.item_id for event in history) if moment.alone else frozenset()
+            person.hidden = frozenset(event.item_id for event in history) if dialogue.events_only else frozenset()
             people.append(person)
         return people
 
     def _items(self, request: Request, people: Sequence[Person], found: Sequence[Sequence[Candidate]]) -> dict[str, Item]:
         shown = self._workspace.settings.retrieval.history
         if request.rank != "off" or request.evidence == "ranker":
-            with suppress(ModelError):  # told by the stage that ranks
+            with suppress(ModelError):  # the ranking stage records it
                 shown = max(shown, self._who_ranks(request).settings.history)
         wanted = {event.item_id for person in people for event in person.taste[-shown:]}
         candidates = {candidate.item_id for found_for in found for candidate in found_for}
@@ -199,19 +198,19 @@ class Answering:
             raise WorkspaceError(f"the index holds {len(lost)} items that the store has not, {lost[0]!r} first", hint=REBUILD)
         return items
 
-    async def _heard(
+    async def _dialogue_candidates(
         self, request: Request, people: Sequence[Person], stages: Stages, wanted: int
     ) -> list[list[Candidate]] | None:
         """Candidates by what was learned from dialogues; None where nothing was said, or nothing learned."""
-        said = request.moment.said
-        retriever = None if said is None else await asyncio.to_thread(self._ears.retriever)
+        said = request.dialogue.said if request.dialogue else None
+        retriever = None if said is None else await asyncio.to_thread(self._dialogue_retriever.retriever)
         if said is None or retriever is None:
             return None
-        stages.models["dialogues"] = self._ears.digest
+        stages.models["dialogues"] = self._dialogue_retriever.digest
         texts = [text for text in texts_of(said.turns) if text]
         if texts and "text" in self._catalogue.dims():
-            await self._parts.load("text", stages)
-            with stages.timed("query text"):
+            await self._models.load("text", stages)
+            with stages.degrading("query text"):
                 said = replace(said, rows=await self._encode("text", list(texts_of(said.turns)), stages))
         asks = [
             DialogueAsk(
@@ -224,7 +223,6 @@ class Answering:
         ]
         with stages.timed("candidates"):
             return await asyncio.to_thread(retriever.candidates, asks, wanted)
-        return None
 
     async def _asks(self, request: Request, people: Sequence[Person], stages: Stages) -> list[Ask]:
         """What the engine is asked for each person; the query is encoded once, stated interests where there is no history."""
@@ -237,8 +235,8 @@ class Answering:
         if request.query or stated:
             for name in ("text", "image"):
                 if name in self._catalogue.dims():
-                    await self._parts.load(name, stages)
-                    with stages.timed(f"query {name}"):
+                    await self._models.load(name, stages)
+                    with stages.degrading(f"query {name}"):
                         rows = await self._encode(name, [*([request.query] if request.query else []), *stated], stages)
                         if request.query:
                             legs[name] = rows[0]
@@ -259,31 +257,24 @@ class Answering:
         ]
 
     async def _encode(self, name: str, texts: list[str], stages: Stages) -> np.ndarray:
-        if name == "text":
-            encoder = self._parts.get(name)
-            self._check_space(name, encoder.id)
-            stages.models[name] = encoder.id
-            return await asyncio.to_thread(lambda: encoder.encode(texts, role="query"))
-        pictures = self._parts.get(name)
-        self._check_space(name, pictures.id)
-        stages.models[name] = pictures.id
-        return await asyncio.to_thread(pictures.encode_texts, texts)
-
-    def _check_space(self, name: str, model: str) -> None:
-        """Raises WeightsError when a query would be encoded by another model than the items were."""
+        """(n, d) rows. Raises WeightsError when the query would be encoded by another model than the items were."""
+        encoder = self._models.get(name)
         made_by = self._catalogue.vectors.models.get(name, "")
-        if not same_weights(model, made_by):
+        if not same_weights(encoder.id, made_by):
             hint = f"Run `genrec build`, or set models.{name} back."
-            raise WeightsError(f"the {name} vectors were made by {made_by}, the query would be by {model}", hint=hint)
+            raise WeightsError(f"the {name} vectors were made by {made_by}, the query would be by {encoder.id}", hint=hint)
+        stages.models[name] = encoder.id
+        encode = partial(encoder.encode, role="query") if name == "text" else encoder.encode_texts
+        return await asyncio.to_thread(encode, texts)
 
     async def _rank(self, request: Request, people: Sequence[Person], items: Mapping[str, Item], stages: Stages) -> None:
         if request.rank == "off":
-            return stages.off("ranking", "asked for")
+            return stages.add("ranking", "off", "asked for")
         ranked = [p for p in people if p.candidates and (p.taste or p.user.interests or request.words)]
         if not ranked:
-            return stages.off("ranking", "nothing is known of the person" if people else "nobody was asked for")
-        await self._parts.load("llm", stages)
-        with stages.timed("ranking"):
+            return stages.add("ranking", "off", "nothing is known of the person" if people else "nobody was asked for")
+        await self._models.load("llm", stages)
+        with stages.degrading("ranking"):
             ranker = self._loaded_ranker(request, stages)
             rankings = await ranker.rank([self._rank_request(request, p, p.candidates, items) for p in ranked])
             for person, ranking in zip(ranked, rankings, strict=True):
@@ -311,8 +302,8 @@ class Answering:
             return []
         exact: list[np.ndarray] = []
         if request.evidence == "ranker":
-            await self._parts.load("llm", stages)
-            with stages.timed("evidence by ranker"):
+            await self._models.load("llm", stages)
+            with stages.degrading("evidence by ranker"):
                 ranker = self._loaded_ranker(request, stages)
                 for person in people:
                     asked = self._rank_request(request, person, person.shown(request.k), items)
@@ -363,7 +354,7 @@ class Answering:
         return (item for batch in self._workspace.store.all_items() for item in batch)
 
     def _loaded_ranker(self, request: Request, stages: Stages) -> Ranker:
-        llm = self._parts.llm(stages)
+        llm = self._models.llm(stages)
         served = self._who_ranks(request)
         if request.method not in self._rankers:
             self._rankers[request.method] = Ranker(llm, self._workspace.prompts, served.settings, served.adapter, self._all_items)
@@ -376,17 +367,16 @@ class Answering:
             self._served[request.method] = served_ranking(self._workspace, request.method)
         return self._served[request.method]
 
-    async def _writer(self, stages: Stages) -> ReasonWriter:
-        """With the LLM and the adapter that writes, or the template and a degraded stage."""
-        await self._parts.load("llm", stages)
-        with stages.timed("reasons model"):
-            llm = self._parts.llm(stages)
-            if self._writes is None:  # looked for once: the engine's adapters are those of its opening too
-                self._writes = self._workspace.registry.in_use("write")
-            name = self._writes.adapter.name if self._writes.adapter else ""
-            stages.adapter("write", name, self._writes.note)
-            return ReasonWriter(llm, self._workspace.prompts, self._workspace.settings.reasons, name)
-        return self._template()
-
-    def _template(self) -> ReasonWriter:
-        return ReasonWriter(None, self._workspace.prompts, self._workspace.settings.reasons)
+    async def _writer(self, stages: Stages, *, by_llm: bool) -> ReasonWriter:
+        """With the LLM and the adapter in use, where the LLM is asked for and can be had; else by template."""
+        llm, adapter = None, ""
+        if by_llm:
+            await self._models.load("llm", stages)
+            with stages.degrading("reasons model"):
+                loaded = self._models.llm(stages)
+                if self._write_adapter is None:  # looked for once: the engine's adapters are those of its opening too
+                    self._write_adapter = self._workspace.registry.in_use("write")
+                name = self._write_adapter.adapter.name if self._write_adapter.adapter else ""
+                stages.adapter("write", name, self._write_adapter.note)
+                llm, adapter = loaded, name
+        return ReasonWriter(llm, self._workspace.prompts, self._workspace.settings.reasons, adapter)

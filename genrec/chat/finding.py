@@ -1,11 +1,10 @@
 """From what holds in a dialogue to the request that the engine, the ranker and the writer answer."""
 
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from genrec.answer.request import Moment, Request
+from genrec.answer.request import DialogueContext, Request, settled_request
 from genrec.chat_retrieval.dialogue_features import Attitude, Mentioned, Said
 from genrec.filters import Filter, Has, In, Not
 from genrec.index.protocol import Lexical, Query, VectorIndex
@@ -156,10 +155,10 @@ def request_of(
     *,
     user_id: str,
     k: int,
-    past: Sequence[Event],
+    history: Sequence[Event],
     turns: Sequence[str] = (),
 ) -> Request:
-    """`state`: what holds after the turn of `draft`; `past`: the person's history; `turns`: what the person said in all turns,
+    """`state`: what holds after the turn of `draft`; `history`: the person's; `turns`: what the person said in all turns,
     this one last.
     """
     now = time.time()
@@ -168,26 +167,15 @@ def request_of(
     events += [Event(user_id=user_id, item_id=item_id, timestamp=now, kind=LIKE) for item_id in liked]
     query = " ".join(word for word in " ".join(state.needs).split() if word.lower() not in IDLE)
     words = " ".join([query, *(value for part in found.parts for _, value in wanted_pairs(part))]).strip()
-    return Request(
-        user_ids=(user_id,),
-        k=k,
-        query=query,
-        filter=all_of(found.parts),
-        exclude=found.exclude,
-        rank=settings.rank.mode,
-        explain=settings.reasons.explain,
-        evidence=settings.reasons.evidence,
-        method=None,
-        explore=settings.retrieval.explore,
-        seed=secrets.randbits(32),
-        moment=Moment(
-            past=tuple(past),
-            events=tuple(events),
-            alone=draft.alone,
-            new=True,
-            words=words,
-            said=None if draft.alone else _said(state, found, turns),
-        ),
+    context = DialogueContext(
+        history=tuple(history),
+        events=tuple(events),
+        events_only=draft.alone,
+        words=words,
+        said=None if draft.alone else _said(state, found, turns),
+    )
+    return settled_request(
+        settings, (user_id,), k, query=query, filter=all_of(found.parts), exclude=found.exclude, dialogue=context
     )
 
 

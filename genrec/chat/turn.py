@@ -9,10 +9,10 @@ writes freely never reaches a person.
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from genrec.answer.pipeline import Answer, Answering
+from genrec.answer.pipeline import Answer, AnswerPipeline
 from genrec.answer.trace import Stages
 from genrec.chat import replies
 from genrec.chat import replies as telling
@@ -61,10 +61,10 @@ class _Reply:
 class Conversation:
     """Answers turns over one workspace. What turns are understood by is read from the store when first needed."""
 
-    def __init__(self, workspace: Workspace, answering: Answering) -> None:
-        self._workspace, self._answering = workspace, answering
+    def __init__(self, workspace: Workspace, pipeline: AnswerPipeline) -> None:
+        self._workspace, self._pipeline = workspace, pipeline
         self._lexicon: Lexicon | None = None
-        self._understanding = Understanding(workspace, answering)
+        self._understanding = Understanding(workspace, pipeline)
         self._reading = threading.Lock()  # of threads: callers may come from several event loops
 
     def catalogue_changed(self) -> None:
@@ -78,10 +78,10 @@ class Conversation:
     def _read_lexicon(self) -> Lexicon:
         with self._reading:
             if self._lexicon is None:
-                self._lexicon = Lexicon.read(self._workspace.store, self._answering.schema())
+                self._lexicon = Lexicon.read(self._workspace.store, self._pipeline.schema())
             return self._lexicon
 
-    async def respond(self, dialogue: Dialogue, text: str, *, k: int) -> AsyncIterator[ChatChunk]:
+    async def respond(self, dialogue: Dialogue, text: str, *, k: int) -> AsyncGenerator[ChatChunk, None]:
         """The answer to `text`, piece by piece, the whole as the last chunk; `dialogue` has then gone on by the turn, and is
         stored if it has an id. Raises StoreError, IndexFault, ConfigError: the dialogue is then as it was.
         """
@@ -187,9 +187,9 @@ class Conversation:
             return
         turns = [turn.text for turn in (*dialogue.turns, reply.turn)]
         request = request_of(
-            reply.draft, after, found, self._workspace.settings, user_id=dialogue.user_id, k=reply.k, past=history, turns=turns
+            reply.draft, after, found, self._workspace.settings, user_id=dialogue.user_id, k=reply.k, history=history, turns=turns
         )
-        answer = await self._answering.answer(request)
+        answer = await self._pipeline.answer(request)
         async for row in _in_order(answer):
             reply.rows.append(row)
             yield ChatChunk(text=f"\n{row.rank}. {telling.plain_title(row.item)}: {row.reason.text}", item=row)

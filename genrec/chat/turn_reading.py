@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from genrec.answer.pipeline import Answering
+from genrec.answer.pipeline import AnswerPipeline
 from genrec.answer.trace import Stages
 from genrec.chat.replies import plain_title
 from genrec.filters import Field
@@ -50,8 +50,8 @@ def parse(text: str, state: State, lexicon: Lexicon) -> Understood:
 class Understanding:
     """Reads turns over one workspace. `chat.understand` says by whom."""
 
-    def __init__(self, workspace: Workspace, answering: Answering) -> None:
-        self._workspace, self._answering = workspace, answering
+    def __init__(self, workspace: Workspace, pipeline: AnswerPipeline) -> None:
+        self._workspace, self._pipeline = workspace, pipeline
         self._serves: ServedReading | None = None
 
     async def read(self, text: str, state: State, lexicon: Lexicon, stages: Stages, items: Mapping[str, Item]) -> Understood:
@@ -67,10 +67,11 @@ class Understanding:
         if not serves.asks or not parsed.text.strip() or self._settled(parsed, serves.trust):
             return parsed
         stages.adapter("converse", serves.adapter, serves.note)
-        with stages.timed(STAGE):
+        understood = parsed
+        with stages.degrading(STAGE):
             shown = tuple(plain_title(items[one]) for one in state.these if one in items)
             reader = Reader(
-                llm=await self._answering.llm(),
+                llm=await self._pipeline.llm(),
                 prompts=self._workspace.prompts,
                 vocabulary=lexicon.vocabulary,
                 adapter=serves.adapter,
@@ -78,8 +79,8 @@ class Understanding:
                 timeout_s=self._workspace.settings.chat.understand_timeout_s,
             )
             stages.prompts[PROMPT] = self._workspace.prompts.digest(PROMPT)
-            return await reader.read(parsed, Context(shown=shown, asked=state.just_asked), linker)
-        return parsed  # the model failed, as the stage tells
+            understood = await reader.read(parsed, Context(shown=shown, asked=state.just_asked), linker)
+        return understood  # noqa: RET504 - the block may have ended before it was read
 
     @staticmethod
     def _settled(parsed: Understood, trust: Trust) -> bool:

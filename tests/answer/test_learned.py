@@ -70,8 +70,8 @@ def test_the_trace_says_who_found_the_candidates(served: Recommender, genrec: Re
 
 
 def test_the_engine_gives_the_networks_order(served: Recommender) -> None:
-    people = served._answering._retriever.people
-    catalogue = served._answering._catalogue
+    people = served._asynchronous._pipeline._retriever.people
+    catalogue = served._asynchronous._pipeline._catalogue
     history = served.workspace.store.histories(["u05"])["u05"]
     (vector,) = people.vectors([history])
     assert vector is not None
@@ -254,7 +254,7 @@ def test_the_card_and_the_files(trained_shop: Path) -> None:
 
 
 def test_what_learning_needs(own_shop: Path, tmp_path: Path) -> None:
-    with Workspace.open(own_shop, settings={"retriever": TINY}) as workspace:
+    with Workspace.open(own_shop, settings={"retrieval": {"train": TINY}}) as workspace:
         events, content = load_content(workspace)
         assert (len(events), len(content.items)) == (240, 60)
         assert "behaviour" not in content.vectors.matrices

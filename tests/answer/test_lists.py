@@ -53,7 +53,7 @@ def test_neither_seen_nor_excluded_nor_filtered_items_come_back(
     assert len(found) == len(rows) <= k
     assert not found & seen(genrec, user)
     assert not found & set(exclude)
-    wanted = parse(text, genrec._answering.schema()) if text else None
+    wanted = parse(text, genrec._asynchronous._pipeline.schema()) if text else None
     items = genrec.workspace.store.items(everything)
     allowed = {one for one, item in items.items() if wanted is None or matches(wanted, item)} - seen(genrec, user) - set(exclude)
     assert found <= allowed

@@ -1,7 +1,7 @@
 """Each setting and option that passes through an answer changes it, and the trace says what was done."""
 
 import asyncio
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from genrec.errors import ConfigError, WorkspaceError
 from genrec.prompts import Prompts
 from genrec.reasons.facts import state
 from genrec.reasons.reason_checker import fault
-from genrec.recommender import Recommender
+from genrec.recommender import AsyncRecommender, Recommender
 from genrec.retrieval.mean_profile import leave_one_out
 from genrec.retrieval.retriever import Retriever
 from genrec.retrieval.user_vectors import MeanPeople
@@ -102,7 +102,7 @@ def means(retriever: Retriever) -> MeanPeople:
 
 
 def test_disliked_films_are_not_cited_while_another_carries(genrec: Recommender) -> None:
-    retriever = genrec._answering._retriever
+    retriever = genrec._asynchronous._pipeline._retriever
     liked = 0
     for row in genrec.recommend_many(PEOPLE, 5, explain="template"):
         cited = [evidence for evidence in row.reason.evidence if evidence.kind == "history"]
@@ -128,7 +128,7 @@ def test_evidence_of_the_ranker(genrec: Recommender) -> None:
 
 def test_without_the_most_cited_film_the_score_falls(genrec: Recommender) -> None:
     """The counterfactual behind the evidence, through a retriever that never heard of the film."""
-    retriever = genrec._answering._retriever
+    retriever = genrec._asynchronous._pipeline._retriever
     for user in PEOPLE[:12]:
         row = genrec.recommend(user, 1, rank="off", explain="template")[0]
         first = next(evidence for evidence in row.reason.evidence if evidence.kind == "history")
@@ -218,47 +218,48 @@ def test_settings_that_cannot_be(same_shop: Path, settings: dict[str, Any]) -> N
     assert caught.value.hint
 
 
-async def test_a_stream_gives_the_list_and_then_its_reasons(genrec: Recommender) -> None:
-    rows = [row async for row in genrec.stream("u00", 5)]
+def test_a_stream_gives_the_list_and_then_its_reasons(genrec: Recommender) -> None:
+    rows = list(genrec.recommend_stream("u00", 5))
     first, then = rows[:5], rows[5:]
     assert [row.rank for row in first] == [1, 2, 3, 4, 5]
     assert {(row.reason.text, row.reason.source) for row in first} == {("", "off")}
     assert sorted(row.rank for row in then) == [1, 2, 3, 4, 5]
-    whole = await genrec.arecommend("u00", 5)
+    whole = genrec.recommend("u00", 5)
     assert [(r.item, r.score, r.reason) for r in sorted(then, key=lambda r: r.rank)] == [
         (r.item, r.score, r.reason) for r in whole
     ]
     assert "reasons" not in {stage.name for stage in first[0].trace.stages}
-    off = [row async for row in genrec.stream("u00", 5, explain="off")]
+    off = list(genrec.recommend_stream("u00", 5, explain="off"))
     assert len(off) == 5
     assert {stage.name: stage.status for stage in off[0].trace.stages}["reasons"] == "off"
 
 
 def test_calls_from_threads_and_from_other_loops_meet(same_shop: Path) -> None:
-    """The first calls load the models: callers of several loops wait for one load."""
+    """The first calls load the models: callers of several threads and loops wait for one load."""
+    quick: dict[str, Any] = {"query": "starship", "explain": "off", "rank": "off"}
     with Recommender.open(same_shop) as genrec:
-        expected = {user: said(genrec.recommend(user, 3, query="starship", explain="off", rank="off")) for user in PEOPLE[:6]}
-    answers: dict[str, Said] = {}
-    with Recommender.open(same_shop) as genrec:
-
-        def ask(user: str) -> None:
-            asked = genrec.arecommend(user, 3, query="starship", explain="off", rank="off")
-            answers[user] = said(asyncio.run(asked))
-
-        threads = [threading.Thread(target=ask, args=(user,)) for user in PEOPLE[:5]]
-        for thread in threads:
-            thread.start()
-        answers[PEOPLE[5]] = said(genrec.recommend(PEOPLE[5], 3, query="starship", explain="off", rank="off"))
-        for thread in threads:
-            thread.join()
+        expected = {user: said(genrec.recommend(user, 3, **quick)) for user in PEOPLE[:6]}
+    with Recommender.open(same_shop) as blocking, ThreadPoolExecutor(6) as pool:
+        answers = dict(
+            zip(PEOPLE[:6], pool.map(lambda user: said(blocking.recommend(user, 3, **quick)), PEOPLE[:6]), strict=True)
+        )
     assert answers == expected
+    with ThreadPoolExecutor(6) as pool:
+        genrec = AsyncRecommender.open(same_shop)
+        loops = pool.map(lambda user: said(asyncio.run(genrec.recommend(user, 3, **quick))), PEOPLE[:6])
+        assert dict(zip(PEOPLE[:6], loops, strict=True)) == expected
+        asyncio.run(genrec.close())
 
 
 def test_a_closed_recommender_says_so(same_shop: Path) -> None:
     genrec = Recommender.open(same_shop)
+    begun = genrec.recommend_stream("u00", 3)
+    next(begun)
     genrec.close()
     genrec.close()
     with pytest.raises(WorkspaceError, match="closed"):
         genrec.recommend("u00")
     with pytest.raises(WorkspaceError, match="closed"):
-        asyncio.run(genrec.arecommend("u00"))
+        next(begun)
+    with pytest.raises(WorkspaceError, match="closed"):
+        genrec.workspace  # noqa: B018 - the access is the test

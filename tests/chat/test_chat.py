@@ -200,7 +200,7 @@ def test_what_holds_is_true_of_what_is_shown(say: Say, talking: Recommender) -> 
     for text in ("a comedy in france", "not romance", "newer", "with a longer title"):
         answer = say(text)
         if answer.filter:
-            holds = parse(answer.filter, talking._answering.schema())
+            holds = parse(answer.filter, talking._asynchronous._pipeline.schema())
             assert all(matches(holds, row.item) for row in answer.items)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from genrec.cli.eval_chat import CHAT, REPORT, SEARCH
+from genrec.cli.eval_chat import CHAT, SEARCH, SIMULATED_REPORT
 from genrec.settings import SETTINGS_FILE
 from genrec.workspace.folder import Workspace
 from tests import shop
@@ -26,7 +26,7 @@ def test_the_table_the_report_and_nothing_else(quick: Path, tmp_path: Path) -> N
     assert "Found within 5 turns, 3 items a turn" in done.out
     assert CHAT in done.out
     assert SEARCH in done.out
-    found = json.loads((tmp_path / REPORT).read_text())
+    found = json.loads((tmp_path / SIMULATED_REPORT).read_text())
     assert set(found["figures"]) == {CHAT, SEARCH}
     assert found["figures"][CHAT]["users"] == found["figures"][SEARCH]["users"] == 6
     assert len(found["dialogues"]) == 6
