@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import numpy as np
 
 from eval.provenance import RESULTS_FOLDER, provenance
 from eval.serving.sampled_lists import rounded, spread
+from genrec.answer.request import settled_request
 from genrec.llm.adapters import CARD
 from genrec.llm.protocol import LLM, WriteRequest
 from genrec.llm.transformers_engine import TransformersLLM
@@ -61,7 +63,8 @@ def recommended(workspace: Path, people: int, shown: int, seed: int) -> list[Ask
     """What is recommended to drawn people, with the facts that genrec computes."""
 
     async def facts(genrec: Recommender, user: str) -> list[Asked]:
-        answer = await genrec._answer([user], shown, rank="off", explain="template")
+        request = settled_request(genrec.workspace.settings, [user], shown, rank="off", explain="template")
+        answer = await genrec._asynchronous._pipeline.answer(request)
         told = zip(answer.rows, answer.facts, strict=True)
         return [
             Asked(catalogue=workspace.name, user=user, number=n, title=row.item.title, facts=one)
@@ -71,7 +74,7 @@ def recommended(workspace: Path, people: int, shown: int, seed: int) -> list[Ask
     with Recommender.open(workspace) as genrec:
         users = genrec.workspace.store.user_ids()
         drawn = np.random.default_rng(seed).choice(users, min(people, len(users)), replace=False).tolist()
-        return [one for user in drawn for one in genrec._wait(facts(genrec, user))]
+        return [one for user in drawn for one in genrec._wait(partial(facts, genrec, user))]
 
 
 def first_tries(

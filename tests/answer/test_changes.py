@@ -61,6 +61,25 @@ def test_events_of_items_that_are_not_built_yet_do_no_harm(own_shop: Path) -> No
         assert ids(genrec.recommend("u00", 5, filter='colour == "red"', rank="off", explain="off")) == ["new"]
 
 
+def test_after_a_build_titles_are_scored_as_far_as_they_are_unique_now(own_shop: Path) -> None:
+    """New titles begin like old ones, which are then told apart by a longer start."""
+
+    def scores(rows: list[Recommendation]) -> dict[str, float]:
+        return {row.item.item_id: row.score for row in rows}
+
+    settings = {"rank": {"method": "likelihood", "unique_prefix": True}}
+    with Recommender.open(own_shop, settings=settings) as genrec:
+        before = scores(genrec.recommend("u00", 60, explain="off"))
+        old = genrec.workspace.store.items(sorted(before))
+        titles = sorted({item.title for item in old.values()})
+        genrec.workspace.store.put_items([Item(item_id=f"new-{n}", title=f"{one} Again") for n, one in enumerate(titles)])
+        genrec.build()
+        after = scores(genrec.recommend("u00", 60, explain="off"))
+    with Recommender.open(own_shop, settings=settings) as genrec:
+        assert scores(genrec.recommend("u00", 60, explain="off")) == after
+    assert {one: before[one] for one in before.keys() & after.keys()} != {one: after[one] for one in before.keys() & after.keys()}
+
+
 def test_a_build_after_a_second_ingest_encodes_what_changed_only(own_shop: Path, tmp_path: Path) -> None:
     rows = shop.item_rows()[:20]
     rows[3]["title"] = "The Comet Changed Its Name"

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ def captioned(blanked: Path) -> Path:
 
 
 def test_a_captioned_item_is_found_by_words_and_filters_once_built(captioned: Path) -> None:
-    options = {"rank": "off", "explain": "template"}
+    options: dict[str, Any] = {"rank": "off", "explain": "template"}
     with Recommender.open(captioned) as genrec:
         before = genrec.recommend(shop.COLD, 5, query="lighthouse in Zanzibar", **options)
         assert before[0].item.item_id != ALONE

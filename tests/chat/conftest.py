@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def say(talking: Recommender) -> Say:
     """One dialogue: `say("turn")` goes on with it."""
     session = ""
 
-    def turn(text: str, **options: object) -> ChatAnswer:
+    def turn(text: str, **options: Any) -> ChatAnswer:
         nonlocal session
         answer = talking.chat(text, session_id=session, **options)
         session = answer.session_id

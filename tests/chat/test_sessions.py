@@ -1,6 +1,7 @@
 """Dialogues are kept: over a restart, for their own person alone, one turn at a time."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,7 +125,7 @@ def test_messages_that_can_not_be_read(talking: Recommender, messages: object, s
 
 
 @pytest.mark.parametrize("k", [0, -1, True, "3"])
-def test_a_number_of_items_that_is_none(talking: Recommender, k: object) -> None:
+def test_a_number_of_items_that_is_none(talking: Recommender, k: Any) -> None:
     with pytest.raises(ConfigError, match="k is"):
         talking.chat("hello", k=k)
 
