@@ -15,7 +15,7 @@ EFFORT = 400
 """Fewest candidates that a search keeps while it walks the HNSW graph, and PER_ITEM for each item asked for.
 
 With 200,000 clustered vectors and filters, recall@50 is 0.96 at the engine's own 100, 0.99 at 256 and above
-at 400, for 3 ms (eval/search.py)."""
+at 400, for 3 ms (eval/retrieval/search.py)."""
 PER_ITEM = 3
 Sparse = tuple[list[int], list[float]]
 Found = list[tuple[str, float]]
