@@ -24,10 +24,11 @@ import numpy as np
 from eval.serving.sampled_lists import task_of
 from eval.serving.server_bench import Bench, Running
 from genrec.errors import GenrecError
+from genrec.files import read_json
 from genrec.llm.adapters import CARD, CONFIG, write_card
 from genrec.recommender import Recommender
 from genrec.types import Recommendation
-from genrec.workspace.folder import Workspace, read_json
+from genrec.workspace.folder import Workspace
 
 K = 10
 STALL_S = 5.0

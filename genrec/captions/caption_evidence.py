@@ -19,10 +19,11 @@ from genrec.captions.tag_evidence import LEAST_KNOWN, neighbours
 from genrec.captions.tag_terms import Vocabulary, general, mine, phrases_of, values_of
 from genrec.captions.tagging import Encode, Tag, Tagger
 from genrec.errors import ModelError, WorkspaceError
+from genrec.files import read_json
 from genrec.progress import SILENT, Progress
 from genrec.retrieval.vectors import ModalityVectors
 from genrec.types import TAGS, AttributeValue, Item, scalars
-from genrec.workspace.folder import Workspace, read_json
+from genrec.workspace.folder import Workspace
 from genrec.workspace.load import BEHAVIOUR, POPULARITY, REBUILD, same_weights
 
 IMAGE = "image"

@@ -1,5 +1,6 @@
 """Captions by hand: what a person writes wins for ever; the doubtful ones to look at; to a file and back."""
 
+import codecs
 import csv
 import json
 import time
@@ -12,6 +13,7 @@ from genrec.data.caption_files import COLUMNS, read_captions
 from genrec.data.cleaning import clean_text
 from genrec.data.ingest_report import Fault, Report
 from genrec.errors import ConfigError, DataError
+from genrec.files import replacing
 from genrec.types import HUMAN, StoredCaption
 from genrec.workspace.folder import Workspace
 
@@ -76,14 +78,12 @@ def export(workspace: Workspace, path: Path) -> int:
 
     Raises DataError when the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     rows = (_row(one) for batch in workspace.store.all_captions() for one in batch)
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
+        with replacing(path) as binary:
+            file = codecs.getwriter("utf-8")(binary)
             count = _write_csv(file, rows) if path.suffix.lower() == ".csv" else _write_lines(file, rows)
-        temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise DataError(f"{path}: {error.strerror or error}", hint="Choose a file that can be written.") from error
     return count
 

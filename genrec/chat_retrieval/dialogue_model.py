@@ -16,7 +16,7 @@ from scipy import sparse
 
 from genrec.chat_retrieval.dialogue_features import Echoes, Sessions
 from genrec.errors import WorkspaceError
-from genrec.retrieval.vectors import read_named, write_named
+from genrec.files import read_tensors, write_tensors
 
 SCHEMA = 1
 MANIFEST = "dialogues.json"
@@ -105,7 +105,7 @@ class DialogueModel:
             "card": dict(self.card),
         }
         try:
-            return write_named(folder, "dialogues", MANIFEST, save(tensors), manifest)[:16]
+            return write_tensors(folder, "dialogues", MANIFEST, save(tensors), manifest)[:16]
         except OSError as error:
             raise WorkspaceError(
                 f"{folder}: what was learned from dialogues could not be written: {error}",
@@ -120,7 +120,7 @@ class DialogueModel:
 
         path = folder / MANIFEST
         try:
-            manifest, data = read_named(folder, MANIFEST, schema=SCHEMA, hint=RETRAIN)
+            manifest, data = read_tensors(folder, MANIFEST, schema=SCHEMA, hint=RETRAIN)
             tensors, ids = load(data), manifest["item_ids"]
             heard = None
             if "heard/rows" in tensors:

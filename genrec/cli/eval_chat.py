@@ -28,7 +28,8 @@ def evaluate_dialogues(
     """The results as a table or JSON on stdout, and as JSON in the reports folder. `ks`: empty for the usual ones."""
     from genrec.cli.printing import Bars, say
     from genrec.evaluation.dialogue_recall import KS, evaluate
-    from genrec.workspace.folder import Workspace, write_json
+    from genrec.files import write_json
+    from genrec.workspace.folder import Workspace
 
     with Workspace.open(workspace) as opened:
         with Bars() as bars:
@@ -147,8 +148,8 @@ def evaluate_simulated(
 ) -> None:
     """A table or JSON on stdout; figures and some dialogues as JSON in the reports folder."""
     from genrec.cli.printing import Bars, say
+    from genrec.files import write_json
     from genrec.recommender import Recommender
-    from genrec.workspace.folder import write_json
 
     with Bars() as bars, Recommender.open(workspace, progress=bars) as genrec:
         found = talked(genrec, n, seed=seed, k=k, progress=bars)

@@ -7,7 +7,6 @@ import io
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -15,6 +14,7 @@ from PIL import Image
 
 from genrec.data.web import fetch
 from genrec.errors import MediaError, WorkspaceError
+from genrec.files import write_whole
 from genrec.models.pictures import DAMAGED, ENDINGS, TAKEN, kind_of, unwarned
 from genrec.settings import IngestSettings
 
@@ -138,14 +138,7 @@ class MediaFolder:
             if target.exists() and target.stat().st_size == len(data):
                 return relative
             target.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".new-")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                os.replace(temporary, target)
-            except OSError:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            write_whole(target, data)
         except OSError as error:
             hint = "Check the free space and the permissions of the workspace; nothing that was stored is lost."
             raise WorkspaceError(f"{target} cannot be written: {error.strerror or error}", hint=hint, retryable=True) from error

@@ -5,7 +5,6 @@ names and values that come from tables or settings are cut, cleaned of control c
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from genrec.errors import WorkspaceError
 from genrec.evaluation import plots, wording
 from genrec.evaluation.results import Estimate, Results, SystemResult
+from genrec.files import write_whole
 
 _FOLDER = Path(__file__).parent
 TRIALS = 30
@@ -194,15 +194,9 @@ def _frozen(settings: Mapping[str, Any], key: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write under a temporary name and rename, so that a reader sees the old file or the new one whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, text)
     except OSError as error:
         hint = "Choose a folder that can be written to (--out), or free some space."
         raise WorkspaceError(f"{path}: {error.strerror or error}", hint=hint) from error

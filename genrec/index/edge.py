@@ -10,7 +10,6 @@ Every call that returned is in the write-ahead log: it survives the death of the
 from __future__ import annotations  # the names of unions are in the engine’s stubs only
 
 import json
-import os
 import shutil
 import threading
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ import qdrant_edge as engine
 from filelock import FileLock, Timeout
 
 from genrec.errors import IndexFault
+from genrec.files import write_whole
 from genrec.filters import AttributeType, Filter
 from genrec.index import bm25 as lexical
 from genrec.index.filter_conditions import translate
@@ -125,12 +125,7 @@ class EdgeIndex:
         )
 
     def _write_spec(self, layout: Layout) -> None:
-        new = self._spec_path.with_suffix(".new")
-        with new.open("w", encoding="utf-8") as file:
-            json.dump(layout.dump(), file)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._spec_path)
+        write_whole(self._spec_path, json.dumps(layout.dump()))
 
     def _read_spec(self) -> Layout | None:
         try:

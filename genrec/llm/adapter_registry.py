@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from genrec.errors import AdapterError, GenrecError
-from genrec.llm.adapters import Adapter, Found, Task, find, replace_file, shipped_folder
+from genrec.llm.adapters import Adapter, Found, Task, find, shipped_folder, write_file
 from genrec.models.sources import Weights, digest, inspect
 from genrec.prompts import Prompts
 from genrec.settings import AdapterSettings, ModelSettings
@@ -137,7 +137,7 @@ class AdapterRegistry:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise AdapterError(f"{self.folder}: {error.strerror or error}", hint="Check the owner of the workspace.") from error
-        replace_file(self.folder / ACTIVE, json.dumps(active, indent=1) + "\n")
+        write_file(self.folder / ACTIVE, json.dumps(active, indent=1) + "\n")
 
     def _damaged(self, fault: str) -> AdapterError:
         return AdapterError(

@@ -9,7 +9,6 @@ on linear layers (no trained head or embeddings, no biases, no DoRA).
 """
 
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from genrec.errors import AdapterError
+from genrec.files import write_whole
 from genrec.models.packages import sha256
 from genrec.prompts import Prompts
 
@@ -312,19 +312,16 @@ def write_card(folder: Path, card: Card | Mapping[str, Any]) -> Card:
         text = json.dumps(card.model_dump(by_alias=True), ensure_ascii=False, indent=1, allow_nan=False)
     except (ValueError, TypeError) as error:
         raise AdapterError(f"{folder / CARD}: data or training: {error}", hint="Give texts and finite numbers.") from error
-    replace_file(folder / PAGE, page(card))
-    replace_file(folder / CARD, text + "\n")  # last: with it the folder is an adapter
+    write_file(folder / PAGE, page(card))
+    write_file(folder / CARD, text + "\n")  # last: with it the folder is an adapter
     return card
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write under another name and rename, so that a reader sees the old or the new whole. Raises AdapterError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def write_file(path: Path, text: str) -> None:
+    """Raises AdapterError when the disk refuses; the old file is then still there."""
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, text)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise AdapterError(f"{path}: {error.strerror or error}", hint="Choose a folder that can be written to.") from error
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from genrec.errors import WeightsError
+from genrec.files import write_whole
 from genrec.models.packages import CARRIERS, Carrier, installed, sha256, unpack
 from genrec.progress import SILENT, Progress
 
@@ -113,9 +114,7 @@ def digest(folder: Path, cache: Path | None = None) -> str:
         whole.update(f"{file.relative_to(folder)}\0{sha256(file)}\n".encode())
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
-        scratch = note.with_suffix(f".{os.getpid()}")
-        scratch.write_text(json.dumps({"stamp": stamp, "digest": whole.hexdigest()}), encoding="utf-8")
-        scratch.replace(note)
+        write_whole(note, json.dumps({"stamp": stamp, "digest": whole.hexdigest()}))
     except OSError:
         pass  # a cache that cannot be written costs time, not correctness
     return whole.hexdigest()

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.errors import DataError, WorkspaceError
+from genrec.files import read_tensors, write_tensors, write_whole
 from genrec.retrieval.histories import EventSpace
 from genrec.retrieval.item_features import FeatureSpace
 from genrec.retrieval.mean_profile import recency_means
 from genrec.retrieval.modality_fusion import as_history
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
-from genrec.retrieval.vectors import read_named, write_named, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -174,7 +174,7 @@ class LearnedRetriever:
             "card": self.card,
         }
         try:
-            digest = write_named(folder, "retriever", MANIFEST, data, manifest)
+            digest = write_tensors(folder, "retriever", MANIFEST, data, manifest)
         except OSError as error:
             raise WorkspaceError(
                 f"{folder}: the retriever could not be written: {error}", hint="Free some space or mend the rights."
@@ -191,7 +191,7 @@ class LearnedRetriever:
 
         path = folder / MANIFEST
         try:
-            manifest, data = read_named(folder, MANIFEST, schema=SCHEMA, hint=RETRAIN)
+            manifest, data = read_tensors(folder, MANIFEST, schema=SCHEMA, hint=RETRAIN)
             tensors = load(data)
             means = {name.removeprefix("means/"): t.numpy() for name, t in tensors.items() if name.startswith("means/")}
             weights = {name.removeprefix("network/"): t for name, t in tensors.items() if name.startswith("network/")}

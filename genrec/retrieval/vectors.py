@@ -4,18 +4,15 @@ A saved set is a JSON manifest that names a safetensors file by the digest of it
 last, so a process killed at any moment leaves the old set or the new one.
 """
 
-import hashlib
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genrec.errors import DataError, UnknownItemError, WorkspaceError
+from genrec.files import read_tensors, write_tensors
 
 SCHEMA = 1
 MANIFEST = "vectors.json"
@@ -102,7 +99,7 @@ class ModalityVectors:
         data = save(tensors)
         manifest = {"schema": SCHEMA, "models": dict(self.models), "item_ids": self.item_ids}
         try:
-            write_named(folder, "vectors", MANIFEST, data, manifest)
+            write_tensors(folder, "vectors", MANIFEST, data, manifest)
         except OSError as error:
             raise WorkspaceError(
                 f"{folder}: vectors could not be written: {error}", hint="Free some space or mend the rights."
@@ -116,7 +113,7 @@ class ModalityVectors:
 
         path = folder / MANIFEST
         try:
-            manifest, data = read_named(folder, MANIFEST, schema=SCHEMA, hint=REBUILD)
+            manifest, data = read_tensors(folder, MANIFEST, schema=SCHEMA, hint=REBUILD)
             tensors = load(data)
             names = [name.removeprefix("matrix/") for name in tensors if name.startswith("matrix/")]
             matrices = {name: tensors[f"matrix/{name}"] for name in names}
@@ -156,54 +153,3 @@ def _check_likely(likely: NDArray, written: NDArray[np.bool_] | None, matrices: 
         raise DataError(f"vectors: likely texts are {likely.dtype} {likely.shape}, not float32 {expected}")
     if likely.size and not np.linalg.norm(likely, axis=1).max() < 1.0 + 1e-3:  # also true for NaN
         raise DataError("vectors: a likely text is longer than 1")
-
-
-def write_named(folder: Path, kind: str, file: str, data: bytes, manifest: Mapping[str, object]) -> str:
-    """Tensors under a name that is their digest, then the JSON `file` that names them, then away with the tensors of before.
-
-    Returns the digest, 64 hex digits. Raises OSError.
-    """
-    digest = hashlib.sha256(data).hexdigest()
-    name = f"{kind}-{digest[:16]}.safetensors"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / name, data)
-    named = {**manifest, "tensors": name, "sha256": digest}
-    write_whole(folder / file, json.dumps(named, ensure_ascii=False).encode())
-    sweep(folder, kind, name)
-    return digest
-
-
-def read_named(folder: Path, file: str, *, schema: int, hint: str) -> tuple[dict[str, Any], bytes]:
-    """What `write_named` wrote: the manifest and the bytes of the tensors.
-
-    Raises WorkspaceError, with `hint`, for another schema or digest; OSError, ValueError, KeyError and TypeError for what
-    cannot be read at all.
-    """
-    path = folder / file
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    if manifest["schema"] != schema:
-        raise WorkspaceError(f"{path}: schema {manifest['schema']}, this version reads {schema}", hint=hint)
-    data = (folder / Path(manifest["tensors"]).name).read_bytes()
-    if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
-        raise WorkspaceError(f"{folder / manifest['tensors']}: the file is damaged (its digest differs)", hint=hint)
-    return manifest, data
-
-
-def sweep(folder: Path, kind: str, kept: str = "") -> None:
-    """Delete the tensors of this kind but those of the name `kept`."""
-    for stale in folder.glob(f"{kind}-*.safetensors"):
-        if stale.name != kept:
-            stale.unlink(missing_ok=True)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """To a temporary name, on the disk, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

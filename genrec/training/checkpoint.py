@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from genrec.errors import WorkspaceError
-from genrec.retrieval.vectors import sweep, write_named
+from genrec.files import delete_tensors, write_tensors
 
 STATE = "checkpoint.json"
 
@@ -61,7 +61,7 @@ class Checkpoint:
             "judged": at.judged,
         }
         try:
-            write_named(self.folder, "checkpoint", STATE, data, manifest)
+            write_tensors(self.folder, "checkpoint", STATE, data, manifest)
         except OSError as error:
             raise WorkspaceError(f"{self.folder}: no checkpoint could be written: {error}", hint="Free some space.") from error
 
@@ -104,7 +104,7 @@ class Checkpoint:
     def clear(self) -> None:
         """Delete the state: the training is done."""
         (self.folder / STATE).unlink(missing_ok=True)
-        sweep(self.folder, "checkpoint")
+        delete_tensors(self.folder, "checkpoint")
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

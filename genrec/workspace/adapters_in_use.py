@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from genrec.errors import WorkspaceError
+from genrec.files import read_json, write_json
 from genrec.llm.adapters import Adapter, RankingChoice
 from genrec.ranking.prompter import Method
 from genrec.settings import RankSettings
 from genrec.understanding.llm_reader import Trust
-from genrec.workspace.folder import Workspace, read_json, write_json
+from genrec.workspace.folder import Workspace
 
 CHOICES = "choices.json"
 """Adapter → how to use it on this catalogue, fitted on its own events; the card's choice was fitted elsewhere."""

@@ -13,6 +13,7 @@ from genrec.data.images import MediaFolder
 from genrec.data.ingest_report import Report, TableKind
 from genrec.data.table_readers import read_events, read_items, read_triples, read_users
 from genrec.errors import DataError, ModelError, WorkspaceError
+from genrec.files import read_json, write_json
 from genrec.filters import Field, fields_of
 from genrec.index.protocol import IndexSpec, Point, VectorIndex
 from genrec.progress import SILENT, Progress, track
@@ -21,7 +22,7 @@ from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.expected_text import likely_text
 from genrec.retrieval.vectors import ModalityVectors
 from genrec.types import NOT_TASTE, AttributeValue, Item, scalars
-from genrec.workspace.folder import Workspace, read_json, write_json
+from genrec.workspace.folder import Workspace
 from genrec.workspace.item_text import worded_all
 from genrec.workspace.load import (
     POPULARITY,

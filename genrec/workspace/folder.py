@@ -13,14 +13,13 @@ build.json           what the last build made; written last
 prompts/             templates that override the shipped ones (optional)
 """
 
-import json
-import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from genrec.errors import StoreError, WorkspaceError
+from genrec.files import read_json, write_json
 from genrec.prompts import Prompts
 from genrec.settings import SETTINGS_FILE, Settings, load_settings
 
@@ -197,33 +196,3 @@ class Workspace:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON under a temporary name, flush it to the disk and rename it, so that a reader sees the old or the new whole.
-
-    Raises WorkspaceError when the disk refuses; the old file is then still there.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(value, file, ensure_ascii=False, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        hint = "Choose a folder that can be written to, or free some space."
-        raise WorkspaceError(f"{path}: {error.strerror or error}", hint=hint) from error
-
-
-def read_json(path: Path, *, hint: str, damaged: str = "") -> Any:
-    """Raises WorkspaceError when the file is missing (with `hint`) or damaged (with `damaged`, else with `hint`)."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise WorkspaceError(f"{path}: there is no such file", hint=hint) from error
-    except OSError as error:
-        raise WorkspaceError(f"{path}: {error.strerror or error}", hint=hint) from error
-    except (ValueError, RecursionError) as error:
-        raise WorkspaceError(f"{path}: the file is damaged: {error}", hint=damaged or hint) from error

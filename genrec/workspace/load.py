@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.errors import DataError, WorkspaceError
+from genrec.files import read_json
 from genrec.filters import Field
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.learned_retriever import MANIFEST as RETRIEVER
@@ -18,7 +19,7 @@ from genrec.retrieval.user_vectors import LearnedPeople, MeanPeople, People
 from genrec.retrieval.vectors import MANIFEST, ModalityVectors
 from genrec.retrieval.zero_shot import ZeroShot
 from genrec.types import Item
-from genrec.workspace.folder import Workspace, read_json
+from genrec.workspace.folder import Workspace
 
 POPULARITY = "popularity.json"
 REBUILD = "Run `genrec build`."

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from genrec.captions.caption_evidence import Evidence, Known
+from genrec.files import write_json
 from genrec.retrieval.vectors import ModalityVectors
 from genrec.settings import SETTINGS_FILE
 from genrec.types import TAGS
-from genrec.workspace.folder import Workspace, write_json
+from genrec.workspace.folder import Workspace
 from genrec.workspace.load import POPULARITY
 from tests.captions import tag_world
 
