@@ -1,20 +1,23 @@
-"""`genrec adapters`: which LoRA adapters there are, which fit, which serves; changing that; comparing two."""
+"""`genrec adapters`: which LoRA adapters there are, which fit, which one serves; changing that; comparing two."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from genrec.cli.options import JsonOption, WorkspaceOption, open_workspace
+from genrec.cli.printing import print_columns, print_value, say
+from genrec.errors import GenrecError
+
 if TYPE_CHECKING:
     from genrec.llm.adapter_registry import AdapterRegistry
     from genrec.llm.adapters import Adapter, Card, Metric
+    from genrec.workspace.folder import Workspace
 
 app = typer.Typer(help="LoRA adapters: list, activate, rollback, compare.", no_args_is_help=True, rich_markup_mode=None)
 
-WorkspaceOption = Annotated[Path, typer.Option("-w", "--workspace", help="The workspace folder.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON instead of tables.")]
+COLUMNS = ("name", "task", "base", "prompts", "in use", "figure", "date")
 
 
 class TaskName(StrEnum):
@@ -28,19 +31,14 @@ class TaskName(StrEnum):
 @app.command("list")
 def list_(workspace: WorkspaceOption, json: JsonOption = False) -> None:
     """Every adapter of the workspace and those that ship, whether it fits the model and the prompts, and which serves."""
-    from genrec.cli.printing import print_columns, print_value, say
-    from genrec.workspace.folder import Workspace
-
-    with Workspace.open(workspace) as opened:
-        registry = opened.registry
-        rows = _rows(registry, say)
-        faults = {name: str(fault) for name, fault in registry.find().faults.items()}
+    with open_workspace(workspace) as opened:
+        rows = _rows(opened.registry)
+        faults = {name: str(fault) for name, fault in opened.registry.find().faults.items()}
     if json:
         print_value({"adapters": rows, "faults": faults})
         return
     if rows:
-        columns = ("name", "task", "base", "prompts", "in use", "figure", "date")
-        print_columns(columns, [[_shown(row[column]) for column in columns] for row in rows])
+        print_columns(COLUMNS, [[_in_words(row[column]) for column in COLUMNS] for row in rows])
     else:
         say("there are no adapters")
     for fault in faults.values():
@@ -50,25 +48,19 @@ def list_(workspace: WorkspaceOption, json: JsonOption = False) -> None:
 @app.command()
 def activate(name: Annotated[str, typer.Argument(help="The adapter.")], workspace: WorkspaceOption) -> None:
     """Put an adapter in use for what it was trained to do."""
-    from genrec.cli.printing import say
-    from genrec.workspace.folder import Workspace
-
-    with Workspace.open(workspace) as opened:
-        adapter = opened.registry.activate(name)
-        say(f"{name} is active: {adapter.task}")
-        _say_overruled(opened.registry, adapter.task, getattr(opened.settings.adapters, adapter.task), say)
+    with open_workspace(workspace) as opened:
+        task = opened.registry.activate(name).task
+        say(f"{name} is active: {task}")
+        _say_serving(opened, TaskName(task))
 
 
 @app.command()
 def rollback(task: Annotated[TaskName, typer.Argument(help="What the adapter does.")], workspace: WorkspaceOption) -> None:
     """Take the adapter that was activated last out of use; the one before it serves again."""
-    from genrec.cli.printing import say
-    from genrec.workspace.folder import Workspace
-
-    with Workspace.open(workspace) as opened:
+    with open_workspace(workspace) as opened:
         gone = opened.registry.rollback(task.value)
         say(f"{gone} is no longer active")
-        _say_overruled(opened.registry, task.value, getattr(opened.settings.adapters, task.value), say)
+        _say_serving(opened, task)
 
 
 @app.command()
@@ -79,45 +71,36 @@ def compare(
     json: JsonOption = False,
 ) -> None:
     """The figures on two cards side by side, and what was different in how the adapters were made."""
-    from genrec.cli.printing import print_columns, print_value, say
-    from genrec.workspace.folder import Workspace
-
-    with Workspace.open(workspace) as opened:
+    with open_workspace(workspace) as opened:
         found = opened.registry.find()
-        a, b = found.get(first).card, found.get(second).card
-    names = list(dict.fromkeys((*a.metrics, *b.metrics)))
-    differences = _differences(a, b)
+        cards = found.get(first).card, found.get(second).card
+    names = [card.name for card in cards]
+    figures = {name: [card.metrics.get(name) for card in cards] for name in (*cards[0].metrics, *cards[1].metrics)}
+    differences = _differences(*cards)
     if json:
-        figures = {name: [_dumped(card.metrics.get(name)) for card in (a, b)] for name in names}
-        print_value({"adapters": [a.name, b.name], "figures": figures, "differences": differences})
+        dumped = {name: [metric and metric.model_dump() for metric in both] for name, both in figures.items()}
+        print_value({"adapters": names, "figures": dumped, "differences": differences})
         return
-    if names:
-        print_columns(
-            ("figure", a.name, b.name), [[name, *(_figure(card.metrics.get(name)) for card in (a, b))] for name in names]
-        )
+    if figures:
+        print_columns(("figure", *names), [(name, *map(_figure, both)) for name, both in figures.items()])
     else:
         say("neither card has figures")
     if differences:
-        print_columns(
-            ("made with", a.name, b.name), [[key, _shown(one), _shown(other)] for key, (one, other) in differences.items()]
-        )
+        print_columns(("made with", *names), [(key, *map(_in_words, both)) for key, both in differences.items()])
     else:
         say("both were made in the same way")
 
 
-def _rows(registry: "AdapterRegistry", say: Callable[[str], None]) -> list[dict[str, Any]]:
-    from genrec.errors import GenrecError
-    from genrec.llm.adapter_registry import TASKS
-
-    serving: dict[str, str] = {}
-    for task in TASKS:
+def _rows(registry: "AdapterRegistry") -> list[dict[str, Any]]:
+    serving = set()
+    for task in TaskName:
         try:
-            choice = registry.in_use(task)
+            choice = registry.in_use(task.value)
         except GenrecError as error:
             say(f"{task}: {error}")
             continue
         if choice.adapter:
-            serving[choice.adapter.name] = task
+            serving.add(choice.adapter.name)
         if choice.note:
             say(f"{task}: {choice.note}")
     base, sha256 = registry.base()
@@ -135,11 +118,11 @@ def _rows(registry: "AdapterRegistry", say: Callable[[str], None]) -> list[dict[
     ]
 
 
-def _say_overruled(registry: "AdapterRegistry", task: str, wanted: str, say: Callable[[str], None]) -> None:
+def _say_serving(workspace: "Workspace", task: TaskName) -> None:
     """What serves now; a name in the settings wins over what is active."""
-    choice = registry.in_use(task)  # pyright: ignore[reportArgumentType]
+    choice = workspace.registry.in_use(task.value)
     say(f"{task}: {choice.adapter.name if choice.adapter else 'the base model'} serves")
-    if wanted != "auto":
+    if (wanted := getattr(workspace.settings.adapters, task)) != "auto":
         say(f'adapters.{task} = "{wanted}" in the settings decides; set it to "auto" for the active one')
 
 
@@ -157,15 +140,10 @@ def _figure(metric: "Metric | None") -> str:
     return f"{metric.value:.4g}{interval}"
 
 
-def _dumped(metric: "Metric | None") -> dict[str, Any] | None:
-    return metric.model_dump() if metric else None
-
-
 def _differences(a: "Card", b: "Card") -> dict[str, tuple[Any, Any]]:
     """key → (a's value, b's value) of everything that describes how they were made and is not the same."""
     left, right = (_flat(card.model_dump(by_alias=True, exclude={"name", "metrics", "files", "version"})) for card in (a, b))
-    keys = dict.fromkeys((*left, *right))
-    return {key: (left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)}
+    return {key: (left.get(key), right.get(key)) for key in left | right if left.get(key) != right.get(key)}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -175,7 +153,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _shown(value: object) -> str:
+def _in_words(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):

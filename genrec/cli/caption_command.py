@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from genrec.cli.options import JsonOption, WorkspaceOption, given, open_workspace, refuse_beside
+from genrec.cli.printing import Bars, print_columns, print_value, say, say_built
+
 if TYPE_CHECKING:
     from genrec.captions.caption_run import Captioned, Options, Plan
     from genrec.captions.captioner import Captioner, Estimate
-    from genrec.types import Item, StoredCaption
+    from genrec.types import StoredCaption
     from genrec.workspace.folder import Workspace
 
 SHOWN = 3
 """Captions shown after a run."""
 EXAMPLES = 20
 """Doubtful captions listed where no --limit is given."""
-
-WorkspaceOption = Annotated[Path, typer.Option("-w", "--workspace", help="The workspace folder.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+AFTER_BUILD = "searches and recommendations know the new words after `genrec build`"
 
 
 def caption(
@@ -48,51 +49,39 @@ def caption(
 ) -> None:
     """Write titles, texts and tags of items that lack them, from pictures, attributes and what people do. Needs a build."""
     modes = {"--review": review, "--set": set, "--revert": revert, "--export": export, "--import": load}
-    run = {"--only": only, "--items": items, "--new": new, "--all": all, "--dry-run": dry_run, "--writer": writer}
-    run |= {"--language": language}
-    mode = _mode(modes, run | {"--build": build}, {"--limit": limit}, {"--title": title, "--text": text, "--tags": tags})
-    from genrec.workspace.folder import Workspace
-
-    given = {name: value for name, value in (("language", language), ("write", writer)) if value is not None}
-    with Workspace.open(workspace, settings={"caption": given}) as opened:
+    run = {"--only": only, "--items": items, "--new": new, "--all": all, "--dry-run": dry_run, "--build": build}
+    run |= {"--language": language, "--writer": writer}
+    mode = _mode(modes, run, {"--limit": limit}, {"--title": title, "--text": text, "--tags": tags})
+    with open_workspace(workspace, {"caption": given(language=language, write=writer)}) as opened:
         if mode == "--review":
-            return _review(opened, limit or EXAMPLES, json)
-        if set is not None:
-            return _set(opened, set, title, text, tags)
-        if revert is not None:
-            return _revert(opened, revert)
-        if export is not None:
-            return _export(opened, export)
-        if load is not None:
-            return _import(opened, load)
-        from genrec.captions.caption_run import Options
+            _review(opened, limit or EXAMPLES, json)
+        elif mode:
+            _edit(opened, mode, modes[mode], title=title, text=text, tags=tags)
+        else:
+            from genrec.captions.caption_run import Options
 
-        options = Options(only=only, items=tuple(items or ()), new=new, rewrite=all, limit=limit)
-        return _run(opened, options, dry_run=dry_run, build=build, json=json)
+            options = Options(only=only, items=tuple(items or ()), new=new, rewrite=all, limit=limit)
+            _run(opened, options, dry_run=dry_run, build=build, json=json)
 
 
 def _mode(modes: dict[str, Any], run: dict[str, Any], limit: dict[str, Any], words: dict[str, Any]) -> str:
     """The one mode that was asked for, empty for a run. Raises BadParameter for options that would have no effect."""
-    asked = [name for name, value in modes.items() if value not in (None, False)]  # `--set ""` is a mode, too: it names no item
-    if len(asked) > 1:
-        raise typer.BadParameter(f"{asked[1]} says nothing together with {asked[0]}")
-    mode = asked[0] if asked else ""
-    idle = {} if mode == "--set" else words
+    mode, *more = [name for name, value in modes.items() if value not in (None, False)] or [""]  # `--set ""` is a mode, too
     if mode:
-        idle |= run | ({} if mode == "--review" else limit)
-    for name, value in idle.items():
-        if value is not None and value is not False:
-            raise typer.BadParameter(f"{name} says nothing {f'together with {mode}' if mode else 'without --set'}")
-    if run["--dry-run"] and run["--build"]:
-        raise typer.BadParameter("--build says nothing together with --dry-run")
-    if run["--new"] and run["--all"]:
-        raise typer.BadParameter("--new says nothing together with --all")
+        refuse_beside(mode, dict.fromkeys(more, True) | run)
+        refuse_beside(mode, ({} if mode == "--set" else words) | ({} if mode == "--review" else limit))
+    for name, value in words.items():
+        if value is not None and mode != "--set":
+            raise typer.BadParameter(f"{name} says nothing without --set")
+    if run["--dry-run"]:
+        refuse_beside("--dry-run", {"--build": run["--build"]})
+    if run["--new"]:
+        refuse_beside("--new", {"--all": run["--all"]})
     return mode
 
 
 def _run(workspace: "Workspace", options: "Options", *, dry_run: bool, build: bool, json: bool) -> None:
     from genrec.captions.captioner import Captioner, load_llm
-    from genrec.cli.printing import Bars, print_value, say, say_built
     from genrec.workspace.build import build as make
 
     with Bars() as bars:
@@ -102,12 +91,7 @@ def _run(workspace: "Workspace", options: "Options", *, dry_run: bool, build: bo
             planned = captioner.plan(options)
             _say_plan(captioner, planned)
             if dry_run:
-                told = captioner.estimate(planned)
-                if json:
-                    print_value(_estimate(planned, told))
-                elif planned.targets:
-                    _print_estimate(planned, told)
-                return
+                return _print_estimate(planned, captioner.estimate(planned), json)
             outcome = asyncio.run(captioner.write(planned))
         finally:
             if llm is not None:
@@ -117,21 +101,18 @@ def _run(workspace: "Workspace", options: "Options", *, dry_run: bool, build: bo
     if json:
         print_value(_outcome(outcome))
     else:
-        _show(
-            workspace,
-            [target.known.item.item_id for target in planned.targets if target.known.item.item_id not in outcome.failed],
-        )
+        ids = [target.known.item.item_id for target in planned.targets]
+        _print_some(workspace, [item_id for item_id in ids if item_id not in outcome.failed])
     if built is not None:
-        say_built(built, say)
+        say_built(built)
     elif outcome.written:
-        say("searches and recommendations know the new words after `genrec build`")
+        say(AFTER_BUILD)
     if outcome.failed:
         raise typer.Exit(8)
+    return None
 
 
 def _say_plan(captioner: "Captioner", planned: "Plan") -> None:
-    from genrec.cli.printing import say
-
     for note in captioner.notes:
         say(f"note: {note}")
     say(
@@ -147,8 +128,6 @@ def _say_plan(captioner: "Captioner", planned: "Plan") -> None:
 
 
 def _say_outcome(outcome: "Captioned") -> None:
-    from genrec.cli.printing import say
-
     if not outcome.written and not outcome.failed:
         return
     by = ", ".join(f"{count} by {_WHO[source]}" for source, count in outcome.sources.most_common())
@@ -166,28 +145,23 @@ def _say_outcome(outcome: "Captioned") -> None:
 _WHO = {"llm": "the LLM", "picture": "the LLM that sees", "template": "the template", "human": "a person"}
 
 
-def _estimate(planned: "Plan", told: "Estimate") -> dict[str, Any]:
-    return dataclasses.asdict(told) | {
-        "lacking": planned.lacking,
-        "unchanged": planned.unchanged,
-        "changed": planned.changed,
-        "nothing_known": list(planned.nothing),
-        "evidence": planned.kinds(),
-    }
-
-
-def _print_estimate(planned: "Plan", told: "Estimate") -> None:
-    from genrec.cli.printing import print_columns
-
-    rows = [["captions", str(told.captions)], *([f"  with {kind}", str(count)] for kind, count in planned.kinds().items())]
-    if told.by_llm:
+def _print_estimate(planned: "Plan", estimate: "Estimate", json: bool) -> None:
+    if json:
+        counts = {"lacking": planned.lacking, "unchanged": planned.unchanged, "changed": planned.changed}
+        known = {"nothing_known": list(planned.nothing), "evidence": planned.kinds()}
+        print_value(dataclasses.asdict(estimate) | counts | known)
+        return
+    if not planned.targets:
+        return
+    rows = [("captions", str(estimate.captions)), *((f"  with {kind}", str(count)) for kind, count in planned.kinds().items())]
+    if estimate.by_llm:
         rows += [
-            ["requests", str(told.requests)],
-            ["prompt tokens", str(told.tokens_in)],
-            ["written tokens", f"about {told.tokens_out}"],
-            ["cost", "caption.price_in and price_out are 0" if told.cost is None else f"about {told.cost:.2f}"],
+            ("requests", str(estimate.requests)),
+            ("prompt tokens", str(estimate.tokens_in)),
+            ("written tokens", f"about {estimate.tokens_out}"),
+            ("cost", "caption.price_in and price_out are 0" if estimate.cost is None else f"about {estimate.cost:.2f}"),
         ]
-    rows.append(["time", "not measured yet" if told.seconds is None else f"about {_time(told.seconds)}"])
+    rows.append(("time", "not measured yet" if estimate.seconds is None else f"about {_time(estimate.seconds)}"))
     print_columns(("what", "how much"), rows)
 
 
@@ -209,85 +183,64 @@ def _outcome(outcome: "Captioned") -> dict[str, Any]:
     }
 
 
-def _show(workspace: "Workspace", ids: Sequence[str]) -> None:
+def _print_some(workspace: "Workspace", ids: Sequence[str]) -> None:
     """Some of what was written."""
     chosen = ids[:: max(1, len(ids) // SHOWN)][:SHOWN]
-    if chosen:
-        stored = {one.item_id: one for one in workspace.store.captions(chosen) if one.source != "human"}
-        _print([(stored[item_id], item) for item_id, item in workspace.store.items(chosen).items() if item_id in stored])
+    stored = {one.item_id: one for one in workspace.store.captions(chosen) if one.source != "human"} if chosen else {}
+    if stored:
+        _print_captions(workspace, [stored[item_id] for item_id in chosen if item_id in stored])
 
 
-def _print(rows: Sequence[tuple["StoredCaption", "Item"]]) -> None:
-    from genrec.cli.printing import print_columns
-
-    print_columns(
-        ("item", "title", "text", "tags", "by", "doubt"),
-        [
-            [
-                item.item_id,
-                one.title if one.title is not None else item.title,
-                one.text or "",
-                ", ".join(one.tags or ()),
-                one.source,
-                f"{one.doubt:.2f}{f': {one.note}' if one.note else ''}",
-            ]
-            for one, item in rows
-        ],
-    )
+def _print_captions(workspace: "Workspace", captions: Sequence["StoredCaption"]) -> None:
+    items = workspace.store.items([one.item_id for one in captions])
+    rows = [
+        (
+            one.item_id,
+            one.title if one.title is not None else items[one.item_id].title,
+            one.text or "",
+            ", ".join(one.tags or ()),
+            one.source,
+            f"{one.doubt:.2f}{f': {one.note}' if one.note else ''}",
+        )
+        for one in captions
+        if one.item_id in items
+    ]
+    print_columns(("item", "title", "text", "tags", "by", "doubt"), rows)
 
 
 def _review(workspace: "Workspace", limit: int, json: bool) -> None:
     from genrec.captions.editing import doubtful
-    from genrec.cli.printing import print_value, say
 
     found = doubtful(workspace)
-    items = workspace.store.items([one.item_id for one in found[:limit]])
     if json:
         for one in found[:limit]:
             print_value(dataclasses.asdict(one))
     elif found:
-        _print([(one, items[one.item_id]) for one in found[:limit] if one.item_id in items])
+        _print_captions(workspace, found[:limit])
     floor = workspace.settings.caption.doubtful
     say(f"{len(found)} captions with a doubt of {floor:g} or more; `genrec caption --set ITEM --title …` writes one by hand")
 
 
-def _set(workspace: "Workspace", item_id: str, title: str | None, text: str | None, tags: str | None) -> None:
-    from genrec.captions.editing import edit
-    from genrec.cli.printing import say
-
-    edit(workspace, item_id, title=title, text=text, tags=None if tags is None else tags.split(","))
-    say(f"{item_id}: your words win from now on; searches know them after `genrec build`")
-
-
-def _revert(workspace: "Workspace", item_id: str) -> None:
-    from genrec.captions.editing import revert
-    from genrec.cli.printing import say
-
-    gone = revert(workspace, item_id)
-    if gone is None:
-        say(f"{item_id}: nothing was written about it")
-    else:
-        whose = "a person's words are" if gone.source == "human" else "the model's caption is"
-        say(f"{item_id}: {whose} taken back; searches know it after `genrec build`")
-
-
-def _export(workspace: "Workspace", path: Path) -> None:
-    from genrec.captions.editing import export
-    from genrec.cli.printing import say
-
-    say(f"{export(workspace, path)} captions written to {path}")
-
-
-def _import(workspace: "Workspace", path: Path) -> None:
-    from genrec.captions.editing import load
-    from genrec.cli.printing import say
+def _edit(workspace: "Workspace", mode: str, on: Any, *, title: str | None, text: str | None, tags: str | None) -> None:
+    """`on`: the item id or the path that was given with `mode`."""
+    from genrec.captions import editing
     from genrec.data.ingest_report import Report
 
-    report = Report()
-    try:
-        load(workspace, path, report)
-    finally:
-        for line in report.summary():
-            say(line)
-    if report.tables["captions"].kept:
-        say("searches and recommendations know the new words after `genrec build`")
+    if mode == "--set":
+        editing.edit(workspace, on, title=title, text=text, tags=None if tags is None else tags.split(","))
+        say(f"{on}: your words win from now on; searches know them after `genrec build`")
+    elif mode == "--revert":
+        gone = editing.revert(workspace, on)
+        whose = "a person's words are" if gone and gone.source == "human" else "the model's caption is"
+        say(f"{on}: {whose} taken back; searches know it after `genrec build`" if gone else f"{on}: nothing was written about it")
+    elif mode == "--export":
+        say(f"{editing.export(workspace, on)} captions written to {on}")
+    else:
+        report = Report()
+        try:
+            editing.load(workspace, on, report)
+        finally:
+            for line in report.summary():
+                say(line)
+        if report.tables["captions"].kept:
+            say(AFTER_BUILD)

@@ -2,13 +2,14 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from genrec.cli.options import JsonOption, WorkspaceOption
+from genrec.cli.printing import Bars, answer_as_dict, print_value, say, say_degraded
+
 if TYPE_CHECKING:
-    from genrec.chat.messages import ChatAnswer
     from genrec.recommender import Recommender
 
 PROMPT = "you> "
@@ -16,23 +17,22 @@ LEAVE = frozenset(("/quit", "/exit", "/q"))
 
 
 def chat(
-    workspace: Annotated[Path, typer.Option("-w", "--workspace", help="The workspace folder.")],
+    workspace: WorkspaceOption,
     user: Annotated[str, typer.Option("-u", "--user", help="The person's id; empty: somebody unknown.")] = "",
     session: Annotated[str, typer.Option("--session", help="Go on with a dialogue that was begun before.")] = "",
     message: Annotated[
         list[str] | None, typer.Option("-m", "--message", help="A turn; several times for several turns. Without: from stdin.")
     ] = None,
     k: Annotated[int | None, typer.Option("-k", help="How many items an answer has.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="One answer a line, as JSON.")] = False,
+    json: JsonOption = False,
 ) -> None:
-    """Talk about what you are looking for: what is said is kept, items are found, ranked and given with reasons.
+    """Talk about what you are looking for: items are found, ranked and given with reasons; the dialogue is stored.
 
     At the terminal end with /quit or Ctrl-D. From a pipe every line is a turn.
     """
-    from genrec.cli.printing import Bars, say
     from genrec.recommender import Recommender
 
-    talks = sys.stdin.isatty() and message is None
+    at_terminal = sys.stdin.isatty() and message is None
     with Bars() as bars:  # gone before anybody talks: they draw over what is printed
         genrec = Recommender.open(workspace, progress=bars)
         try:
@@ -41,24 +41,22 @@ def chat(
             genrec.close()
             raise
     with genrec:
-        if talks:
+        if at_terminal:
             say("Tell me what you are looking for. /quit ends.")
-        for turn in message if message is not None else _turns(talks=talks):
+        for turn in message if message is not None else _typed_turns(at_terminal):
             session = _answer(genrec, turn, user, session, k, json)
     if session and not json:
         say(f"go on with: genrec chat -w {workspace}{f' -u {user}' if user else ''} --session {session}")
 
 
-def _turns(*, talks: bool) -> Iterator[str]:
+def _typed_turns(at_terminal: bool) -> Iterator[str]:
     """Lines of the terminal, or of the pipe, until they end."""
     while True:
         try:
-            line = input(PROMPT) if talks else sys.stdin.readline()
+            line = input(PROMPT) if at_terminal else sys.stdin.readline()
         except EOFError:
             return
-        if not talks and not line:
-            return
-        if line.strip() in LEAVE:
+        if (not at_terminal and not line) or line.strip() in LEAVE:
             return
         if line.strip():
             yield line.rstrip("\n")
@@ -67,21 +65,13 @@ def _turns(*, talks: bool) -> Iterator[str]:
 def _answer(genrec: "Recommender", turn: str, user: str, session: str, k: int | None, json: bool) -> str:
     """Print the answer as it comes; returns the id of the dialogue."""
     for chunk in genrec.chat_stream(turn, user_id=user, session_id=session, k=k):
-        if chunk.text and not json:
-            print(chunk.text, end="", flush=True)
         if chunk.answer is not None:
             session = chunk.answer.session_id
-            _end(chunk.answer, json)
+            if json:
+                print_value(answer_as_dict(chunk.answer))
+            else:
+                print("\n", flush=True)
+                say_degraded(chunk.answer.trace)
+        elif not json:
+            print(chunk.text, end="", flush=True)
     return session
-
-
-def _end(answer: "ChatAnswer", json: bool) -> None:
-    from genrec.cli.printing import answer_as_dict, print_value, say
-
-    if json:
-        print_value(answer_as_dict(answer))
-        return
-    print("\n", flush=True)
-    for stage in answer.trace.stages:
-        if stage.status == "degraded":
-            say(f"degraded: {stage.name}: {stage.note}")

@@ -1,13 +1,15 @@
 """`genrec eval`: every system on splits of the workspace's own events, as a table, JSON and a page."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genrec.cli.eval_chat import evaluate_dialogues, evaluate_simulated, refuse_unused
+from genrec.cli.eval_chat_command import evaluate_dialogues, evaluate_simulated
+from genrec.cli.options import JsonOption, WorkspaceOption, open_workspace
+from genrec.cli.printing import Bars, Cell, print_columns, say
 from genrec.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from genrec.settings import Settings
     from genrec.workspace.folder import Workspace
 
-REPORTS = "reports"
 SEEDS = 3
 LENGTHS = "1,5,10,20,50"
 
@@ -36,7 +37,7 @@ class SplitName(StrEnum):
 
 
 def evaluate(
-    workspace: Annotated[Path, typer.Option("-w", "--workspace", help="The workspace folder.")],
+    workspace: WorkspaceOption,
     split: Annotated[list[SplitName] | None, typer.Option(help="Who is asked for what; may be given again.")] = None,
     systems: Annotated[
         str, typer.Option(help="Names with commas between; NAME+llm: with the LLM ranker behind; empty: all without it.")
@@ -54,7 +55,7 @@ def evaluate(
     k: Annotated[str, typer.Option("--k", help="Lengths of the lists.")] = LENGTHS,
     attribute: Annotated[str, typer.Option(help="The list attribute of calibration; empty: chosen by its values.")] = "",
     out: Annotated[Path | None, typer.Option(help="Where the files go; without it, `reports` in the workspace.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="The results as JSON, one line a split, instead of tables.")] = False,
+    json: JsonOption = False,
     dialogues: Annotated[
         Path | None, typer.Option(help="A file of dialogues in which items were recommended: are they found? (docs/dialogues.md)")
     ] = None,
@@ -63,54 +64,58 @@ def evaluate(
     ] = None,
 ) -> None:
     """Compare recommenders on this workspace's events: a table, and a page and JSON in the reports folder."""
-    given = {"split": bool(split), "systems": bool(systems), "reference": bool(reference), "seeds": seeds != SEEDS}
-    given |= {"no_tune": no_tune, "candidates": candidates is not None, "newcomers": newcomers, "attribute": bool(attribute)}
+    of_splits = {"--split": split, "--systems": systems, "--reference": reference, "--seeds": seeds != SEEDS}
+    of_splits |= {"--no-tune": no_tune, "--candidates": candidates, "--newcomers": newcomers, "--attribute": attribute}
     if simulate is not None:
-        refuse_unused("--simulate", "--k, --out and --json", **given, people=people is not None, dialogues=dialogues is not None)
-        evaluate_simulated(workspace, simulate, k=None if k == LENGTHS else one_length(k), out=out, as_json=json)
-        return
-    if dialogues is not None:
-        refuse_unused("--dialogues", "--people, --k, --out and --json", **given)
+        _refuse_unused("--simulate", of_splits | {"--people": people, "--dialogues": dialogues}, "--k, --out and --json")
+        evaluate_simulated(workspace, simulate, k=None if k == LENGTHS else one_length(k), out=out, json=json)
+    elif dialogues is not None:
+        _refuse_unused("--dialogues", of_splits, "--people, --k, --out and --json")
         evaluate_dialogues(workspace, dialogues, people, () if k == LENGTHS else lengths(k), out, json)
-        return
-    ks, names, wanted = lengths(k), split or [SplitName.LEAVE_ONE_OUT], names_of(systems)
-    _check_used(wanted, names, candidates, newcomers)
-    how: dict[str, Any] = {"tune": not no_tune, "seeds": range(seeds), "ks": ks}
-    how |= {"attribute": attribute or None, "reference": reference or None}
-    _compare(workspace, names, wanted, people, candidates, newcomers, out, json, how)
+    else:
+        how = {"tune": not no_tune, "seeds": range(seeds), "ks": lengths(k), "attribute": attribute or None}
+        how["reference"] = reference or None
+        _compare(workspace, split or [SplitName.LEAVE_ONE_OUT], names_of(systems), people, candidates, newcomers, out, json, how)
+
+
+def _refuse_unused(asked: str, others: Mapping[str, object], beside: str) -> None:
+    """Raises ConfigError for those of `others` that were given and that `asked` does not read; `beside`: those that it does."""
+    if given := [name for name, value in others.items() if value]:
+        raise ConfigError(f"{asked} does not go with {', '.join(given)}", hint=f"Beside it there are {beside}.")
 
 
 def _compare(
     workspace: Path,
     names: Sequence[SplitName],
-    wanted: Sequence[str],
+    systems: Sequence[str],
     people: int | None,
     candidates: int | None,
     newcomers: bool,
     out: Path | None,
     json: bool,
-    how: "dict[str, Any]",
+    how: dict[str, Any],
 ) -> None:
     """`how`: further options of `harness.evaluate`."""
-    from genrec.cli.printing import Bars
     from genrec.evaluation import harness
-    from genrec.workspace.folder import Workspace
+    from genrec.evaluation.reranked import SUFFIX
     from genrec.workspace.load import load_content
 
-    with Workspace.open(workspace) as opened, Engine(opened.llm) as engine:
-        chosen = _systems(wanted, opened.settings, _reranker(opened, engine, candidates))
-        folder = out or opened.folder / REPORTS
+    if candidates is not None and not any(name.endswith(SUFFIX) for name in systems):
+        raise ConfigError("--candidates: no system here ranks with the LLM", hint=f"For example --systems zero-shot{SUFFIX}.")
+    if newcomers and SplitName.GLOBAL_TIME not in names:
+        raise ConfigError("--newcomers: only the split global-time knows them", hint="Add --split global-time.")
+    with open_workspace(workspace) as opened, Engine(opened.llm) as engine:
+        chosen = _systems(systems, opened.settings, _reranker(opened, engine, candidates))
         sequences, content = load_content(opened)
         splits = [_split(name, sequences, newcomers) for name in dict.fromkeys(names)]
         for asked in splits if people is None else [whole.sampled(people) for whole in splits]:
             with Bars() as bars:
                 results = harness.evaluate(chosen, asked, content, progress=bars, **how)
-            _publish(results, folder, json)
+            _publish(results, out or opened.folder / "reports", json)
 
 
 def _publish(results: "Results", folder: Path, json: bool) -> None:
     """Write both files, then print."""
-    from genrec.cli.printing import say
     from genrec.evaluation import report
 
     data, page = folder / f"eval-{results.split.name}.json", folder / f"eval-{results.split.name}.html"
@@ -150,16 +155,6 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         if self._found is not None and not isinstance(self._found, ModelError):
             self._found.close()
-
-
-def _check_used(systems: Sequence[str], splits: Sequence[SplitName], candidates: int | None, newcomers: bool) -> None:
-    """Raises ConfigError for an option that nothing would read."""
-    from genrec.evaluation.reranked import SUFFIX
-
-    if candidates is not None and not any(name.endswith(SUFFIX) for name in systems):
-        raise ConfigError("--candidates: no system here ranks with the LLM", hint=f"For example --systems zero-shot{SUFFIX}.")
-    if newcomers and SplitName.GLOBAL_TIME not in splits:
-        raise ConfigError("--newcomers: only the split global-time knows them", hint="Add --split global-time.")
 
 
 def _reranker(workspace: "Workspace", engine: Engine, candidates: int | None) -> "Callable[[System], System]":
@@ -238,39 +233,27 @@ def _split(name: SplitName, sequences: "Sequences", newcomers: bool) -> "Split":
 
 def print_results(results: "Results") -> None:
     """The table of one split on stdout, best system first; what could not run is in it, and why on stderr."""
-    import sys
-
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from genrec.cli.printing import PIPE_WIDTH, say
     from genrec.evaluation import wording
 
-    heads, (family, _, k) = wording.headline(results), results.main.partition("@")
-    table = Table(header_style="bold", title=escape(heading(results)), title_justify="left", title_style="")
-    table.add_column("system", style="bold")
-    for metric in heads:
-        table.add_column(wording.label(metric), justify="right")
-    for column in (f"coverage@{k}", f"{wording.label(family + '@' + k)} against {results.reference}", "fit", "scoring"):
-        table.add_column(escape(wording.name_of(column)), justify="right")
+    metrics, (family, _, k) = wording.headline(results), results.main.partition("@")
+    against = f"{wording.label(f'{family}@{k}')} against {results.reference}"
+    header = ["system", *map(wording.label, metrics), *map(wording.name_of, (f"coverage@{k}", against, "fit", "scoring"))]
     verdicts = wording.against_reference(results, results.main)
+    rows: list[Sequence[Cell]] = []
     for system in wording.ranked(results):
-        figures = _figures(system, heads, f"coverage@{k}")
-        against = _verdict(verdicts.get(system.name))
         times = (wording.seconds(system.fit_seconds), wording.seconds(system.score_seconds))
-        table.add_row(escape(wording.name_of(system.name)), *figures, against, *times)
+        figures = _figures(system, metrics, f"coverage@{k}")
+        rows.append((wording.name_of(system.name), *figures, _verdict(verdicts.get(system.name)), *times))
     for system in wording.missing(results):
-        table.add_row(escape(wording.name_of(system.name)), *["–"] * len(heads), "–", "[yellow]could not run[/]", "–", "–")
-    console = Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
-    console.print(table)
+        rows.append((wording.name_of(system.name), *["–"] * len(metrics), "–", ("could not run", "yellow"), "–", "–"))
+    print_columns(header, rows, title=_heading(results), numbers=True)
     for line in wording.footnotes(results):
-        console.print(escape(line), highlight=False, soft_wrap=True)
+        print(line)
     for system in wording.missing(results):
         say(f"{wording.name_of(system.name)} could not run: {system.note} {system.hint}".rstrip())
 
 
-def heading(results: "Results") -> str:
+def _heading(results: "Results") -> str:
     """What was asked, in one line."""
     from genrec.evaluation.wording import sampled
 
@@ -279,23 +262,23 @@ def heading(results: "Results") -> str:
     return f"{split.name}: {asked}, {split.train_events:,} events in training" + (f"; {drawn}" if drawn else "")
 
 
-def _figures(system: "SystemResult", heads: Sequence[str], coverage: str) -> list[str]:
+def _figures(system: "SystemResult", metrics: Sequence[str], coverage: str) -> list[str]:
     """The main metric with its interval, the others without."""
     from genrec.evaluation import wording
 
     cells = []
-    for place, metric in enumerate(heads):
+    for place, metric in enumerate(metrics):
         value = system.metrics.get(metric)
         cells.append("–" if value is None else wording.number(value.mean) if place else wording.estimate(value))
-    shown = system.catalogue.get(coverage)
-    return [*(cell.replace("[", r"\[") for cell in cells), "–" if shown is None else wording.number(shown)]
+    covered = system.catalogue.get(coverage)
+    return [*cells, "–" if covered is None else wording.number(covered)]
 
 
-def _verdict(verdict: "Verdict | None") -> str:
+def _verdict(verdict: "Verdict | None") -> Cell:
     """`▼ −0.0123 (p < 0.001)`; nothing for the reference itself."""
     from genrec.evaluation import wording
 
     if verdict is None:
         return ""
     colour = {"ahead": "green", "behind": "red", "open": "dim"}[verdict.direction]
-    return f"[{colour}]{verdict.mark} {wording.signed(verdict.mean)} ({wording.p_value(verdict.p)})[/]"
+    return f"{verdict.mark} {wording.signed(verdict.mean)} ({wording.p_value(verdict.p)})", colour

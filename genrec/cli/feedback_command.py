@@ -1,9 +1,15 @@
 """`genrec feedback`: what a person says of items, one by one or from a table, and taking it back."""
 
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from genrec.cli.options import UserOption, WorkspaceOption, open_workspace
+from genrec.cli.printing import Bars, say
+from genrec.errors import ConfigError, RowError, UnknownUserError
 
 if TYPE_CHECKING:
     from genrec.types import Event
@@ -11,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def feedback(
-    workspace: Annotated[Path, typer.Option("-w", "--workspace", help="The workspace folder.")],
-    user: Annotated[str, typer.Option("-u", "--user", help="The person's id.")] = "",
+    workspace: WorkspaceOption,
+    user: UserOption = "",
     item: Annotated[list[str] | None, typer.Option("-i", "--item", help="An item's id; several times for several items.")] = None,
     kind: Annotated[
         Literal["like", "dislike", "seen", "not-now"] | None,
@@ -21,24 +27,31 @@ def feedback(
     table: Annotated[Path | None, typer.Option("--from", help="A table of user_id, item_id, kind and perhaps timestamp.")] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Take back the last word, of --item or of any.")] = False,
 ) -> None:
-    """Keep what a person says of items: the next answer goes by it."""
-    from genrec.cli.printing import say
-    from genrec.workspace.folder import Workspace
+    """Record what a person says of items; the next answer takes it into account."""
+    from genrec.store.feedback_events import give, take_back
 
     _check(user, item or [], kind, table, undo=undo)
-    with Workspace.open(workspace) as opened:
+    with open_workspace(workspace) as opened:
         if table is not None:
-            say(f"{_from_table(opened, table)} words on items kept")
-        elif undo:
-            for one in item or [""]:
-                say(_taken_back(opened, user, one))
-        else:
-            _give(opened, user, item or [], kind or "")
+            say(f"{_record_table(opened, table)} words on items kept")
+            return
+        try:
+            opened.store.user(user)
+        except UnknownUserError:
+            if undo:
+                raise
+            say(f"{user!r} was not known before")
+        if not undo:
+            for event in give(opened.store, user, item or [], kind or ""):
+                say(_in_words(opened, event))
+            return
+        for one in item or [""]:
+            event = take_back(opened.store, user, one)
+            nothing = f"{user!r} said nothing{f' of {one!r}' if one else ''}"
+            say(f"taken back: {_in_words(opened, event)}" if event else nothing)
 
 
 def _check(user: str, items: list[str], kind: str | None, table: Path | None, *, undo: bool) -> None:
-    from genrec.errors import ConfigError
-
     if table is not None:
         if user or items or kind or undo:
             raise ConfigError("--from stands alone", hint="The table says who, of which item and what.")
@@ -50,43 +63,17 @@ def _check(user: str, items: list[str], kind: str | None, table: Path | None, *,
         raise ConfigError("what is said of which item?", hint="Give --item and --kind, or --undo.")
 
 
-def _give(workspace: "Workspace", user: str, items: list[str], kind: str) -> None:
-    from genrec.cli.printing import say
-    from genrec.errors import UnknownUserError
-    from genrec.store.feedback_events import give
-
-    try:
-        workspace.store.user(user)
-    except UnknownUserError:
-        say(f"{user!r} was not known before")
-    for event in give(workspace.store, user, items, kind):
-        say(_told(workspace, event))
-
-
-def _taken_back(workspace: "Workspace", user: str, item: str) -> str:
-    from genrec.store.feedback_events import take_back
-
-    workspace.store.user(user)  # raises when nobody is called so
-    event = take_back(workspace.store, user, item)
-    return f"taken back: {_told(workspace, event)}" if event else f"{user!r} said nothing{f' of {item!r}' if item else ''}"
-
-
-def _told(workspace: "Workspace", event: "Event") -> str:
+def _in_words(workspace: "Workspace", event: "Event") -> str:
     item = workspace.store.items([event.item_id]).get(event.item_id)
     return f"{event.kind}: {item.title if item and item.title else event.item_id}"
 
 
-def _from_table(workspace: "Workspace", path: Path) -> int:
-    """Events of the table, kept. Raises RowError at the first row that is no feedback, and nothing of the table is kept then."""
-    import time
-    from dataclasses import replace
-
-    from genrec.cli.printing import Bars
+def _record_table(workspace: "Workspace", path: Path) -> int:
+    """How many events of the table were recorded. Raises RowError at the first row that is no feedback; none is recorded then."""
     from genrec.data.columns import resolve
     from genrec.data.formats import open_table
     from genrec.data.ingest_report import Report
     from genrec.data.table_readers import read_events
-    from genrec.errors import RowError
     from genrec.store.feedback_events import STEP
     from genrec.types import FEEDBACK
 

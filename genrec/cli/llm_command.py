@@ -5,6 +5,10 @@ from typing import Annotated
 
 import typer
 
+from genrec.cli.options import given, open_workspace
+from genrec.cli.printing import Bars, say
+from genrec.errors import ConfigError, EngineError
+
 app = typer.Typer(help="The server that runs the LLM.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -22,18 +26,15 @@ def serve(
     python: Annotated[str | None, typer.Option(help="Interpreter that has vLLM, instead of llm.python.")] = None,
 ) -> None:
     """Start a vLLM server with the base model and all adapters that fit it, and run until it is stopped."""
-    from genrec.cli.printing import Bars, say
-    from genrec.errors import ConfigError, EngineError
     from genrec.llm.adapter_registry import AdapterRegistry
     from genrec.llm.adapters import shipped_folder
     from genrec.llm.vllm_server import Server, find_vllm
     from genrec.models.sources import resolve
     from genrec.prompts import Prompts
     from genrec.settings import load_settings
-    from genrec.workspace.folder import Workspace
 
     if workspace is not None:
-        with Workspace.open(workspace) as opened:
+        with open_workspace(workspace) as opened:
             settings, registry = opened.settings, opened.registry
     else:
         settings = load_settings()
@@ -41,8 +42,8 @@ def serve(
     models = settings.models
     if models.llm == "fake":
         raise ConfigError("models.llm is the fake one, which no server runs", hint="Set models.llm to a model.")
-    given = {"host": host, "port": port, "python": python, "options": options and [*settings.llm.options, *options]}
-    llm = settings.llm.model_copy(update={key: value for key, value in given.items() if value})
+    more = [*settings.llm.options, *options] if options else None
+    llm = settings.llm.model_copy(update=given(host=host or None, port=port, python=python or None, options=more))
     vllm = find_vllm(llm.python)
     with Bars() as bars:
         weights = resolve(models.llm, "llm", hub=models.hub, progress=bars)

@@ -1,27 +1,26 @@
-"""What the command line prints: tables and JSON on stdout, messages and bars on stderr."""
+"""What the command line prints: tables and JSON on stdout, messages and bars on stderr. rich is imported when it is needed."""
 
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as RichProgress
-from rich.table import Table
-
-from genrec.chat.messages import ChatAnswer
-from genrec.types import Evidence, Recommendation, Trace
-from genrec.workspace.build import Built
-
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+    from rich.text import Text
+
+    from genrec.chat.messages import ChatAnswer
     from genrec.recommender import Recommender
+    from genrec.types import Evidence, Recommendation, Trace
+    from genrec.workspace.build import Built
 
 PIPE_WIDTH = 150
 GENERATED = " *"
 """Behind a title or a reason that has words which a model wrote."""
+Cell = str | tuple[str, str]
+"""A text, or a text and the name of its colour."""
 
 
 def say(line: str) -> None:
@@ -33,8 +32,11 @@ class Bars:
     """A `Progress` as bars on stderr; shows nothing where stderr is not a terminal."""
 
     def __init__(self) -> None:
-        self._bars = RichProgress(
-            TextColumn("{task.description}"),
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -45,7 +47,7 @@ class Bars:
         self._task: TaskID | None = None
 
     def start(self, task: str, total: int | None) -> None:
-        self._task = self._bars.add_task(escape(task), total=total)
+        self._task = self._bars.add_task(task, total=total)
 
     def advance(self, n: int = 1) -> None:
         if self._task is not None:
@@ -64,22 +66,7 @@ class Bars:
         self._bars.stop()
 
 
-def print_json(rows: Sequence[Recommendation]) -> None:
-    """One Recommendation a line, valid JSON on every stream."""
-    for row in rows:
-        print_value(as_dict(row))
-
-
-def _holds(text: str) -> bool:
-    """Whether stdout can write the text as it is."""
-    try:
-        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def as_dict(row: Recommendation) -> dict[str, Any]:
+def as_dict(row: "Recommendation") -> dict[str, Any]:
     """A Recommendation as plain JSON values."""
     return {
         "user_id": row.user_id,
@@ -105,7 +92,7 @@ def as_dict(row: Recommendation) -> dict[str, Any]:
     }
 
 
-def answer_as_dict(answer: ChatAnswer) -> dict[str, Any]:
+def answer_as_dict(answer: "ChatAnswer") -> dict[str, Any]:
     """The answer to a turn of a dialogue as plain JSON values."""
     understood = answer.understood
     said = {name: [list(one.item_ids) for one in getattr(understood, name)] for name in ("mentions", "liked", "disliked", "seen")}
@@ -122,19 +109,29 @@ def answer_as_dict(answer: ChatAnswer) -> dict[str, Any]:
     }
 
 
-def cited_titles(genrec: "Recommender", rows: Sequence[Recommendation]) -> dict[str, str]:
-    """Titles of the past items that the evidence cites, by id."""
-    cited = {item_id for row in rows for evidence in row.reason.evidence for item_id in evidence.item_ids}
-    return {item.item_id: item.title for item in genrec.workspace.store.items(sorted(cited)).values()}
+def print_columns(header: Sequence[str], rows: Sequence[Sequence[Cell]], *, title: str = "", numbers: bool = False) -> None:
+    """A plain table; nothing in it is cut. `numbers`: every column but the first has figures."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(header_style="bold", title=escape(title) or None, title_justify="left", title_style="")
+    for place, column in enumerate(header):
+        right = numbers and place > 0
+        table.add_column(
+            escape(column), overflow="fold", justify="right" if right else "left", style="bold" if numbers and not right else ""
+        )
+    for row in rows:
+        table.add_row(*map(_text, row))
+    _stdout().print(table)
 
 
-def _stdout() -> Console:
-    """As wide as the terminal, or wide enough for a table in a pipe."""
-    return Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
+def print_recommendations(rows: Sequence["Recommendation"], titles: Mapping[str, str]) -> None:
+    """The list as a table, what was degraded as a message. `titles`: of the past items that the evidence cites, by id."""
+    from rich.table import Table
 
-
-def print_table(rows: Sequence[Recommendation], titles: Mapping[str, str]) -> None:
-    """The list as a table, what was degraded as a message."""
+    if not rows:
+        say("nothing is left to recommend: every item is seen, excluded or filtered out")
+        return
     table = Table(show_lines=True, header_style="bold")
     table.add_column("#", justify="right")
     table.add_column("title", style="bold", ratio=2)
@@ -142,49 +139,33 @@ def print_table(rows: Sequence[Recommendation], titles: Mapping[str, str]) -> No
     table.add_column("evidence", ratio=3)
     for row in rows:
         nats = any(stage.name == "evidence by ranker" and stage.status == "ok" for stage in row.trace.stages)
-        evidence = "\n".join(escape(_in_words(e, titles, nats)) for e in row.reason.evidence)
+        evidence = "\n".join(_evidence_text(one, titles, nats) for one in row.reason.evidence)
         title = (row.item.title or row.item.item_id) + (GENERATED if row.item.generated else "")
         reason = row.reason.text + (GENERATED if row.reason.generated else "")
-        table.add_row(str(row.rank), escape(title), escape(reason), evidence)
-    if rows:
-        _stdout().print(table)
-        if any(row.item.generated or row.reason.generated for row in rows):
-            say(f"{GENERATED.strip()} with words that genrec wrote: `genrec caption`")
-        say(in_short(rows[0].trace))
-    else:
-        say("nothing is left to recommend: every item is seen, excluded or filtered out")
+        table.add_row(*map(_text, (str(row.rank), title, reason, evidence)))
+    _stdout().print(table)
+    if any(row.item.generated or row.reason.generated for row in rows):
+        say(f"{GENERATED.strip()} with words that genrec wrote: `genrec caption`")
+    trace = rows[0].trace
+    timed = (f"{one.name} {f'{one.milliseconds:.0f} ms' if one.status == 'ok' else one.status.upper()}" for one in trace.stages)
+    say(" · ".join(timed))
+    say_degraded(trace)
 
 
-def in_short(trace: Trace) -> str:
-    """The stages of a trace in one line, with a line for each degraded one."""
-    parts = [
-        f"{stage.name} {stage.milliseconds:.0f} ms" if stage.status == "ok" else f"{stage.name} {stage.status.upper()}"
-        for stage in trace.stages
-    ]
-    lines = [" · ".join(parts)]
-    lines += [f"degraded: {stage.name}: {stage.note}" for stage in trace.stages if stage.status == "degraded"]
-    return "\n".join(lines)
+def say_degraded(trace: "Trace") -> None:
+    """A line for each stage that was left out."""
+    for stage in trace.stages:
+        if stage.status == "degraded":
+            say(f"degraded: {stage.name}: {stage.note}")
 
 
-def _in_words(evidence: Evidence, titles: Mapping[str, str], nats: bool) -> str:
-    if evidence.kind == "history":
-        weight = f"{evidence.weight:.2g} nats" if nats else f"{evidence.weight:.0%}"
-        return f"{evidence.value} {titles.get(evidence.item_ids[0], evidence.item_ids[0])} ({weight})"
-    if evidence.kind == "attribute":
-        return f"{evidence.attribute}: {evidence.value}"
-    return f"{evidence.kind}: {evidence.value}"
+def cited_titles(genrec: "Recommender", rows: Sequence["Recommendation"]) -> dict[str, str]:
+    """Titles of the past items that the evidence cites, by id."""
+    cited = {item_id for row in rows for evidence in row.reason.evidence for item_id in evidence.item_ids}
+    return {item.item_id: item.title for item in genrec.workspace.store.items(sorted(cited)).values()}
 
 
-def say_trained(what: str, card: Mapping[str, Any], say: Callable[[str], None]) -> None:
-    """How good what was learned is, and whether it serves."""
-    figures = card["validation"]
-    learned, untrained = figures["learned"], figures["untrained"]
-    say(f"{what}: validation NDCG@10 {learned:.4f}, untrained {untrained:.4f}")
-    if not card["serves"]:
-        say('the untrained one stays in service; retrieval.retriever = "learned" in genrec.toml serves the trained one')
-
-
-def say_built(built: Built, say: Callable[[str], None]) -> None:
+def say_built(built: "Built") -> None:
     """What a build made."""
     vectors = ", ".join(f"{name} {dim}" for name, dim in built.vectors.items())
     say(f"{built.items} items indexed in {built.seconds:.1f} s; vectors: {vectors}")
@@ -194,30 +175,33 @@ def say_built(built: Built, say: Callable[[str], None]) -> None:
         say(f"{name}: left out: {why}")
 
 
-def print_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A plain table; nothing in it is cut."""
-    table = Table(header_style="bold")
-    for column in header:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    _stdout().print(table)
-
-
 def print_value(value: Any) -> None:
     """A JSON value on one line, valid on every stream."""
-    # Python would write what the stream cannot hold as \xe9, which is no escape of JSON's; the escapes of json.dumps are
     line = json.dumps(value, ensure_ascii=False)
-    print(line if _holds(line) else json.dumps(value))
+    try:
+        line.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:  # Python would write what the stream cannot hold as \xe9, which is no escape of JSON's
+        line = json.dumps(value)
+    print(line)
 
 
-def print_findings(findings: Sequence[Any]) -> None:
-    """What `doctor` found."""
-    table = Table(header_style="bold")
-    for column in ("what", "status", "detail", "what to do"):
-        table.add_column(column, overflow="fold")
-    colours = {"ok": "green", "warning": "yellow", "missing": "red"}
-    for finding in findings:
-        status = f"[{colours[finding.status]}]{finding.status}[/]"
-        table.add_row(escape(finding.name), status, escape(finding.detail), escape(finding.hint))
-    _stdout().print(table)
+def _stdout() -> "Console":
+    """As wide as the terminal, or wide enough for a table in a pipe."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
+
+
+def _text(cell: Cell) -> "Text":
+    from rich.text import Text
+
+    return Text(cell) if isinstance(cell, str) else Text(*cell)
+
+
+def _evidence_text(evidence: "Evidence", titles: Mapping[str, str], nats: bool) -> str:
+    if evidence.kind == "history":
+        weight = f"{evidence.weight:.2g} nats" if nats else f"{evidence.weight:.0%}"
+        return f"{evidence.value} {titles.get(evidence.item_ids[0], evidence.item_ids[0])} ({weight})"
+    if evidence.kind == "attribute":
+        return f"{evidence.attribute}: {evidence.value}"
+    return f"{evidence.kind}: {evidence.value}"

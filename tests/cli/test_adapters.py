@@ -118,7 +118,7 @@ def test_compare(folder: Path) -> None:
     done = ok("compare", "films-1", "films-2", "-w", folder)
     assert "0.081 [0.07, 0.09]" in done.out
     assert "0.082 [0.07, 0.09]" in done.out
-    assert "rank.weight" in done.out
+    assert "ranking.weight" in done.out
     assert "lora.r" not in done.out  # the same in both
     told = json.loads(ok("compare", "films-1", "words-1", "-w", folder, "--json").out)
     assert told["adapters"] == ["films-1", "words-1"]

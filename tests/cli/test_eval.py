@@ -15,8 +15,8 @@ from genrec.progress import SILENT, Progress
 from genrec.prompts import Prompts
 from genrec.retrieval.systems import System
 from genrec.settings import RankSettings, Settings
-from genrec.workspace.build import ingest
 from genrec.workspace.folder import Workspace
+from genrec.workspace.ingest import ingest
 from tests import shop
 from tests.cli.command import Done, refused
 from tests.cli.command import genrec as run

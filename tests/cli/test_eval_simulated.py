@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from genrec.cli.eval_chat import CHAT, SEARCH, SIMULATED_REPORT
+from genrec.cli.eval_chat_command import CHAT, SEARCH, SIMULATED_REPORT
 from genrec.settings import SETTINGS_FILE
 from genrec.workspace.folder import Workspace
 from tests import shop

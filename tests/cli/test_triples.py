@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from genrec.cli.app import parse_maps
+from genrec.cli.ingest_command import parse_maps
 from genrec.errors import ConfigError
 from genrec.workspace.folder import Workspace
 from tests.cli.command import genrec, refused
@@ -66,10 +66,10 @@ def test_nothing_to_read_names_the_option(folder: Path) -> None:
 
 
 def test_pairs_find_their_table() -> None:
-    both = {"items": True, "events": False, "users": False, "triples": True}
+    both = ["items", "triples"]
     pairs = ["head=film", "title=Name", "triples:tail=who", "items:head[|]=heads"]
     assert parse_maps(pairs, both) == {"items": {"title": "Name", "head[|]": "heads"}, "triples": {"head": "film", "tail": "who"}}
-    items = {"items": True, "events": True, "users": False, "triples": False}
+    items = ["items", "events"]
     assert parse_maps(["relation[|]=links"], items) == {"items": {"relation[|]": "links"}}
     with pytest.raises(ConfigError, match="no table of triples is read") as caught:
         parse_maps(["triples:head=film"], items)
