@@ -10,8 +10,9 @@ from pathlib import Path
 from PIL import Image
 
 from genrec.settings import SETTINGS_FILE
-from genrec.workspace.build import build, ingest
+from genrec.workspace.build import build
 from genrec.workspace.folder import Workspace
+from genrec.workspace.ingest import ingest
 
 KINDS = {
     "space": ("Sci-Fi|Adventure", "astronauts cross the galaxy in a starship", ("Star", "Orbit", "Galaxy", "Comet", "Planet")),

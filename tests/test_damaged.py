@@ -83,6 +83,7 @@ DAMAGE = [
     Damage("build.json empty", write("build.json", ""), 3, "damaged"),
     Damage("build.json of another shape", write("build.json", "[1]"), 3, "damaged"),
     Damage("build.json without its keys", write("build.json", "{}"), 3, "damaged"),
+    Damage("build.json of a newer version", edit("build.json", schema=2), 3, "schema 2, this version reads 1"),
     Damage("build.json of another build", edit("build.json", items=59), 3, "not whole"),
     Damage("vectors missing", remove("vectors"), 3, "vectors.json"),
     Damage("manifest of the vectors damaged", cut("vectors/vectors.json", 50), 3, "cannot be read"),

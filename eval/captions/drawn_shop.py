@@ -40,12 +40,13 @@ from genrec.models.sources import resolve
 from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.mean_profile import event_weights, user_vector
 from genrec.retrieval.modality_fusion import as_history, fuse
-from genrec.retrieval.retriever import Ask, Retriever
-from genrec.retrieval.vectors import ModalityVectors
+from genrec.retrieval.retriever import CandidateRequest, Retriever
+from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.settings import SETTINGS_FILE, RetrievalSettings, Settings
 from genrec.types import Event
-from genrec.workspace.build import build, ingest
+from genrec.workspace.build import build
 from genrec.workspace.folder import Workspace
+from genrec.workspace.ingest import ingest
 from genrec.workspace.load import load_catalogue
 
 ROOT = Path(__file__).parents[2]
@@ -135,7 +136,7 @@ def search(workspace: Workspace, shop: catalogue.Shop, text: TextEncoder, image:
     found: dict[str, float] = {}
     for name, legs in {"text": ("text",), "text+image": ("text", "image")}.items():
         asks = [
-            Ask(query=query, legs={leg: {"text": dense, "image": seen}[leg][place] for leg in legs})
+            CandidateRequest(query=query, legs={leg: {"text": dense, "image": seen}[leg][place] for leg in legs})
             for place, query in enumerate(words)
         ]
         answers = retriever.candidates(asks, DEPTH)
@@ -176,7 +177,7 @@ def recommending(
     matrices = {**{name: vectors.matrices[name] for name in names}, "behaviour": made.vectors}
     present = {**{name: vectors.present[name] for name in names}, "behaviour": made.present}
     fused = fuse(
-        ModalityVectors(vectors.item_ids, matrices, present, written=vectors.written, likely=vectors.likely),
+        ModalityVectors(vectors.item_ids, matrices, present, written=vectors.written, expected_text=vectors.expected_text),
         settings.weights,
         made.popularity,
         trust=settings.trust,

@@ -48,11 +48,12 @@ from genrec.models.sources import resolve
 from genrec.reasons.reason_checker import fault
 from genrec.reasons.reason_writer import TUNED_TRIES
 from genrec.recommender import Recommender
-from genrec.retrieval.retriever import Ask, Retriever
-from genrec.retrieval.vectors import ModalityVectors
+from genrec.retrieval.retriever import CandidateRequest, Retriever
+from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.settings import SETTINGS_FILE, Settings
-from genrec.workspace.build import build, ingest
+from genrec.workspace.build import build
 from genrec.workspace.folder import Workspace
+from genrec.workspace.ingest import ingest
 from genrec.workspace.load import load_catalogue
 
 RESULTS = RESULTS_FOLDER / "captions_movies.json"
@@ -134,9 +135,9 @@ def in_order(films: Films, vectors: ModalityVectors) -> ModalityVectors:
     """The vectors in the order of `films`, the rows of `likely` texts as well."""
     order = np.array([vectors.index_of(item_id) for item_id in films.ids])
     likely = None
-    if vectors.likely is not None and vectors.written is not None:
-        whole = np.zeros((len(order), vectors.likely.shape[1]), np.float32)
-        whole[vectors.written] = vectors.likely
+    if vectors.expected_text is not None and vectors.written is not None:
+        whole = np.zeros((len(order), vectors.expected_text.shape[1]), np.float32)
+        whole[vectors.written] = vectors.expected_text
         likely = whole[order][vectors.written[order]]
     return ModalityVectors(
         films.ids,
@@ -174,7 +175,7 @@ def search(films: Films, workspace: Workspace, text: TextEncoder) -> dict[str, f
     words = [_typed(films.truth[row]) for row in rows]
     dense = text.encode(words, role="query")
     retriever = Retriever(workspace.index, load_catalogue(workspace), workspace.settings.retrieval)
-    answers = retriever.candidates([Ask(query=q, legs={"text": v}) for q, v in zip(words, dense, strict=True)], 50)
+    answers = retriever.candidates([CandidateRequest(query=q, legs={"text": v}) for q, v in zip(words, dense, strict=True)], 50)
     found = [[c.item_id for c in answer] for answer in answers]
     return {
         f"recall@{k}": round(float(np.mean([films.ids[row] in own[:k] for row, own in zip(rows, found, strict=True)])), 4)
@@ -216,8 +217,8 @@ def caption(films: Films, folder: Path) -> dict[str, Any]:
         "by": dict(made.sources),
         "refused": made.refused,
         "seconds": round(made.seconds, 1),
-        "likely texts believed": round(float(np.linalg.norm(vectors.likely, axis=1).max()), 4)
-        if vectors.likely is not None
+        "likely texts believed": round(float(np.linalg.norm(vectors.expected_text, axis=1).max()), 4)
+        if vectors.expected_text is not None
         else 0,
         "tags": {
             name: {

@@ -42,8 +42,9 @@ from genrec.data.ingest_report import Report
 from genrec.llm.fake import FakeLLM
 from genrec.llm.protocol import LLM, WriteRequest
 from genrec.settings import SETTINGS_FILE
-from genrec.workspace.build import build, ingest
+from genrec.workspace.build import build
 from genrec.workspace.folder import Workspace
+from genrec.workspace.ingest import ingest
 
 RESULTS = RESULTS_FOLDER / "captions_scale.json"
 WITH_TEXT = 0.2

@@ -30,8 +30,9 @@ from genrec.chat_retrieval.transcripts import Transcript, learned
 from genrec.data.dialogue_files import Moment, read_moments
 from genrec.evaluation.dialogue_recall import FOLDS, Bench, Ranker, constraints, effort, linking, recalls, started
 from genrec.settings import SETTINGS_FILE
-from genrec.workspace.build import build, ingest
+from genrec.workspace.build import build
 from genrec.workspace.folder import Workspace
+from genrec.workspace.ingest import ingest
 
 RESULTS = RESULTS_FOLDER / "dialogues.json"
 SOME = 400

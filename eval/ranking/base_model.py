@@ -23,10 +23,11 @@ from genrec.prompts import Prompts
 from genrec.ranking.prompter import Profile
 from genrec.ranking.ranker import Ranker, RankRequest
 from genrec.ranking.score_fusion import fuse
-from genrec.retrieval.retriever import Ask, Retriever
+from genrec.retrieval.retriever import CandidateRequest, Retriever
 from genrec.settings import RankSettings
-from genrec.workspace.build import build, ingest
+from genrec.workspace.build import build
 from genrec.workspace.folder import Workspace
+from genrec.workspace.ingest import ingest
 from genrec.workspace.load import load_catalogue
 
 K = 50
@@ -60,7 +61,7 @@ async def score(llm: LLM, folder: Path, back: int, users: int, seed: int) -> dic
         retriever = Retriever(workspace.index, catalogue, workspace.settings.retrieval)
         chosen = sorted(np.random.default_rng(seed).choice(sorted(targets), min(users, len(targets)), replace=False).tolist())
         histories = workspace.store.histories(chosen)
-        found = retriever.candidates([Ask(history=histories[user]) for user in chosen], K)
+        found = retriever.candidates([CandidateRequest(history=histories[user]) for user in chosen], K)
         items = {item.item_id: item for batch in workspace.store.all_items() for item in batch}
     requests = [
         RankRequest(

@@ -23,7 +23,7 @@ from genrec.models.sources import resolve
 from genrec.ranking.prompter import Method, Profile
 from genrec.ranking.ranker import Ranker
 from genrec.recommender import Recommender
-from genrec.retrieval.retriever import Ask, Retriever
+from genrec.retrieval.retriever import CandidateRequest, Retriever
 
 METHODS: tuple[Method, ...] = ("likelihood", "labels", "markers")
 
@@ -35,7 +35,7 @@ def requests(workspace: Path, users: int, candidates: int, method: Method) -> li
         retriever = Retriever(genrec.workspace.index, genrec._asynchronous._pipeline._catalogue, settings.retrieval)
         ids = store.user_ids()[:users]
         histories = store.histories(ids)
-        found = retriever.candidates([Ask(history=histories[user]) for user in ids], candidates)
+        found = retriever.candidates([CandidateRequest(history=histories[user]) for user in ids], candidates)
         items = {item.item_id: item for batch in store.all_items() for item in batch}
         prompter = Ranker(genrec.workspace.llm(None), genrec.workspace.prompts, settings.rank).prompter  # type: ignore[arg-type]
         return [

@@ -31,8 +31,8 @@ from genrec.index.edge import EdgeIndex
 from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.exploration import Exploration
-from genrec.retrieval.retriever import Ask, Retriever
-from genrec.retrieval.vectors import ModalityVectors, unit_rows
+from genrec.retrieval.retriever import CandidateRequest, Retriever
+from genrec.retrieval.item_vectors import ModalityVectors, unit_rows
 from genrec.settings import RetrievalSettings
 from genrec.types import Event
 
@@ -158,9 +158,9 @@ def lived(world: World, way: str, seed: int, index: EdgeIndex) -> dict[str, Any]
     }
 
 
-def ask_of(history: list[Event], way: str, seed: tuple[int, ...]) -> Ask:
+def ask_of(history: list[Event], way: str, seed: tuple[int, ...]) -> CandidateRequest:
     bold = 0.0 if way == "epsilon" else float(way)
-    return Ask(history=history, explore=Exploration(bold, seed) if bold else None)
+    return CandidateRequest(history=history, explore=Exploration(bold, seed) if bold else None)
 
 
 def main() -> None:

@@ -23,8 +23,8 @@ from eval.provenance import RESULTS_FOLDER, provenance
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
-from genrec.retrieval.user_vectors import LearnedPeople, MeanPeople, People
-from genrec.retrieval.vectors import ModalityVectors
+from genrec.retrieval.user_encoders import LearnedUserEncoder, MeanUserEncoder, UserEncoder
+from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.zero_shot import behaviour_of
 from genrec.settings import FeedbackSettings, RetrievalSettings, RetrieverTrainSettings
 from genrec.training.learned_system import Learned
@@ -39,7 +39,7 @@ TOP = 50
 DISLIKES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 LIKES = (1.0, 1.5, 2.0, 3.0, 5.0)
 
-Make = Callable[[FeedbackSettings], People]
+Make = Callable[[FeedbackSettings], UserEncoder]
 
 
 def split(events: Sequences) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -73,7 +73,7 @@ def fitted(train: Sequences, content: Content, *, learned: bool) -> tuple[Make, 
     vectors = ModalityVectors(content.vectors.item_ids, matrices, present, written=content.vectors.written)
     if not learned:
         catalogue = Catalogue(vectors, made.popularity, retrieval)
-        return (lambda how: MeanPeople(catalogue, retrieval, how)), catalogue.fused
+        return (lambda how: MeanUserEncoder(catalogue, retrieval, how)), catalogue.fused
     from genrec.training.retriever_training import Trainer
 
     system = Learned(Trainer(retrieval=retrieval, settings=RetrieverTrainSettings(), tell=print), "learned")
@@ -81,7 +81,7 @@ def fitted(train: Sequences, content: Content, *, learned: bool) -> tuple[Make, 
     assert system.made is not None
     retriever, items = system.made
     catalogue = Catalogue(vectors, made.popularity, retrieval, items)
-    return (lambda how: LearnedPeople(catalogue, retriever, items, how)), items.rows
+    return (lambda how: LearnedUserEncoder(catalogue, retriever, items, how)), items.rows
 
 
 def _silent() -> Any:
@@ -91,7 +91,7 @@ def _silent() -> Any:
 
 
 def figures(
-    people: People, rows: NDArray[np.float32], asked: list[list[Event]], events: Sequences, later: NDArray[np.bool_]
+    people: UserEncoder, rows: NDArray[np.float32], asked: list[list[Event]], events: Sequences, later: NDArray[np.bool_]
 ) -> dict[str, NDArray[np.float64]]:
     """Of each person: recall of good items in the first 50, and bad items there; NaN where there is none to find."""
     good = [set(events.items[o][later[o] & (events.values[o] >= GOOD)].tolist()) for o in _people(events)]

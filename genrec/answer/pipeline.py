@@ -25,13 +25,14 @@ from genrec.reasons.evidence import CatalogueFacts, Past, gather, past_of, text_
 from genrec.reasons.facts import Facts, state
 from genrec.reasons.reason_writer import ReasonWriter, from_template
 from genrec.retrieval.catalogue import FUSED, Catalogue
-from genrec.retrieval.exploration import draws_for, new_in
-from genrec.retrieval.feedback import in_force, opinions
-from genrec.retrieval.retriever import Ask, Retriever
+from genrec.retrieval.exploration import exploration_for, count_explored
+from genrec.retrieval.feedback import in_force, preferences_of
+from genrec.retrieval.retriever import CandidateRequest, Retriever
 from genrec.types import Candidate, Event, Item, Reason, Recommendation, Trace, User
 from genrec.workspace.adapters_in_use import ServedRanking, served_ranking
 from genrec.workspace.folder import Workspace
-from genrec.workspace.load import REBUILD, load_people, retriever_name, same_weights, schema_of, system_name
+from genrec.workspace.load import load_user_encoder, retriever_name, same_weights, schema_of, system_name
+from genrec.workspace.manifest import REBUILD
 
 NO_REASON = Reason(text="", source="off")
 
@@ -98,7 +99,7 @@ class AnswerPipeline:
     def catalogue_changed(self, catalogue: Catalogue) -> None:
         """Take the catalogue of a new build."""
         self._catalogue = catalogue
-        people = load_people(self._workspace, catalogue)
+        people = load_user_encoder(self._workspace, catalogue)
         self._dialogue_retriever = Ears(self._workspace, catalogue, people)
         self._retriever = Retriever(self._workspace.index, catalogue, self._workspace.settings.retrieval, people)
         self._rankers: dict[str | None, Ranker] = {}  # by the method asked for; they know the catalogue's titles
@@ -128,7 +129,7 @@ class AnswerPipeline:
 
     async def answer(self, request: Request) -> Answer:
         """The list, ranked and with its evidence. Raises UnknownUserError, StoreError, IndexFault."""
-        stages = Stages(models={"retriever": retriever_name(self._retriever.people.learned)})
+        stages = Stages(models={"retriever": retriever_name(self._retriever.user_encoder.learned)})
         with stages.timed("people"):
             people = await asyncio.to_thread(self._people, request)
         wanted = max(request.k, self._workspace.settings.retrieval.candidates)
@@ -138,7 +139,7 @@ class AnswerPipeline:
             with stages.timed("candidates"):
                 found = await asyncio.to_thread(self._retriever.candidates, asks, wanted)
         if request.explore:
-            stages.add("exploration", "ok", f"seed {request.seed}: {new_in(found)} of {sum(map(len, found))} candidates")
+            stages.add("exploration", "ok", f"seed {request.seed}: {count_explored(found)} of {sum(map(len, found))} candidates")
         items = await asyncio.to_thread(self._items, request, people, found)
         for person, candidates in zip(people, found, strict=True):
             person.candidates = candidates
@@ -181,7 +182,7 @@ class AnswerPipeline:
         for user_id in request.user_ids:
             history = in_force(histories[user_id], now=now, not_now_days=days)
             person = Person(users[user_id], [*(() if dialogue.events_only else history), *dialogue.events])
-            person.taste = opinions(person.events).taste
+            person.taste = preferences_of(person.events).positive
             person.hidden = frozenset(event.item_id for event in history) if dialogue.events_only else frozenset()
             people.append(person)
         return people
@@ -224,12 +225,12 @@ class AnswerPipeline:
         with stages.timed("candidates"):
             return await asyncio.to_thread(retriever.candidates, asks, wanted)
 
-    async def _asks(self, request: Request, people: Sequence[Person], stages: Stages) -> list[Ask]:
+    async def _asks(self, request: Request, people: Sequence[Person], stages: Stages) -> list[CandidateRequest]:
         """What the engine is asked for each person; the query is encoded once, stated interests where there is no history."""
         legs: dict[str, np.ndarray] = {}
         interests: dict[str, dict[str, np.ndarray]] = {}
         for person in people:  # stated interests count until the history says something
-            if person.user.interests and not self._retriever.people.known(person.events):
+            if person.user.interests and not self._retriever.user_encoder.known(person.events):
                 person.stated = ", ".join(person.user.interests)
         stated = sorted({person.stated for person in people if person.stated})
         if request.query or stated:
@@ -251,7 +252,7 @@ class AnswerPipeline:
                 interest_legs=interests.get(person.stated, {}),
                 exclude=request.exclude | person.hidden,
                 filter=request.filter,
-                explore=draws_for(person.user.user_id, request.explore, request.seed),
+                explore=exploration_for(person.user.user_id, request.explore, request.seed),
             )
             for person in people
         ]
@@ -287,7 +288,7 @@ class AnswerPipeline:
     ) -> RankRequest:
         profile = Profile(history=tuple(past.item for past in person.past), interests=person.user.interests, query=request.words)
         by_taste = all(c.sources.get(FUSED) == c.score for c in candidates)  # not by a query's ranks, nor drawn
-        usual = self._who_ranks(request).spread_of(system_name(self._retriever.people.learned))
+        usual = self._who_ranks(request).spread_of(system_name(self._retriever.user_encoder.learned))
         return RankRequest(
             profile=profile,
             candidates=tuple(items[c.item_id] for c in candidates),
@@ -332,7 +333,7 @@ class AnswerPipeline:
     def _shares(self, person: Person, shown: Sequence[Candidate]) -> np.ndarray:
         """How much of each shown item's retrieval score each past item carries, (n_shown, n_past) float32."""
         shares = np.zeros((len(shown), len(person.past)), dtype=np.float32)
-        ids, falls = self._retriever.people.shares(person.events, [c.item_id for c in shown])
+        ids, falls = self._retriever.user_encoder.shares(person.events, [c.item_id for c in shown])
         column = {item_id: n for n, item_id in enumerate(ids)}
         for n, one in enumerate(person.past):
             if one.item.item_id in column:

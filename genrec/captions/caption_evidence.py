@@ -21,10 +21,11 @@ from genrec.captions.tagging import Encode, Tag, Tagger
 from genrec.errors import ModelError, WorkspaceError
 from genrec.files import read_json
 from genrec.progress import SILENT, Progress
-from genrec.retrieval.vectors import ModalityVectors
+from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.types import TAGS, AttributeValue, Item, scalars
 from genrec.workspace.folder import Workspace
-from genrec.workspace.load import BEHAVIOUR, POPULARITY, REBUILD, same_weights
+from genrec.workspace.load import BEHAVIOUR, POPULARITY, same_weights
+from genrec.workspace.manifest import REBUILD
 
 IMAGE = "image"
 LOOKED_AT = 24

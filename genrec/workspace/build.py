@@ -1,17 +1,13 @@
-"""Tables into the store, and the store into vectors and the index. What the command line calls `ingest` and `build`."""
+"""The store into vectors and the index: what `genrec build` calls."""
 
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
-from genrec.data.images import MediaFolder
-from genrec.data.ingest_report import Report, TableKind
-from genrec.data.table_readers import read_events, read_items, read_triples, read_users
 from genrec.errors import DataError, ModelError, WorkspaceError
 from genrec.files import read_json, write_json
 from genrec.filters import Field, fields_of
@@ -19,24 +15,21 @@ from genrec.index.protocol import IndexSpec, Point, VectorIndex
 from genrec.progress import SILENT, Progress, track
 from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.catalogue import Catalogue
-from genrec.retrieval.expected_text import likely_text
-from genrec.retrieval.vectors import ModalityVectors
-from genrec.types import NOT_TASTE, AttributeValue, Item, scalars
+from genrec.retrieval.expected_text import expected_text
+from genrec.retrieval.item_vectors import ModalityVectors
+from genrec.types import Item
 from genrec.workspace.folder import Workspace
-from genrec.workspace.item_text import worded_all
+from genrec.workspace.item_text import item_text, worded_all
 from genrec.workspace.load import (
     POPULARITY,
     encode_learned,
-    fusion,
-    manifest,
     retriever_name,
     same_weights,
     schema_of,
     served_retriever,
 )
+from genrec.workspace.manifest import BuildManifest, fusion_settings, vectors_digest
 
-R = TypeVar("R")
-TEXT_CHARS = 2_000
 POINTS = 512
 DIGESTS = "digests.json"
 
@@ -53,71 +46,6 @@ class Built:
     missing: Mapping[str, str]
     retriever: str
     seconds: float
-
-
-def ingest(
-    workspace: Workspace,
-    *,
-    items: Sequence[Path] = (),
-    events: Sequence[Path] = (),
-    users: Sequence[Path] = (),
-    triples: Sequence[Path] = (),
-    mapping: Mapping[str, Mapping[str, str]] | None = None,
-    media_roots: Sequence[Path] = (),
-    report: Report | None = None,
-    progress: Progress = SILENT,
-) -> Report:
-    """Read tables into the store, items first. `mapping` maps fields to columns by table kind (`items`, `users`,
-    `events`, `triples`).
-
-    Batches are committed as they are read: what was acknowledged stays when a later row stops a strict ingest; a `report`
-    that the caller gives says also then what was read. Raises TableError, ConfigError, RowError (strict), StoreError.
-    """
-    report = report or Report()
-    limits, store, mapping = workspace.settings.ingest, workspace.store, mapping or {}
-    media = MediaFolder(workspace.folder, media_roots, limits=limits)
-    for path in items:
-        of = mapping.get("items")
-        for batch in read_items(path, mapping=of, limits=limits, media=media, report=report, progress=progress):
-            _put(store.put_items, batch, "items", path, report)
-    for path in users:
-        for batch in read_users(path, mapping=mapping.get("users"), limits=limits, report=report, progress=progress):
-            _put(store.put_users, batch, "users", path, report)
-    known = frozenset(store.item_ids()) if events or triples else frozenset()
-    if events and not known:
-        report.note("events tell of items that are there: give the table of items first, one of ids alone is enough")
-    for path in events:
-        said: set[str] = set()
-        of = mapping.get("events")
-        for batch in read_events(path, mapping=of, limits=limits, known_items=known, report=report, progress=progress):
-            _put(store.add_events, batch, "events", path, report)
-            said.update(event.kind for event in batch if event.kind in NOT_TASTE)
-        if said:
-            report.note(
-                f"{path}: {', '.join(sorted(said))} events are feedback: they keep their items away, nothing is learned from them"
-            )
-    for path in triples:
-        met = False  # whether a triple of this table is about an item
-        of = mapping.get("triples")
-        for batch in read_triples(path, mapping=of, limits=limits, report=report, progress=progress):
-            _put(store.put_triples, batch, "triples", path, report)
-            met = met or any(triple.head in known or triple.tail in known for triple in batch)
-        if not met:
-            report.note(f"{path}: no head and no tail is the id of an item in the store; ids must agree letter for letter")
-    return report
-
-
-def _put(put: Callable[[list[R]], object], records: list[R], kind: TableKind, path: Path, report: Report) -> None:
-    """Store one batch; a record that the store refuses becomes a fault and costs no other. Raises RowError (strict)."""
-    try:
-        put(records)
-    except DataError as error:
-        if len(records) == 1:
-            report.refuse(kind, str(path), str(error))
-            return
-        middle = len(records) // 2
-        _put(put, records[:middle], kind, path, report)
-        _put(put, records[middle:], kind, path, report)
 
 
 def build(workspace: Workspace, progress: Progress = SILENT) -> Built:
@@ -154,9 +82,14 @@ def build(workspace: Workspace, progress: Progress = SILENT) -> Built:
         catalogue = Catalogue(vectors, popularity, workspace.settings.retrieval, rows)
     workspace.build_file.unlink(missing_ok=True)  # until the end the index is neither the old one nor the new
     fill(workspace.index, items, texts, catalogue, schema_of(workspace), progress)
-    made = {"items": len(items), "vectors": manifest(workspace), "fusion": fusion(workspace)}
-    made |= {"retriever": learned.digest if learned else ""}
-    write_json(workspace.build_file, made | {"models": work.models, "missing": work.missing})
+    BuildManifest(
+        items=len(items),
+        vectors=vectors_digest(workspace),
+        fusion=fusion_settings(workspace),
+        retriever=learned.digest if learned else "",
+        models=work.models,
+        missing=work.missing,
+    ).write(workspace)
     return Built(
         items=len(items),
         vectors=catalogue.dims(),
@@ -192,16 +125,6 @@ def fill(
             ]
         )
     index.finish()
-
-
-def item_text(item: Item) -> str:
-    """What is encoded and searched of an item: title, attributes in words, description."""
-    facts = [f"{name.replace('_', ' ')}: {words}" for name, value in item.attributes.items() if (words := _in_words(value))]
-    return "\n".join(part for part in (item.title, *facts, item.text[:TEXT_CHARS]) if part)
-
-
-def _in_words(value: AttributeValue) -> str:
-    return ", ".join(str(part) for part in scalars(value) if not isinstance(part, bool))
 
 
 def _text_digest(text: str) -> str:
@@ -264,7 +187,7 @@ class _Build:
         present = self.present.get("text")
         if present is None or not (present & written).any() or not (present & ~written).any():
             return None
-        return likely_text(worded, self.matrices["text"], present & ~written, written)
+        return expected_text(worded, self.matrices["text"], present & ~written, written)
 
     def _last(self, name: Literal["text", "image"], wanted: Mapping[str, str]) -> dict[str, np.ndarray]:
         """Rows of the last build that still hold; none when the model changed or the files are damaged."""

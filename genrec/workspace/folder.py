@@ -1,16 +1,17 @@
 """The workspace: one folder with the settings, the store, pictures, vectors and the index of one catalogue.
 
-genrec.toml          settings (genrec/settings.py)
+genrec.toml          settings (genrec/settings/)
 workspace.json       schema version of the folder
-store.sqlite         items, users, events (unless store.url names a database)
-media/               pictures, by content
-vectors/             vectors per modality, popularity, digests of what was encoded
-retriever/           the trained retriever, the plot of its training, checkpoints while it trains
-adapters/            LoRA adapters, a folder each, and active.json: which are in use
-reports/             pages and figures of `genrec eval`
+store.sqlite         items, people, events, captions, dialogues (unless store.url names a database)
+media/               pictures, by the digest of their content
+vectors/             vectors by modality, popularity, digests of what was encoded
 index/               the vector engine (unless index.url names a cluster)
-build.json           what the last build made; written last
-prompts/             templates that override the shipped ones (optional)
+build.json           what the last build made (genrec/workspace/manifest.py); written last
+retriever/           the trained retriever, the plot of its training, checkpoints while it trains
+adapters/            LoRA adapters, a folder each, active.json (which are in use) and choices.json (how much they count here)
+dialogues/           what `genrec train dialogues` learned
+reports/             pages and figures of `genrec eval`
+prompts/             templates that override the shipped ones
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
-"""What of a captioned item is embedded and searched: what is said of the item, worded as people's tables word it.
+"""What of an item is embedded and searched: title, attributes in words, description.
 
-Tags that are values of an attribute stand under its name (`colour: red`), as they do for items that tell it themselves. Of
-generated texts, clauses that cite other items are left out: their words are true of those items, and a search would take them for
-this one's.
+What a model wrote is worded as people's tables word it. Tags that are values of an attribute stand under its name
+(`colour: red`), as they do for items that tell it themselves. Of generated texts, clauses that cite other items are left out:
+their words are true of those items, and a search would take them for this one's.
 """
 
 import re
@@ -14,6 +14,18 @@ from genrec.types import HUMAN, TAGS, AttributeValue, Item, StoredCaption, scala
 _CITED = re.compile('"[^"]*"')
 _CLAUSE = re.compile(r"(?<=[,.;:!?])\s+")
 _MARK = "\x00"
+TEXT_CHARS = 2_000
+"""Of a description; what comes after is not embedded."""
+
+
+def item_text(item: Item) -> str:
+    """What is encoded and searched of an item: title, attributes in words, description."""
+    facts = [f"{name.replace('_', ' ')}: {words}" for name, value in item.attributes.items() if (words := _in_words(value))]
+    return "\n".join(part for part in (item.title, *facts, item.text[:TEXT_CHARS]) if part)
+
+
+def _in_words(value: AttributeValue) -> str:
+    return ", ".join(str(part) for part in scalars(value) if not isinstance(part, bool))
 
 
 def worded(item: Item, caption: StoredCaption) -> Item:

@@ -10,8 +10,9 @@ from genrec.errors import DataError, StoreError, WorkspaceError
 from genrec.models.sources import resolve
 from genrec.recommender import Recommender
 from genrec.types import Event, Item, Recommendation
-from genrec.workspace.build import build, ingest
+from genrec.workspace.build import build
 from genrec.workspace.folder import Workspace
+from genrec.workspace.ingest import ingest
 from tests import shop
 from tests.shop import COLD, MAPPING, STATED
 

@@ -70,7 +70,7 @@ def test_the_trace_says_who_found_the_candidates(served: Recommender, genrec: Re
 
 
 def test_the_engine_gives_the_networks_order(served: Recommender) -> None:
-    people = served._asynchronous._pipeline._retriever.people
+    people = served._asynchronous._pipeline._retriever.user_encoder
     catalogue = served._asynchronous._pipeline._catalogue
     history = served.workspace.store.histories(["u05"])["u05"]
     (vector,) = people.vectors([history])

@@ -14,7 +14,7 @@ from genrec.reasons.reason_checker import fault
 from genrec.recommender import AsyncRecommender, Recommender
 from genrec.retrieval.mean_profile import leave_one_out
 from genrec.retrieval.retriever import Retriever
-from genrec.retrieval.user_vectors import MeanPeople
+from genrec.retrieval.user_encoders import MeanUserEncoder
 from genrec.types import Recommendation
 from tests.shop import COLD, PEOPLE, STATED
 
@@ -96,8 +96,8 @@ def test_every_reason_is_true(genrec: Recommender) -> None:
         assert fault(row.reason.text, state(row.reason.evidence, cited)) == ""
 
 
-def means(retriever: Retriever) -> MeanPeople:
-    assert isinstance(retriever.people, MeanPeople)
+def means(retriever: Retriever) -> MeanUserEncoder:
+    assert isinstance(retriever.people, MeanUserEncoder)
     return retriever.people
 
 

@@ -10,7 +10,7 @@ from genrec.captions.caption_evidence import Evidence, background
 from genrec.captions.caption_prompt import TITLES
 from genrec.captions.informative_attributes import by_titles, codes, in_order, lasting, with_units
 from genrec.errors import PromptError
-from genrec.retrieval.vectors import ModalityVectors, unit_rows
+from genrec.retrieval.item_vectors import ModalityVectors, unit_rows
 from genrec.settings import SETTINGS_FILE
 from genrec.types import Item, StoredCaption
 from genrec.workspace.folder import Workspace

@@ -7,7 +7,7 @@ import pytest
 
 from genrec.captions.caption_evidence import Evidence, Known
 from genrec.files import write_json
-from genrec.retrieval.vectors import ModalityVectors
+from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.settings import SETTINGS_FILE
 from genrec.types import TAGS
 from genrec.workspace.folder import Workspace

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from genrec.settings import SETTINGS_FILE
-from genrec.workspace.build import build, ingest
+from genrec.workspace.build import build
 from genrec.workspace.folder import Workspace
+from genrec.workspace.ingest import ingest
 from tests.training import tuning
 
 Sections = dict[str, dict[str, Any]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from genrec.retrieval.histories import EventSpace
+from genrec.retrieval.event_features import EventSpace
 from genrec.retrieval.sequences import Sequences
 from genrec.training.retriever_batches import Batch, Batches
 from tests.training import world

@@ -11,7 +11,7 @@ from genrec.progress import SILENT, Progress
 from genrec.prompts import Prompts
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
-from genrec.retrieval.vectors import ModalityVectors
+from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.settings import ModelSettings, RankTrainSettings
 from genrec.training.adapter_training import Base, open_base, tunable
 from genrec.training.lora import Tuned

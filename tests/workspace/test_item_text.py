@@ -3,8 +3,7 @@
 from dataclasses import replace
 
 from genrec.types import Item, StoredCaption
-from genrec.workspace.build import item_text
-from genrec.workspace.item_text import worded, worded_all
+from genrec.workspace.item_text import item_text, worded, worded_all
 
 
 def tag(kind: str, group: str, text: str) -> dict[str, object]:
