@@ -9,11 +9,11 @@ from genrec.errors import DataError, WorkspaceError
 from genrec.files import read_json
 from genrec.filters import Field
 from genrec.retrieval.catalogue import Catalogue
+from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.learned_retriever import LearnedItems, LearnedRetriever
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
 from genrec.retrieval.user_encoders import LearnedUserEncoder, MeanUserEncoder, UserEncoder
-from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.zero_shot import ZeroShot
 from genrec.types import Item
 from genrec.workspace.folder import Workspace

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from genrec.errors import WorkspaceError
 from genrec.files import read_json, write_json
-from genrec.retrieval.learned_retriever import MANIFEST as RETRIEVER
 from genrec.retrieval.item_vectors import MANIFEST as VECTORS
+from genrec.retrieval.learned_retriever import MANIFEST as RETRIEVER
 from genrec.workspace.folder import Workspace
 
 SCHEMA = 1
