@@ -19,12 +19,22 @@ hit are equal, and mrr and map.
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from genrec.errors import EvaluationError
 
 KS = (1, 5, 10, 20, 50)
 Column = NDArray[np.float64]
+
+
+def gain(place: ArrayLike, k: int = 10) -> NDArray[np.float64]:
+    """NDCG@k of one target that stands at `place` of a list, counted from 0: 1 / log2(place + 2), 0 from place k on.
+
+    Who counts places decides about ties: `accuracy` takes lists as they come (the harness breaks ties by item number), the LLM
+    ranker by the retriever's order, and the baselines' own early stopping counts only what scores higher.
+    """
+    place = np.asarray(place, np.float64)
+    return np.where(place < k, 1.0 / np.log2(place + 2.0), 0.0)
 
 
 def accuracy(
@@ -74,7 +84,7 @@ def _hit(hits: NDArray[np.bool_], sizes: Column) -> Column:
 
 
 def _ndcg(hits: NDArray[np.bool_], sizes: Column) -> Column:
-    gains = 1 / np.log2(np.arange(hits.shape[1]) + 2)
+    gains = gain(np.arange(hits.shape[1]), hits.shape[1])
     ideal = np.cumsum(gains)[np.nan_to_num(np.minimum(sizes, hits.shape[1]), nan=1.0).astype(int) - 1]
     return np.where(np.isnan(sizes), np.nan, hits @ gains / ideal)
 

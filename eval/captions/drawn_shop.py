@@ -35,13 +35,14 @@ from genrec.captions.caption_run import Options
 from genrec.captions.captioner import Captioner, load_llm
 from genrec.captions.tagging import Tag, Tagger
 from genrec.data.ingest_report import Report
+from genrec.metrics import gain
 from genrec.models.encoders import ImageEncoder, TextEncoder
 from genrec.models.sources import resolve
 from genrec.retrieval.behaviour import behaviour_vectors
+from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.mean_profile import event_weights, user_vector
 from genrec.retrieval.modality_fusion import as_history, fuse
 from genrec.retrieval.retriever import CandidateRequest, Retriever
-from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.settings import SETTINGS_FILE, RetrievalSettings, Settings
 from genrec.types import Event
 from genrec.workspace.build import build
@@ -195,12 +196,11 @@ def recommending(
 
 
 def _ranks(place: NDArray[np.int64]) -> dict[str, float]:
-    gain = np.where(place < DEPTH, 1.0 / np.log2(place + 2.0), 0.0)
     return {
         "people": len(place),
         "recall@10": round(float((place < DEPTH).mean()), 4),
         "recall@50": round(float((place < 50).mean()), 4),
-        "ndcg@10": round(float(gain.mean()), 4),
+        "ndcg@10": round(float(gain(place, DEPTH).mean()), 4),
         "ndcg@100": round(float(np.where(place < 100, 1.0 / np.log2(place + 2.0), 0.0).mean()), 4),
     }
 

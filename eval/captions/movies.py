@@ -43,13 +43,14 @@ from genrec.answer.request import Explain, settled_request
 from genrec.captions.caption_run import Options
 from genrec.captions.captioner import Captioner, load_llm
 from genrec.data.ingest_report import Report
+from genrec.metrics import gain
 from genrec.models.encoders import TextEncoder
 from genrec.models.sources import resolve
 from genrec.reasons.reason_checker import fault
 from genrec.reasons.reason_writer import TUNED_TRIES
 from genrec.recommender import Recommender
-from genrec.retrieval.retriever import CandidateRequest, Retriever
 from genrec.retrieval.item_vectors import ModalityVectors
+from genrec.retrieval.retriever import CandidateRequest, Retriever
 from genrec.settings import SETTINGS_FILE, Settings
 from genrec.workspace.build import build
 from genrec.workspace.folder import Workspace
@@ -249,7 +250,7 @@ def ranking(films: Films, genrec: Recommender, users: Sequence[str]) -> dict[str
         ids = [row.item.item_id for row in genrec.recommend(user, CANDIDATES, rank="llm", explain="off")]
         place = ids.index(films.ids[asked[user]]) if films.ids[asked[user]] in ids else None
         found.append(place is not None)
-        gains.append(1.0 / np.log2(place + 2.0) if place is not None and place < 10 else 0.0)
+        gains.append(0.0 if place is None else float(gain(place)))
     return {"people": len(users), "ndcg@10": round(float(np.mean(gains)), 4), "candidates": round(float(np.mean(found)), 4)}
 
 

@@ -19,6 +19,7 @@ import polars as pl
 from eval.provenance import provenance
 from genrec.data import load
 from genrec.llm.protocol import LLM
+from genrec.metrics import gain
 from genrec.prompts import Prompts
 from genrec.ranking.prompter import Profile
 from genrec.ranking.ranker import Ranker, RankRequest
@@ -41,11 +42,6 @@ def split(events: pl.DataFrame, back: int) -> tuple[pl.DataFrame, dict[str, str]
     target = ordered.filter(pl.col("from_end") == back)
     kept = ordered.filter(pl.col("from_end") > back).drop("from_end")
     return kept, dict(zip(target["user_id"].cast(str), target["item_id"].cast(str), strict=True))
-
-
-def ndcg(ranks: np.ndarray, k: int = 10) -> float:
-    """Mean of 1 / log2(rank + 2), ranks from 0, 0 where the target is not in the first k; one target each."""
-    return float(np.where(ranks < k, 1 / np.log2(ranks + 2.0), 0.0).mean())
 
 
 async def score(llm: LLM, folder: Path, back: int, users: int, seed: int) -> dict:
@@ -105,7 +101,7 @@ def table(scored: dict, weights: list[float]) -> dict[str, dict[str, float]]:
             for place, retriever, llm in zip(scored["place"], scored["retriever"], scores, strict=True):
                 fused = fuse(np.asarray(llm), np.asarray(retriever), weight)
                 ranks.append(K if place == K else int((np.lexsort((np.arange(len(fused)), -fused)) == place).argmax()))
-            row[f"{weight:g}"] = round(ndcg(np.asarray(ranks)), 5)
+            row[f"{weight:g}"] = round(float(gain(ranks).mean()), 5)
         rows[name] = row
     return rows
 

@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from scipy import sparse
 
 from genrec.errors import ConfigError, EvaluationError
+from genrec.metrics import gain
 from genrec.progress import Progress
 from genrec.retrieval.sequences import Sequences
-from genrec.retrieval.systems import Content
+from genrec.retrieval.systems import Content, System
 
 
 class Config(BaseModel):
@@ -33,10 +34,11 @@ class Baseline(ABC, Generic[C]):
     People without events are ranked by the popularity of the items, the best that ids alone can do for them.
     """
 
-    name: ClassVar[str]
-    seeded: ClassVar[bool] = False
+    name: str
+    seeded: bool = False
     """Whether another seed gives another model."""
     config_class: ClassVar[type[Config]]
+    gates: Mapping[str, float] | None = None
 
     def __init__(self, settings: Mapping[str, Any] | None = None, seed: int = 0) -> None:
         """Raises ConfigError for a setting that is unknown or out of range; those not given keep their default."""
@@ -53,6 +55,14 @@ class Baseline(ABC, Generic[C]):
     @property
     def settings(self) -> Mapping[str, Any]:
         return self.config.model_dump()
+
+    @property
+    def retriever(self) -> System | None:
+        return None
+
+    @property
+    def candidates(self) -> int:
+        return 0
 
     def with_settings(self, settings: Mapping[str, Any], seed: int) -> Self:
         """An unfitted copy: these settings over the ones at hand."""
@@ -127,4 +137,4 @@ def ndcg(scores: NDArray[np.floating], histories: Sequences, targets: NDArray[np
     scores = scores.copy()
     scores[histories.users, histories.items] = -np.inf
     place = (scores > wanted[:, None]).sum(axis=1)
-    return float(np.where(place < k, 1.0 / np.log2(place + 2.0), 0.0).mean())
+    return float(gain(place, k).mean())

@@ -15,7 +15,7 @@ from genrec.baselines.factors import Als
 from genrec.errors import EvaluationError
 from genrec.progress import SILENT, Progress
 from genrec.retrieval.sequences import Sequences
-from genrec.retrieval.systems import Content
+from genrec.retrieval.systems import Content, System
 
 MOST_PEOPLE = 5_000
 """People of one fold that trees learn from, chosen at random."""
@@ -93,7 +93,7 @@ class Boosted(Baseline[BoostedConfig]):
         return made
 
     @property
-    def retriever(self) -> Baseline:
+    def retriever(self) -> System:
         """The fitted first stage that names the candidates: its recall is the ceiling. Raises EvaluationError before `fit`."""
         if self._popularity is None:
             raise EvaluationError("boosted: asked for its first stage before it was fitted", hint="Call fit first.")

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from genrec.baselines.base import decayed
+from genrec.retrieval.item_vectors import unit_rows
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
-from genrec.retrieval.vectors import unit_rows
 from genrec.types import Item, scalars
 
 RECENT_SHARE = 0.1

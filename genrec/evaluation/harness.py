@@ -38,7 +38,7 @@ from genrec.evaluation.splits import Split
 from genrec.evaluation.tuning import MAIN_K, Fits
 from genrec.metrics import KS, accuracy, check_ks
 from genrec.progress import SILENT, Progress
-from genrec.retrieval.systems import Content, System
+from genrec.retrieval.systems import MEMBERS, Content, System
 
 TuneOn = Literal["all", "focus"]
 SEEDS = (0, 1, 2)
@@ -184,6 +184,10 @@ def describe(split: Split) -> SplitInfo:
 
 
 def _check(systems: Sequence[System], split: Split, content: Content, seeds: Sequence[int], reference: str | None) -> None:
+    for system in systems:
+        if lacking := [member for member in MEMBERS if not hasattr(system, member)]:
+            hint = "See genrec.retrieval.systems.System; SystemDefaults has what most need not change."
+            raise EvaluationError(f"{type(system).__name__} is no System: it lacks {', '.join(lacking)}", hint=hint)
     names = [system.name for system in systems]
     if len(set(names)) != len(names) or not names:
         raise EvaluationError(f"systems: {names or 'none'}; each needs a name of its own", hint="Give at least one system.")
@@ -207,7 +211,7 @@ def _measured(system: System, bench: _Bench) -> SystemResult:
 
 
 def _evaluated(system: System, bench: _Bench) -> SystemResult:
-    seeds = bench.seeds if getattr(system, "seeded", False) else bench.seeds[:1]
+    seeds = bench.seeds if system.seeded else bench.seeds[:1]
     tuned = bench.fits.tuned(system, seeds[0])
     runs = [_run(system, tuned.settings, seed, bench) for seed in seeds]
     fitted = [run.system for run in runs]
@@ -259,10 +263,10 @@ def _run(system: System, settings: Mapping[str, Any], seed: int, bench: _Bench) 
 
 def _second_stage(fitted: Sequence[System], bench: _Bench) -> dict[str, Any]:
     """What limits systems that only rank the `candidates` best of their fitted `retriever` again; nothing for others."""
-    retrievers = [found for system in fitted if (found := getattr(system, "retriever", None)) is not None]
+    retrievers = [system.retriever for system in fitted if system.retriever is not None]
     if not retrievers:
         return {}
-    split, candidates = bench.split, int(getattr(fitted[0], "candidates"))  # noqa: B009 - no part of System
+    split, candidates = bench.split, fitted[0].candidates
     lengths = tuple(sorted({CEILING_K, candidates}))
     recalls = []
     for retriever in retrievers:
@@ -338,8 +342,8 @@ def _mean_of(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def _gates(systems: Sequence[System]) -> dict[str, float] | None:
     """Mean over the seeds of what the systems say their gates weigh."""
-    said = [gates for system in systems if (gates := getattr(system, "gates", None)) is not None]
-    return _mean_of(said) if said else None
+    gates = [system.gates for system in systems if system.gates is not None]
+    return _mean_of(gates) if gates else None
 
 
 def _rounded(values: NDArray[np.float64]) -> tuple[float, ...]:

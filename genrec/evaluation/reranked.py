@@ -108,11 +108,11 @@ class Reranked:
 
     @property
     def seeded(self) -> bool:
-        return getattr(self.base, "seeded", False)
+        return self.base.seeded
 
     @property
     def gates(self) -> Mapping[str, float] | None:
-        return getattr(self.base, "gates", None)
+        return self.base.gates
 
     @property
     def settings(self) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from genrec.llm.protocol import LLM, Likelihood
+from genrec.metrics import gain
 from genrec.progress import Progress, track
 from genrec.ranking.prompter import Method, Profile, Prompter
 from genrec.ranking.ranker import RankRequest
@@ -200,5 +201,5 @@ def gains(lists: Sequence[Measured], choice: Choice) -> NDArray[np.float64]:
         score = fuse(llm, one.scores, choice.weight, choice.spread)
         mine = score[one.target]
         rank = int((score > mine).sum() + (score[: one.target] == mine).sum())
-        out[row] = 1.0 / np.log2(rank + 2.0) if rank < TOP else 0.0
+        out[row] = gain(rank, TOP)
     return out

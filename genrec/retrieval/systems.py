@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.progress import Progress
+from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.sequences import Sequences
-from genrec.retrieval.vectors import ModalityVectors
 from genrec.types import Item
 
 Triple = tuple[str, str, str]
@@ -31,8 +31,16 @@ class Content:
 class System(Protocol):
     """A recommender under comparison.
 
-    `name` is unique in a table. `settings` are the values that were chosen, as plain JSON. `grid` are the settings worth trying,
-    best guess first; the harness fits a `with_settings` copy for each on a validation split and keeps the best.
+    name        unique in a table
+    settings    the values that were chosen, as plain JSON
+    seeded      whether another seed gives another model
+    gates       how much each part of an item counts on average, for a model that says so once it is fitted; None: it does not
+    retriever   for a second stage the system that finds its candidates, fitted; None: it ranks all items itself
+    candidates  how many of the retriever's best items a second stage ranks; 0 for others
+    grid        settings worth trying, best guess first; the harness fits a `with_settings` copy for each on a validation split
+                and keeps the best
+
+    `SystemDefaults` has the members that most systems need not change.
     """
 
     @property
@@ -40,6 +48,18 @@ class System(Protocol):
 
     @property
     def settings(self) -> Mapping[str, Any]: ...
+
+    @property
+    def seeded(self) -> bool: ...
+
+    @property
+    def gates(self) -> Mapping[str, float] | None: ...
+
+    @property
+    def retriever(self) -> "System | None": ...
+
+    @property
+    def candidates(self) -> int: ...
 
     def grid(self) -> Sequence[Mapping[str, Any]]: ...
 
@@ -55,3 +75,16 @@ class System(Protocol):
         Items of the history may have any score: the harness leaves them out.
         """
         ...
+
+
+class SystemDefaults:
+    """A `System` that draws no random numbers, has no gates and ranks all items itself."""
+
+    seeded: bool = False
+    gates: Mapping[str, float] | None = None
+    retriever: System | None = None
+    candidates: int = 0
+
+
+MEMBERS = ("name", "settings", "seeded", "gates", "candidates", "grid", "with_settings", "fit", "scores")
+"""Of `System`; `retriever` may be asked for only once it is fitted."""

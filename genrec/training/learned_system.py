@@ -11,12 +11,12 @@ from genrec.errors import DataError
 from genrec.progress import Progress
 from genrec.retrieval.learned_retriever import LearnedItems, LearnedRetriever
 from genrec.retrieval.sequences import Sequences
-from genrec.retrieval.systems import Content
+from genrec.retrieval.systems import Content, SystemDefaults
 from genrec.retrieval.zero_shot import fused_rows
 from genrec.training.retriever_training import Trainer
 
 
-class Learned:
+class Learned(SystemDefaults):
     """Trains anew at every fit, with early stopping on the last events of what it is given."""
 
     seeded = True
@@ -25,7 +25,7 @@ class Learned:
         self.name = name
         self._trainer = trainer
         self.settings: Mapping[str, Any] = dict(chosen or {})
-        self.gates: Mapping[str, float] = {}
+        self.gates = {}
         self._popularity = np.zeros(0, np.float32)
         self.made: tuple[LearnedRetriever, LearnedItems] | None = None
 

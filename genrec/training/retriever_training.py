@@ -14,10 +14,11 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from genrec.errors import ConfigError, TrainingError
+from genrec.metrics import gain
 from genrec.models.two_tower import NetworkConfig, TwoTower
 from genrec.progress import SILENT, Progress
-from genrec.retrieval.exact import top_k
-from genrec.retrieval.histories import GAPS, VALUES, EventSpace
+from genrec.retrieval.event_features import GAPS, VALUES, EventSpace
+from genrec.retrieval.exact_search import top_k
 from genrec.retrieval.item_features import FeatureSpace
 from genrec.retrieval.learned_retriever import LearnedRetriever, item_tensors
 from genrec.retrieval.mean_profile import recency_means
@@ -207,7 +208,7 @@ def ndcg(people: NDArray[np.float32], rows: NDArray[np.float32], asked: Sequence
     top, _ = top_k(people, rows, TOP, exclude=(asked.offsets, asked.items.astype(np.int64)))
     user, place = np.nonzero(top == targets[:, None])
     gains = np.zeros(len(targets))
-    gains[user] = 1.0 / np.log2(place + 2.0)
+    gains[user] = gain(place, TOP)
     return float(gains.mean())
 
 

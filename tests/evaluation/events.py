@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from genrec.errors import ModelError
 from genrec.progress import Progress
+from genrec.retrieval.item_vectors import ModalityVectors, unit_rows
 from genrec.retrieval.sequences import Sequences
-from genrec.retrieval.systems import Content
-from genrec.retrieval.vectors import ModalityVectors, unit_rows
+from genrec.retrieval.systems import Content, System, SystemDefaults
 from genrec.types import Item
 
 DAY = 86_400.0
@@ -67,7 +67,7 @@ def content(n_items: int, seed: int = 0) -> Content:
 
 
 @dataclass
-class Popular:
+class Popular(SystemDefaults):
     """Most people first; `power` 0 forgets the counts, -1 turns the order round."""
 
     name: str = "popular"
@@ -100,6 +100,8 @@ class Noise:
     name: str = "noise"
     seed: int = -1
     seeded: bool = True
+    retriever: System | None = None
+    candidates: int = 0
     settings: Mapping[str, Any] = field(default_factory=lambda: {"reach": float("inf")})
 
     @property
@@ -124,7 +126,7 @@ class Noise:
 
 
 @dataclass
-class Broken:
+class Broken(SystemDefaults):
     """Needs a package that is not there."""
 
     name: str = "broken"

@@ -9,8 +9,8 @@ import pytest
 from genrec.errors import EvaluationError
 from genrec.evaluation.beyond_accuracy import Background, exposure_curve, gini, list_attribute, of_all, per_person
 from genrec.evaluation.splits import leave_one_out
+from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.systems import Content
-from genrec.retrieval.vectors import ModalityVectors
 from genrec.types import Item
 from tests.evaluation.events import content, sequences
 

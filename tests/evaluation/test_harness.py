@@ -203,3 +203,23 @@ def test_many_scores_are_asked_for_in_batches() -> None:
 
     measured(Counting(), tune=False, batch_bytes=25 * 30 * 4)
     assert asked == [25, 25, 10]
+
+
+def test_a_system_that_lacks_a_member_is_refused() -> None:
+    class Misspelt:
+        name, settings, gates, candidates = "misspelt", dict[str, Any](), None, 0
+        seedde = True  # not taken for a system without seeds
+
+        def grid(self) -> list[Any]:
+            return []
+
+        def with_settings(self, settings: Any, seed: int) -> "Misspelt":
+            return self
+
+        def fit(self, *_: Any) -> None: ...
+
+        def scores(self, histories: Any) -> Any: ...
+
+    with pytest.raises(EvaluationError, match="Misspelt is no System: it lacks seeded") as caught:
+        measured(Misspelt())
+    assert "SystemDefaults" in caught.value.hint

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -288,9 +288,10 @@ def test_boosted_trees_are_shown_with_their_first_stages_recall() -> None:
     made: list[Boosted] = []
 
     class Kept(Boosted):
-        def with_settings(self, settings: Mapping[str, Any], seed: int) -> "Kept":
-            made.append(super().with_settings(settings, seed))
-            return made[-1]  # type: ignore[return-value]
+        def with_settings(self, settings: Mapping[str, Any], seed: int) -> Self:
+            copy = super().with_settings(settings, seed)
+            made.append(copy)
+            return copy
 
     split = leave_one_out(baseline_world.world(40))
     base = Kept({"candidates": 12, "trees": 5, "folds": 1, "least": 5})

@@ -180,6 +180,7 @@ def test_the_system_says_what_it_is() -> None:
         system.scores(world.events())
     assert system.grid() == []
     system.fit(world.events(), world.content(), SILENT)
+    assert system.gates is not None
     assert set(system.gates) == {"text", "image", "attributes", "id"}
     assert sum(system.gates.values()) == pytest.approx(1.0, abs=1e-5)
     cold: Sequences = world.histories([[], [0]])

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from genrec.progress import SILENT, Progress
 from genrec.prompts import Prompts
-from genrec.retrieval.sequences import Sequences
-from genrec.retrieval.systems import Content
 from genrec.retrieval.item_vectors import ModalityVectors
+from genrec.retrieval.sequences import Sequences
+from genrec.retrieval.systems import Content, SystemDefaults
 from genrec.settings import ModelSettings, RankTrainSettings
 from genrec.training.adapter_training import Base, open_base, tunable
 from genrec.training.lora import Tuned
@@ -57,7 +57,7 @@ def events(people: int, **changes: Any) -> Sequences:
     return world.histories(walks(people, **changes), n_items=changes.get("n", N))
 
 
-class Weak:
+class Weak(SystemDefaults):
     """Scores that say little: noise by person's last item and item, the same whenever it is asked. `seen` are fits' people."""
 
     name = "weak"
