@@ -137,7 +137,7 @@ def search(workspace: Workspace, shop: catalogue.Shop, text: TextEncoder, image:
     found: dict[str, float] = {}
     for name, legs in {"text": ("text",), "text+image": ("text", "image")}.items():
         asks = [
-            CandidateRequest(query=query, legs={leg: {"text": dense, "image": seen}[leg][place] for leg in legs})
+            CandidateRequest(query=query, query_vectors={leg: {"text": dense, "image": seen}[leg][place] for leg in legs})
             for place, query in enumerate(words)
         ]
         answers = retriever.candidates(asks, DEPTH)

@@ -155,7 +155,7 @@ def redial(bench: Bench, given: argparse.Namespace, rows: Sequence[Mapping[str, 
     table = json.loads(given.opendialkg_items.read_text(encoding="utf-8"))
     others = bench.listener().hear(other_moments(given.opendialkg_train, item_rows(table), rows))
     joined = [one.as_named() for one in others if one.wanted]
-    other = learned(bench.rows(joined), bench.catalogue, bench.items, bench.people)
+    other = learned(bench.rows(joined), bench.catalogue, bench.items, bench.user_encoder)
     systems = {
         "popularity (MovieLens)": bench.chosen(),
         "popularity, cross-fitted": bench.popularity(FOLDS, 0),
@@ -187,7 +187,7 @@ def opendialkg(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
         ("mentions named by the file", [one.as_named() for one in known], [one.as_named() for one in heard]),
         ("mentions found in the text", known, heard),
     ):
-        model = learned(train, bench.catalogue, bench.items, bench.people)
+        model = learned(train, bench.catalogue, bench.items, bench.user_encoder)
         systems = {
             "popularity (train dialogues)": bench.named_most(train),
             "text search": bench.search(),

@@ -31,8 +31,8 @@ from genrec.index.edge import EdgeIndex
 from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.exploration import Exploration
-from genrec.retrieval.retriever import CandidateRequest, Retriever
 from genrec.retrieval.item_vectors import ModalityVectors, unit_rows
+from genrec.retrieval.retriever import CandidateRequest, Retriever
 from genrec.settings import RetrievalSettings
 from genrec.types import Event
 

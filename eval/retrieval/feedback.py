@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from eval.provenance import RESULTS_FOLDER, provenance
 from genrec.retrieval.catalogue import Catalogue
+from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
 from genrec.retrieval.user_encoders import LearnedUserEncoder, MeanUserEncoder, UserEncoder
-from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.zero_shot import behaviour_of
 from genrec.settings import FeedbackSettings, RetrievalSettings, RetrieverTrainSettings
 from genrec.training.learned_system import Learned

@@ -20,8 +20,8 @@ from genrec.evaluation.ranks import rank
 from genrec.evaluation.splits import Split, cold_items, leave_one_out
 from genrec.metrics import accuracy
 from genrec.progress import SILENT
-from genrec.retrieval.systems import Content
 from genrec.retrieval.item_vectors import ModalityVectors
+from genrec.retrieval.systems import Content
 from genrec.retrieval.zero_shot import fused_rows
 from genrec.settings import RetrievalSettings, RetrieverTrainSettings
 from genrec.training.learned_system import Learned

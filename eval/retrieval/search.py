@@ -4,7 +4,7 @@
     python -m eval.retrieval.search                 # all of it, about 10 minutes on 2 quiet cores
     python -m eval.retrieval.search --part batch    # or one part, the other is kept in the result file
 
-batch   `genrec.retrieval.exact_search.top_k` against `faiss.IndexFlatIP`: all people against all items, in pairs, alternating the first
+batch   `genrec.retrieval.exact_search.top_k` against `faiss.IndexFlatIP`: all people against all items, in alternating order
 index   one query at a time against `EdgeIndex` as it is shipped, with filters that 1%, 10%, 50% and all of the items pass,
         beside hnswlib and faiss (HNSW, IVF) with their own way to filter. Each engine builds in a process of its own and
         answers in another one that opens what was saved. The peers' masks are made before the clock starts, and of their search

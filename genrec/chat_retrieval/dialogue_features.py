@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 
 from genrec.retrieval.catalogue import Catalogue
+from genrec.retrieval.item_vectors import TEXT, unit_rows
 from genrec.retrieval.modality_fusion import centred
-from genrec.retrieval.vectors import TEXT, unit_rows
 from genrec.types import AttributeValue, Item, scalars
 
 Attitude = Literal["liked", "disliked", "seen", "neutral"]
@@ -154,7 +154,7 @@ class DialogueSpace:
         vectors = catalogue.vectors
         has_text = TEXT in vectors.matrices and vectors.matrices[TEXT].shape[1] > 0
         self._text = vectors.matrices[TEXT] if has_text else np.zeros((len(items), 0), np.float32)
-        self._apart = centred(vectors.levelled(TEXT), vectors.present[TEXT]) if has_text else self._text
+        self._apart = centred(vectors.aligned(TEXT), vectors.present[TEXT]) if has_text else self._text
         self._people = np.log1p(catalogue.popularity)
         self._values, self._numbers = _attributes(items)
         self.names = (

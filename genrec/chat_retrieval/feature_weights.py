@@ -16,7 +16,7 @@ from scipy.special import log_softmax
 from genrec.chat_retrieval.dialogue_features import DialogueSpace, Said
 from genrec.errors import TrainingError
 from genrec.progress import SILENT, Progress, track
-from genrec.retrieval.user_vectors import People
+from genrec.retrieval.user_encoders import UserEncoder
 from genrec.types import Event
 
 NEGATIVES = 300
@@ -47,7 +47,7 @@ def history_of(said: Said, user_id: str = "") -> list[Event]:
 
 
 def fit(
-    space: DialogueSpace, people: People, examples: Sequence[Example], *, seed: int = 0, progress: Progress = SILENT
+    space: DialogueSpace, user_encoder: UserEncoder, examples: Sequence[Example], *, seed: int = 0, progress: Progress = SILENT
 ) -> dict[str, float]:
     """Feature to weight, nats a unit. Raises TrainingError when too few moments recommend an item that was not named yet."""
     chance = np.random.default_rng(seed)
@@ -65,7 +65,7 @@ def fit(
     corrections: list[NDArray] = []
     for start in track(progress, "features", range(0, len(kept), 256), -(-len(kept) // 256)):
         part = kept[start : start + 256]
-        users = people.vectors([history_of(one.said) for one in part])
+        users = user_encoder.vectors([history_of(one.said) for one in part])
         for one, user in zip(part, users, strict=True):
             wanted = [row for item_id in _fresh(one) if (row := space.row_of(item_id)) is not None]
             drawn = _drawn(space, one, share, chance, wanted)
@@ -117,14 +117,14 @@ def _weights(names: Sequence[str], rows: Sequence[NDArray], corrections: Sequenc
 
 def recall(
     space: DialogueSpace,
-    people: People,
+    user_encoder: UserEncoder,
     weights: NDArray[np.float64],
     moments: Sequence[tuple[Said, Sequence[str]]],
     k: int,
 ) -> float:
     """Mean over moments of the share of (wanted) items not named before that are among the k best of the whole catalogue."""
     every = np.arange(len(space.sessions.counts))
-    users = people.vectors([history_of(said) for said, _ in moments])
+    users = user_encoder.vectors([history_of(said) for said, _ in moments])
     shares: list[float] = []
     for (said, wanted), user in zip(moments, users, strict=True):
         score = space.features(said, user, every).astype(np.float64) @ weights

@@ -14,7 +14,7 @@ from genrec.data.dialogue_files import Moment
 from genrec.filters import Field, Filter
 from genrec.progress import SILENT, Progress
 from genrec.retrieval.catalogue import Catalogue
-from genrec.retrieval.user_vectors import People
+from genrec.retrieval.user_encoders import UserEncoder
 from genrec.types import Item
 from genrec.understanding.filter_text import wanted_pairs
 from genrec.understanding.linking import Linker
@@ -157,7 +157,7 @@ def learned(
     transcripts: Sequence[Transcript],
     catalogue: Catalogue,
     items: Sequence[Item],
-    people: People,
+    user_encoder: UserEncoder,
     *,
     seed: int = 0,
     progress: Progress = SILENT,
@@ -170,7 +170,7 @@ def learned(
     ids = catalogue.vectors.item_ids
     space = DialogueSpace(catalogue, items, model.sessions_over(ids), model.echoes_over(ids))
     examples = [Example(said=one.said, wanted=one.wanted, session=number[one.moment.dialogue_id]) for one in transcripts]
-    return replace(model, weights=fit(space, people, examples, seed=seed, progress=progress))
+    return replace(model, weights=fit(space, user_encoder, examples, seed=seed, progress=progress))
 
 
 def _heard(transcripts: Sequence[Transcript], number: Mapping[str, int]) -> Heard | None:

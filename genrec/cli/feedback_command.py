@@ -71,8 +71,8 @@ def _in_words(workspace: "Workspace", event: "Event") -> str:
 def _record_table(workspace: "Workspace", path: Path) -> int:
     """How many events of the table were recorded. Raises RowError at the first row that is no feedback; none is recorded then."""
     from genrec.data.columns import resolve
-    from genrec.data.formats import open_table
     from genrec.data.ingest_report import Report
+    from genrec.data.table_pass import open_table
     from genrec.data.table_readers import read_events
     from genrec.store.feedback_events import STEP
     from genrec.types import FEEDBACK

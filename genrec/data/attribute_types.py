@@ -17,46 +17,45 @@ from genrec.data.cleaning import ABSENT_WORDS, absent, clean_text, plain
 from genrec.data.ingest_report import CellFault
 from genrec.types import AttributeValue, Scalar
 
-Kind = Literal["int", "float", "bool", "text"]
+ColumnType = Literal["int", "float", "bool", "text"]
 _INT = re.compile(r"-?(0|[1-9]\d{0,17})")
 _FLOAT = re.compile(r"[+-]?(?!0\d)(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _NO_NUMBER = frozenset({"na", "n/a"})
 _INT64 = 2**63
 
 
-class Kinds:
+class ColumnTypes:
     """Learns the type of each column from all its values."""
 
     def __init__(self, *, untyped: bool) -> None:
         self._untyped = untyped
-        self._seen: dict[str, set[Kind]] = {}
+        self._types: dict[str, set[ColumnType]] = {}
 
     def learn(self, column: str, values: Iterable[Any]) -> None:
-        seen = self._seen.setdefault(column, set())
+        seen = self._types.setdefault(column, set())
         for value in values:
             if "text" in seen:  # whatever follows, the column is text
                 return
-            kind = kind_of(value, untyped=self._untyped)
-            if kind is not None:
-                seen.add(kind)
+            if (type_ := type_of_value(value, untyped=self._untyped)) is not None:
+                seen.add(type_)
 
-    def kind(self, column: str) -> Kind:
-        seen = self._seen.get(column, set())
+    def type(self, column: str) -> ColumnType:
+        seen = self._types.get(column, set())
         if len(seen) == 1:
             return next(iter(seen))
         return "float" if seen == {"int", "float"} else "text"
 
 
-def unusable(value: Any) -> str:
-    """The type of what no attribute can hold, in a value or its list; "" if there is no such thing."""
+def unusable_type(value: Any) -> str:
+    """The type of a value (or of one in its list) that no attribute can hold; "" if there is none."""
     if isinstance(value, list | tuple):
-        return next((found for one in value if (found := unusable(one))), "")
+        return next((found for one in value if (found := unusable_type(one))), "")
     usable = value is None or isinstance(value, str | int | float | Decimal | datetime | date | time)
     return "" if usable else {"dict": "object", "bytes": "bytes"}.get(type(value).__name__, type(value).__name__)
 
 
-def kind_of(value: Any, *, untyped: bool) -> Kind | None:
-    """The type that a value asks for; None if it has no say."""
+def type_of_value(value: Any, *, untyped: bool) -> ColumnType | None:
+    """The type that a value calls for; None for one that is absent or of no type that an attribute has."""
     if isinstance(value, str) and untyped:
         word = value.strip()
         if word.lower() in ABSENT_WORDS or word.lower() in _NO_NUMBER:
@@ -78,8 +77,10 @@ def kind_of(value: Any, *, untyped: bool) -> Kind | None:
     return "text" if isinstance(value, str | datetime | date | time) else None
 
 
-def attribute(value: Any, kind: Kind | None, column: str, *, untyped: bool, separator: str, limit: int) -> AttributeValue | None:
-    """The attribute's value, None where it is absent. `kind` None: the value's own type.
+def attribute_value(
+    value: Any, type_: ColumnType | None, column: str, *, untyped: bool, separator: str, limit: int
+) -> AttributeValue | None:
+    """The attribute's value, None where it is absent. With `type_` None it keeps its own type.
 
     Raises CellFault for too much text and for a broken JSON list.
     """
@@ -94,24 +95,24 @@ def attribute(value: Any, kind: Kind | None, column: str, *, untyped: bool, sepa
             value = _split(value, separator, column)
     if isinstance(value, list | tuple):
         return _list(value, column, limit)
-    kind = kind or kind_of(value, untyped=untyped)
-    return None if kind is None else _scalar(value, kind, untyped)
+    type_ = type_ or type_of_value(value, untyped=untyped)
+    return None if type_ is None else _scalar(value, type_, untyped)
 
 
-def _scalar(value: Any, kind: Kind, untyped: bool) -> Scalar | None:
+def _scalar(value: Any, type_: ColumnType, untyped: bool) -> Scalar | None:
     if isinstance(value, float | Decimal) and not math.isfinite(value):
         return None
-    if kind == "text":
+    if type_ == "text":
         text = plain(value)
         return None if text is None else clean_text(text) or None
     if isinstance(value, str):
         word = value.strip().lower()
         if word in _NO_NUMBER or not word:
             return None
-        if kind == "bool":
+        if type_ == "bool":
             return word == "true"
-        return int(word) if kind == "int" else float(word)
-    if kind == "float":
+        return int(word) if type_ == "int" else float(word)
+    if type_ == "float":
         return float(value)
     return value if isinstance(value, bool | int) else None
 
@@ -129,19 +130,19 @@ def _split(text: str, separator: str, column: str) -> Sequence[Any]:
 
 
 def _list(values: Sequence[Any], column: str, limit: int) -> AttributeValue | None:
-    """A tuple of one type without repeats; lists in lists are laid flat, what is neither text, number nor boolean is dropped."""
+    """A tuple of one type without repeats; nested lists are flattened, what is neither text, number nor boolean is dropped."""
     flat: list[Any] = []
-    waiting = list(reversed(values))
-    while waiting:
-        value = waiting.pop()
+    stack = list(reversed(values))  # no recursion: lists may be nested deeply
+    while stack:
+        value = stack.pop()
         if isinstance(value, list | tuple):
-            waiting += reversed(value)
+            stack += reversed(value)
         elif not absent(value):
             flat.append(value)
-    kinds = Kinds(untyped=False)
-    kinds.learn(column, flat)
-    kind = kinds.kind(column)
-    scalars = [_scalar(value, kind, False) for value in flat]
+    types = ColumnTypes(untyped=False)
+    types.learn(column, flat)
+    type_ = types.type(column)
+    scalars = [_scalar(value, type_, False) for value in flat]
     if (size := sum(len(scalar) for scalar in scalars if isinstance(scalar, str)) + len(scalars)) > limit:
         raise CellFault("text too long", column, f"the list has {size:,} characters; the limit is {limit:,}")
     return tuple(dict.fromkeys(scalar for scalar in scalars if scalar is not None)) or None

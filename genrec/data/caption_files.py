@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from genrec.data.cleaning import clean_text, identifier
-from genrec.data.delimited import DelimitedTable
+from genrec.data.delimited_table import DelimitedTable
 from genrec.data.ingest_report import CellFault, Fault, Report
-from genrec.data.input_file import CHUNK_ROWS, Source
-from genrec.data.json_rows import lines
+from genrec.data.input_file import CHUNK_ROWS, InputFile
+from genrec.data.json_table import lines
 from genrec.errors import TableError
 from genrec.types import HUMAN, CaptionSource, StoredCaption
 
@@ -29,7 +29,7 @@ def read_captions(path: Path, report: Report) -> Iterator[list[Row]]:
 
     Faulty rows are left out and reported. Raises TableError, RowError (strict).
     """
-    source = Source.examine(path)
+    source = InputFile.examine(path)
     rows = _lines(source, report) if source.name.lower().endswith(LINES) else _table(source, report)
     counts, batch, now = report.tables["captions"], [], time.time()
     for number, line, cells in rows:
@@ -49,7 +49,7 @@ def read_captions(path: Path, report: Report) -> Iterator[list[Row]]:
     yield batch
 
 
-def _lines(source: Source, report: Report) -> Iterator[tuple[int, int, Mapping[str, Any] | str]]:
+def _lines(source: InputFile, report: Report) -> Iterator[tuple[int, int, Mapping[str, Any] | str]]:
     """(row, line, object or what is wrong with it)."""
     source.refuse_binary()
     for row, (line, value, wrong, _) in enumerate(lines(source), 1):
@@ -62,7 +62,7 @@ def _lines(source: Source, report: Report) -> Iterator[tuple[int, int, Mapping[s
             yield row, line, value
 
 
-def _table(source: Source, report: Report) -> Iterator[tuple[int, int | None, Mapping[str, Any] | str]]:
+def _table(source: InputFile, report: Report) -> Iterator[tuple[int, int | None, Mapping[str, Any] | str]]:
     table = DelimitedTable(source)
     if "item_id" not in table.columns or not set(PARTS).intersection(table.columns):
         raise TableError(
@@ -79,7 +79,7 @@ def _table(source: Source, report: Report) -> Iterator[tuple[int, int | None, Ma
     yield from wrong
 
 
-def _ignored(names: Mapping[str, Any], source: Source, report: Report) -> None:
+def _ignored(names: Mapping[str, Any], source: InputFile, report: Report) -> None:
     if other := [name for name in names if name not in COLUMNS]:
         report.note(f"{source.path}: columns without a meaning are ignored: {', '.join(other)}")
 

@@ -138,7 +138,7 @@ def number(value: Any, column: str) -> float | None:
     return float(value)
 
 
-def seconds(value: Any, column: str) -> float:
+def timestamp(value: Any, column: str) -> float:
     """Seconds since 1970 UTC from ISO 8601 text, a date, or an epoch in s, ms, µs or ns (told apart by magnitude)."""
     if isinstance(value, str):
         value = _iso_or_number(value.strip(), column)

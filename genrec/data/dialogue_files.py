@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genrec.data.input_file import Source
+from genrec.data.input_file import InputFile
 from genrec.errors import RowError, TableError
 
 _EXAMPLE = '{"context": ["A film like Alien?"], "rec": ["The Thing (1982)"]}'
@@ -46,7 +46,7 @@ class Moment:
 
 def read_moments(path: Path) -> list[Moment]:
     """All lines in order. Raises TableError for a file that cannot be read, RowError for the first line with a fault."""
-    source = Source.examine(path)
+    source = InputFile.examine(path)
     source.refuse_binary()
     moments: list[Moment] = []
     for line, text in source.lines():

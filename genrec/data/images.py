@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from PIL import Image
 
-from genrec.data.web import fetch
+from genrec.data.image_download import fetch
 from genrec.errors import MediaError, WorkspaceError
 from genrec.files import write_whole
 from genrec.models.pictures import DAMAGED, ENDINGS, TAKEN, kind_of, unwarned

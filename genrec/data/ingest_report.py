@@ -6,20 +6,10 @@ from typing import Literal, get_args
 
 from genrec.errors import RowError
 
-TOLD = 10
+FAULTS_SHOWN = 10
 """Faults of one kind that the lines of a report name."""
 
 TableKind = Literal["items", "users", "events", "triples", "captions"]
-
-
-class CellFault(Exception):  # noqa: N818 - a fault of the table, as in `Fault`
-    """A cell or row is wrong: raised while one row is converted, caught by the reader, which knows the file and row."""
-
-    def __init__(self, kind: str, column: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.column = column
-        self.message = message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +31,19 @@ class Fault:
         if self.column:
             place += f", column {self.column}"
         return f"{place}: {self.message}"
+
+
+class CellFault(Exception):  # noqa: N818 - a fault of the table, as in `Fault`
+    """A cell or row is wrong: raised while one row is converted, caught by the reader, which knows the file and row."""
+
+    def __init__(self, kind: str, column: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.column = column
+        self.message = message
+
+    def at(self, file: str, row: int, line: int | None) -> Fault:
+        return Fault(file=file, row=row, line=line, column=self.column, kind=self.kind, message=self.message)
 
 
 @dataclass(slots=True)
@@ -104,8 +107,8 @@ class Report:
         seen: Counter[str] = Counter()
         for fault in self.faults:
             seen[fault.kind] += 1
-            if seen[fault.kind] <= TOLD:
+            if seen[fault.kind] <= FAULTS_SHOWN:
                 lines.append(str(fault))
-        if (more := self.totals.total() - sum(min(count, TOLD) for count in seen.values())) > 0:
+        if (more := self.totals.total() - sum(min(count, FAULTS_SHOWN) for count in seen.values())) > 0:
             lines.append(f"… and {more} more")
         return lines

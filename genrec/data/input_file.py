@@ -1,15 +1,18 @@
-"""An input file: opened, un-gzipped, decoded, and every way in which that fails told in one clear error."""
+"""A file that is read: opened, un-gzipped, decoded, each failure as one clear error; and the table that every format becomes."""
 
 import codecs
 import gzip
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol
+from typing import IO, Any, Literal, Protocol, TypeVar
 
 from genrec.errors import TableError
+
+T = TypeVar("T")
 
 MAX_LINE = 64 * 2**20
 """Bytes of the longest line read: room for a row that carries a picture as text."""
@@ -21,10 +24,9 @@ _GZIP = b"\x1f\x8b"
 RowFault = Callable[[int, int | None, str, str], None]
 """Called with row, line, kind of fault and message for a row that cannot be read."""
 
-
 Cells = Literal["text", "json", "typed"]
-"""What cells hold: text whatever it means (delimited files), values of any type (JSON, where later rows may also bring more
-columns), or values of one type a column (Parquet)."""
+"""What cells hold: text (delimited files), values of any type (JSON, where later rows may bring more columns), or values of one
+type in each column (Parquet)."""
 
 
 @dataclass(slots=True)
@@ -35,7 +37,7 @@ class Chunk:
     lines: list[int] | None
     columns: dict[str, list[Any]]
     read: int
-    """Rows met, those with faults included."""
+    """Rows read, including those with faults."""
     position: int
     """Bytes of the file on disk read so far."""
 
@@ -43,7 +45,7 @@ class Chunk:
 class Table(Protocol):
     """A table that can be read any number of times from its beginning."""
 
-    source: "Source"
+    source: "InputFile"
     columns: tuple[str, ...]
     cells: Cells
 
@@ -52,8 +54,30 @@ class Table(Protocol):
         ...
 
 
+def in_chunks(
+    records: Iterable[tuple[int, int, T | None, int]], rows: int
+) -> Iterator[tuple[list[int], list[int], list[T], int]]:
+    """Group (row, line, content, length in characters) into chunks of at most `rows` rows, or of little more than CHUNK_CHARS.
+
+    Yields row numbers, lines, contents, and how many rows were read: those without content are only counted.
+    """
+    numbers, lines, contents, read, chars = [], [], [], 0, 0
+    for row, line, content, length in records:
+        read += 1
+        chars += length
+        if content is not None:
+            numbers.append(row)
+            lines.append(line)
+            contents.append(content)
+        if read >= rows or chars > CHUNK_CHARS:
+            yield numbers, lines, contents, read
+            numbers, lines, contents, read, chars = [], [], [], 0, 0
+    if read:
+        yield numbers, lines, contents, read
+
+
 @dataclass(slots=True)
-class Source:
+class InputFile:
     """A file on disk. `head` is the beginning of its content after un-gzipping; `name` is its name without `.gz`."""
 
     path: Path
@@ -64,7 +88,7 @@ class Source:
     _raw: IO[bytes] | None = field(default=None, repr=False)
 
     @classmethod
-    def examine(cls, path: Path) -> "Source":
+    def examine(cls, path: Path) -> "InputFile":
         """Raises TableError if the file is missing, is not a file, cannot be read, or is empty."""
         path = Path(path)
         source = cls(path)
@@ -87,7 +111,7 @@ class Source:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Turn what goes wrong while reading into TableError."""
+        """Raises TableError for what goes wrong while reading."""
         try:
             yield
         except EOFError as error:
@@ -115,7 +139,7 @@ class Source:
         return self.size if self._raw is None or self._raw.closed else self._raw.tell()
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """(line number from 1, text with its newline). Raises TableError at bytes that are not UTF-8 and at endless lines."""
+        """(line number from 1, text with its newline). Raises TableError for bytes that are not UTF-8 and for endless lines."""
         with self.guard(), self.open() as file:
             offset, count = 0, 0
             while data := file.readline(MAX_LINE):
@@ -123,9 +147,8 @@ class Source:
                 if len(data) == MAX_LINE:
                     hint = "Check that the file is a table with one row a line."
                     raise TableError(f"{self.path}: line {count} is longer than {MAX_LINE // 2**20} MiB", hint=hint)
-                if count == 1:
-                    data_start = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
-                    offset, data = data_start, data[data_start:]
+                if count == 1 and data.startswith(codecs.BOM_UTF8):
+                    offset, data = len(codecs.BOM_UTF8), data.removeprefix(codecs.BOM_UTF8)
                 try:
                     yield count, data.decode("utf-8")
                 except UnicodeDecodeError as error:
@@ -134,21 +157,16 @@ class Source:
 
     def pieces(self) -> Iterator[str]:
         """The text in pieces of any length."""
-        with self.guard(), self.open() as file:
-            decoder = codecs.getincrementaldecoder("utf-8")()
-            offset, first = 0, True
-            while True:
-                data = file.read(_PIECE)
-                pending = len(decoder.getstate()[0])
-                try:
-                    text = decoder.decode(data, final=not data)
-                except UnicodeDecodeError as error:
-                    raise self._not_utf8(offset - pending + error.start, error.object[error.start]) from error
-                if not data:
-                    return
-                yield text.removeprefix("\ufeff") if first else text
-                first = False
-                offset += len(data)
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        offset = 0
+        for data in chain(self.unzipped(), (b"",)):
+            pending = len(decoder.getstate()[0])
+            try:
+                text = decoder.decode(data, final=not data)
+            except UnicodeDecodeError as error:
+                raise self._not_utf8(offset - pending + error.start, error.object[error.start]) from error
+            yield text if offset else text.removeprefix("\ufeff")
+            offset += len(data)
 
     def _not_utf8(self, offset: int, byte: int, place: str = "") -> TableError:
         hint = "Save the file as UTF-8, for instance: iconv -f WINDOWS-1252 -t UTF-8 old.csv > new.csv"

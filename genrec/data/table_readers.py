@@ -1,7 +1,9 @@
 """Tables to records. Each reader is a generator of batches; the report is complete when it ends.
 
-Items and users are read twice: first to learn the type of every attribute and where ids repeat, then to make records.
-Events and triples are read once. No more than a batch is in memory, besides the ids of items and users.
+A bad cell (a bad date, a missing id) raises CellFault in `cleaning` or `attribute_types`; its row is left out here, and the
+report gets a Fault with the row's number and line. Items and users are read twice: first to learn the type of every attribute
+and which ids repeat, then to make records. Events and triples are read once. No more than a batch is in memory, besides the ids
+of items and users.
 """
 
 from collections import Counter
@@ -12,15 +14,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from genrec.data.attribute_types import Kinds, attribute, unusable
-from genrec.data.cleaning import MAX_RELATION_CHARS, absent, identifier, number, seconds, text_of
-from genrec.data.columns import Layout, media_of, resolve
-from genrec.data.formats import open_table
+from genrec.data.attribute_types import ColumnType, ColumnTypes, attribute_value, unusable_type
+from genrec.data.cleaning import MAX_RELATION_CHARS, absent, identifier, number, text_of, timestamp
+from genrec.data.columns import Layout, media_of
 from genrec.data.images import MediaFolder
 from genrec.data.ingest_report import CellFault, Report
 from genrec.data.input_file import CHUNK_ROWS, Chunk
-from genrec.data.json_rows import KEY
-from genrec.data.passes import Place, Reading
+from genrec.data.json_table import KEY
+from genrec.data.table_pass import RowPlace, TablePass
 from genrec.errors import ConfigError, MediaError
 from genrec.progress import SILENT, Progress
 from genrec.settings import IngestSettings
@@ -35,42 +36,41 @@ _DEFAULTS = IngestSettings()
 
 @dataclass(slots=True)
 class _Record:
-    """A row on its way to an Item or User; later rows of the same id are laid over it."""
+    """A row on its way to an Item or User."""
 
     id: str
-    place: Place
+    place: RowPlace
     fields: dict[str, Any] = field(default_factory=dict)
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
 
-    def over(self, earlier: "_Record") -> "_Record":
-        """This row with what it lacks filled from an earlier one."""
+    def fill_from(self, earlier: "_Record") -> None:
+        """Take what this row lacks from an earlier row of the same id."""
         self.fields = earlier.fields | {name: value for name, value in self.fields.items() if value}
         self.attributes = earlier.attributes | self.attributes
-        return self
 
 
 class _Records:
     """Rows of an item or user table as records, one for each id, in the order of each id's last row."""
 
-    def __init__(self, reading: Reading, id_field: str, limits: IngestSettings) -> None:
-        self._reading = reading
+    def __init__(self, table_pass: TablePass, id_field: str, limits: IngestSettings) -> None:
+        self._pass = table_pass
+        self._layout = table_pass.layout
         self._limit = limits.max_text_chars
         self._id = id_field
-        self._column = reading.layout.fields[id_field][0]
-        self._untyped = reading.table.cells == "text"
-        self._typed = reading.table.cells == "typed"
-        self._used = reading.layout.used
-        self._kinds = Kinds(untyped=self._untyped)
+        self._column = self._layout.fields[id_field][0]
+        self._untyped = table_pass.table.cells == "text"
+        self._typed = table_pass.table.cells == "typed"
+        self._used = self._layout.used
+        self._types = ColumnTypes(untyped=self._untyped)
         self._repeats = self._survey()
 
     def _survey(self) -> dict[str, int]:
         """Learn the types of the columns; returns the ids that repeat and how often they occur."""
         times: Counter[str] = Counter()
-        layout = self._reading.layout
-        for chunk in self._reading.survey((self._column,) if self._typed else None):
+        for chunk in self._pass.survey((self._column,) if self._typed else None):
             for column, values in chunk.columns.items():
-                if column not in self._used and column not in layout.separators:
-                    self._kinds.learn(column, values)
+                if column not in self._used and column not in self._layout.separators:
+                    self._types.learn(column, values)
             for value in chunk.columns[self._column]:
                 try:
                     times[identifier(value, "")] += 1
@@ -80,74 +80,66 @@ class _Records:
 
     def batches(self, rows: int) -> Iterator[list[_Record]]:
         waiting: dict[str, _Record] = {}
-        for chunk in self._reading.chunks(rows=rows):
+        for chunk in self._pass.chunks(rows=rows):
             batch = []
             for index in range(len(chunk.rows)):
-                record = self._row(chunk, index)
+                record = self._record(chunk, index)
                 if record is None:
                     continue
                 if record.id in self._repeats:
                     if record.id in waiting:
-                        record = record.over(waiting.pop(record.id))
-                        self._reading.counts.merged += 1
-                    waiting[record.id] = record
+                        record.fill_from(waiting.pop(record.id))
+                        self._pass.counts.merged += 1
                     self._repeats[record.id] -= 1
                     if self._repeats[record.id]:
+                        waiting[record.id] = record
                         continue
-                    del waiting[record.id]
                 batch.append(record)
             yield batch
         yield list(waiting.values())  # of these ids the last row was left out
 
-    def _row(self, chunk: Chunk, index: int) -> _Record | None:
-        place = Place(chunk.rows[index], chunk.lines[index] if chunk.lines else None)
+    def _record(self, chunk: Chunk, index: int) -> _Record | None:
+        """None for a row with a fault, which is noted."""
+        record = _Record("", RowPlace(chunk.rows[index], chunk.lines[index] if chunk.lines else None))
         try:
-            record = _Record(identifier(chunk.columns[self._column][index], self._column), place)
-        except CellFault as fault:
-            self._reading.leave_out(place, fault)
-            return None
-        try:
+            record.id = identifier(chunk.columns[self._column][index], self._column)
             self._fill(record, chunk, index)
         except CellFault as fault:
-            self._reading.leave_out(place, fault)
+            self._pass.leave_out(record.place, fault)
             if record.id in self._repeats:
                 self._repeats[record.id] -= 1
             return None
         return record
 
     def _fill(self, record: _Record, chunk: Chunk, index: int) -> None:
-        layout = self._reading.layout
+        layout = self._layout
         for name, columns in layout.fields.items():
             values = [chunk.columns[column][index] if column in chunk.columns else None for column in columns]
             if name == "image":
                 record.fields[name] = next(filter(None, map(_image_of, values)), "")
             elif name == "interests":
-                record.fields[name] = self._interests(values[0], columns[0])
+                found = self._attribute(values[0], columns[0], "text")
+                record.fields[name] = tuple(map(str, scalars(found)))
             elif name != self._id:
                 record.fields[name] = _joined([text_of(v, c, self._limit) for v, c in zip(values, columns, strict=True)])
         record.fields |= layout.constants
         for column, values in chunk.columns.items():
-            if column in self._used:
-                continue
-            separator = layout.separators.get(column, "")
             cell = values[index]
-            if column == KEY and cell == record.id:  # the row says its own id again
+            if column in self._used or (column == KEY and cell == record.id):  # such a row says its own id again
                 continue
             if self._id == "item_id" and column not in layout.attributes and (media := media_of(column, cell)):
                 record.fields.setdefault(*media)
                 continue
-            if not self._untyped and (what := unusable(cell)):
-                place = self._reading.table.source.path
-                self._reading.report.note(f"{place}: column {column} holds {what} values, which are not kept")
-            kind = None if self._typed else self._kinds.kind(column)
-            value = attribute(cell, kind, column, untyped=self._untyped, separator=separator, limit=self._limit)
+            if not self._untyped and (what := unusable_type(cell)):
+                place = self._pass.table.source.path
+                self._pass.report.note(f"{place}: column {column} holds {what} values, which are not kept")
+            value = self._attribute(cell, column, None if self._typed else self._types.type(column))
             if value is not None:
                 record.attributes[layout.attributes.get(column, column)] = value
 
-    def _interests(self, value: Any, column: str) -> tuple[str, ...]:
-        separator = self._reading.layout.separators.get(column, "")
-        found = attribute(value, "text", column, untyped=self._untyped, separator=separator, limit=self._limit)
-        return tuple(map(str, scalars(found)))
+    def _attribute(self, cell: Any, column: str, type_: ColumnType | None) -> AttributeValue | None:
+        separator = self._layout.separators.get(column, "")
+        return attribute_value(cell, type_, column, untyped=self._untyped, separator=separator, limit=self._limit)
 
 
 def _image_of(value: Any) -> str | bytes:
@@ -180,27 +172,23 @@ def read_items(
     Pictures go through `media`; without it they are not taken, and the report notes that. A bad picture is a fault, its
     item is kept without it. Raises TableError, ConfigError (mapping), RowError (strict), WorkspaceError (no room for pictures).
     """
-    table = open_table(path, mapping=mapping, limits=limits)
-    layout = resolve("items", table.columns, mapping, Path(path))
-    reading = Reading("items", table, layout, report, progress)
-    pictures = "image" in layout.fields
+    table_pass = TablePass("items", path, mapping=mapping, limits=limits, report=report, progress=progress)
+    pictures = table_pass.layout.fields.get("image")
     if pictures and media is None:
-        report.note(f"{path}: pictures in column {layout.fields['image'][0]} are not taken: there is no media folder")
-    records = _Records(reading, "item_id", limits)
+        report.note(f"{path}: pictures in column {pictures[0]} are not taken: there is no media folder")
+    records = _Records(table_pass, "item_id", limits)
     with ThreadPoolExecutor(_IMAGE_THREADS) as pool:
         try:
             for batch in records.batches(_IMAGE_ROWS if pictures and media is not None else CHUNK_ROWS):
-                images = _take_images(batch, media, reading, pool) if media is not None else [None] * len(batch)
-                reading.flush()
-                reading.counts.kept += len(batch)
-                if batch:
+                images = _take_images(batch, media, table_pass, pool) if media is not None else [None] * len(batch)
+                if table_pass.keep(batch):
                     yield [_item(record, image) for record, image in zip(batch, images, strict=True)]
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _take_images(batch: list[_Record], media: MediaFolder, reading: Reading, pool: ThreadPoolExecutor) -> list[str | None]:
-    base = reading.table.source.path.parent
+def _take_images(batch: list[_Record], media: MediaFolder, table_pass: TablePass, pool: ThreadPoolExecutor) -> list[str | None]:
+    base = table_pass.table.source.path.parent
 
     def take(record: _Record) -> str | MediaError | None:
         try:
@@ -211,10 +199,11 @@ def _take_images(batch: list[_Record], media: MediaFolder, reading: Reading, poo
     taken: list[str | None] = []
     for record, image in zip(batch, pool.map(take, batch), strict=True):
         if isinstance(image, MediaError):
-            reading.fault(record.place, CellFault("bad picture", reading.layout.fields["image"][0], str(image)))
+            table_pass.fault(record.place, CellFault("bad picture", table_pass.layout.fields["image"][0], str(image)))
             if image.hint:
-                reading.report.note(f"pictures: {image.hint}")
-        taken.append(None if isinstance(image, MediaError) else image)
+                table_pass.report.note(f"pictures: {image.hint}")
+            image = None  # noqa: PLW2901 - the item is kept without it
+        taken.append(image)
     return taken
 
 
@@ -233,13 +222,9 @@ def read_users(
 ) -> Iterator[list[User]]:
     """Yield batches of users, one for each id as in `read_items`. Text in `interests` is one interest unless it is split by
     a mapping such as `interests[;]=likes`. Raises TableError, ConfigError, RowError (strict)."""
-    table = open_table(path, mapping=mapping, limits=limits)
-    layout = resolve("users", table.columns, mapping, Path(path))
-    reading = Reading("users", table, layout, report, progress)
-    for batch in _Records(reading, "user_id", limits).batches(CHUNK_ROWS):
-        reading.flush()
-        reading.counts.kept += len(batch)
-        if batch:
+    table_pass = TablePass("users", path, mapping=mapping, limits=limits, report=report, progress=progress)
+    for batch in _Records(table_pass, "user_id", limits).batches(CHUNK_ROWS):
+        if table_pass.keep(batch):
             yield [User(user_id=r.id, interests=r.fields.get("interests", ()), attributes=r.attributes) for r in batch]
 
 
@@ -256,33 +241,30 @@ def read_events(
 
     Without a column of times the row number is the timestamp. Raises TableError, ConfigError, RowError (strict).
     """
-    table = open_table(path, mapping=mapping, limits=limits)
-    layout = resolve("events", table.columns, mapping, Path(path))
-    reading = Reading("events", table, layout, report, progress)
+    table_pass = TablePass("events", path, mapping=mapping, limits=limits, report=report, progress=progress)
+    layout = table_pass.layout
     if "timestamp" not in layout.fields:
         report.note(f"{path}: there is no column of times; the order of the rows is used")
-    yield from _batches(reading, lambda cells, i, row: _event(cells, i, row, layout, known_items))
+    yield from _batches(table_pass, lambda cells, i, row: _event(cells, i, row, layout, known_items))
 
 
-def _batches(reading: Reading, one: Callable[[Mapping[str, Sequence[Any]], int, int], T]) -> Iterator[list[T]]:
-    """What `one` makes of (cells by field, place in them, row) of each row; a fault of a cell leaves its row out.
+def _batches(table_pass: TablePass, convert: Callable[[Mapping[str, Sequence[Any]], int, int], T]) -> Iterator[list[T]]:
+    """What `convert` makes of (cells by field, position in them, number) of each row; a CellFault leaves its row out.
 
-    Events and triples have no attributes: what else the table says is noted and not kept.
+    Events and triples have no attributes: the table's other columns are noted and not kept.
     """
-    table, layout = reading.table, reading.layout
+    table, layout = table_pass.table, table_pass.layout
     if left := [column for column in table.columns if column not in layout.used]:
-        reading.report.note(f"{table.source.path}: columns of {reading.kind} that are not kept: {', '.join(left[:30])}")
-    for chunk in reading.chunks(only=tuple(layout.used)):
+        table_pass.report.note(f"{table.source.path}: columns of {table_pass.kind} that are not kept: {', '.join(left[:30])}")
+    for chunk in table_pass.chunks(only=tuple(layout.used)):
         cells = {name: chunk.columns.get(columns[0], []) for name, columns in layout.fields.items()}
         batch: list[T] = []
         for index, row, line in zip(count(), chunk.rows, chunk.lines or chunk.rows, strict=False):
             try:
-                batch.append(one(cells, index, row))
+                batch.append(convert(cells, index, row))
             except CellFault as fault:
-                reading.leave_out(Place(row, line), fault)
-        reading.flush()
-        reading.counts.kept += len(batch)
-        if batch:
+                table_pass.leave_out(RowPlace(row, line), fault)
+        if table_pass.keep(batch):
             yield batch
 
 
@@ -299,7 +281,7 @@ def _event(cells: Mapping[str, Sequence[Any]], i: int, row: int, layout: Layout,
     return Event(
         user_id=user_id,
         item_id=item_id,
-        timestamp=seconds(cells["timestamp"][i], fields["timestamp"][0]) if "timestamp" in cells else float(row),
+        timestamp=timestamp(cells["timestamp"][i], fields["timestamp"][0]) if "timestamp" in cells else float(row),
         value=number(cells["value"][i], fields["value"][0]) if "value" in cells else None,
         **words,
     )
@@ -318,11 +300,10 @@ def read_triples(
     Heads and tails are read like ids, so that they equal those of items. A table of pairs gets its relation by the mapping
     `relation==also_bought`. Raises TableError, ConfigError, RowError (strict).
     """
-    table = open_table(path, mapping=mapping, limits=limits)
-    layout = resolve("triples", table.columns, mapping, Path(path))
+    table_pass = TablePass("triples", path, mapping=mapping, limits=limits, report=report, progress=progress)
+    layout = table_pass.layout
     constant = _constant_relation(layout)
-    reading = Reading("triples", table, layout, report, progress)
-    yield from _batches(reading, lambda cells, i, _: _triple(cells, i, layout, constant))
+    yield from _batches(table_pass, lambda cells, i, _: _triple(cells, i, layout, constant))
 
 
 def _constant_relation(layout: Layout) -> str:

@@ -24,8 +24,8 @@ from scipy import sparse
 
 from genrec.errors import EvaluationError
 from genrec.evaluation.splits import Split
+from genrec.retrieval.item_vectors import unit_rows
 from genrec.retrieval.systems import Content
-from genrec.retrieval.vectors import unit_rows
 from genrec.types import Item, scalars
 
 MIX = 0.01

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.errors import DataError
+from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.learned_retriever import LearnedItems
 from genrec.retrieval.modality_fusion import as_history, fuse
-from genrec.retrieval.vectors import ModalityVectors
 from genrec.settings import RetrievalSettings
 
 FUSED = "fused"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 
 from genrec.retrieval.item_features import attribute_links, deciles
-from genrec.retrieval.vectors import unit_rows
+from genrec.retrieval.item_vectors import unit_rows
 from genrec.types import Item
 
 SHARED = 3
@@ -28,7 +28,7 @@ RIDGES = (1.0, 10.0, 100.0)
 """Strengths in items; the one of the smallest leave-one-out error is taken."""
 
 
-def likely_text(
+def expected_text(
     items: Sequence[Item], rows: NDArray[np.float32], known: NDArray[np.bool_], which: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """(which.sum(), d) rows for the items of `which`, of length `share`: how much of the variance of texts attributes explain.

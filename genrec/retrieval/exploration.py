@@ -33,7 +33,7 @@ class Exploration:
     seed: tuple[int, ...]
 
 
-def explored(
+def thompson_sample(
     candidates: Sequence[Candidate], people: NDArray[np.integer], k: int, how: Exploration, *, trust: float
 ) -> list[Candidate]:
     """The k best draws, best first, of candidates that are ordered best first. Their scores are the draws.
@@ -55,12 +55,12 @@ def _drawn(candidate: Candidate, draw: float, rank: int, k: int) -> Candidate:
     return replace(candidate, score=draw, sources=sources)
 
 
-def draws_for(user_id: str, strength: float, seed: int) -> Exploration | None:
+def exploration_for(user_id: str, strength: float, seed: int) -> Exploration | None:
     """One person's draws: those of others do not change them. None where nothing is explored."""
     own = int.from_bytes(hashlib.blake2b(user_id.encode(), digest_size=8).digest(), "big")
     return Exploration(strength, (seed, own)) if strength > 0 else None
 
 
-def new_in(lists: Sequence[Sequence[Candidate]]) -> int:
+def count_explored(lists: Sequence[Sequence[Candidate]]) -> int:
     """How many candidates are there by their draws alone."""
     return sum(EXPLORED in candidate.sources for found in lists for candidate in found)

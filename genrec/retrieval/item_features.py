@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.errors import ConfigError, DataError
+from genrec.retrieval.item_vectors import unit_rows
 from genrec.retrieval.systems import Content
-from genrec.retrieval.vectors import unit_rows
 from genrec.types import Item, scalars
 
 BUCKETS = 10
@@ -77,7 +77,7 @@ class FeatureSpace:
             raise ConfigError(f"retrieval.train.modalities: no vectors of {lacking}", hint=f"There are {sorted(known)}.")
         means = {}
         for name in names:
-            matrix, there = content.vectors.levelled(name), content.vectors.present[name]
+            matrix, there = content.vectors.aligned(name), content.vectors.present[name]
             if matrix.shape[1] and there.any():
                 means[name] = matrix[there].mean(axis=0, dtype=np.float64).astype(np.float32)
         edges = deciles(content.items)
@@ -104,7 +104,7 @@ class FeatureSpace:
         dense, present = {}, {}
         for name, mean in self.means.items():
             has = name in content.vectors.matrices
-            matrix = content.vectors.levelled(name) if has else np.zeros((len(content.items), len(mean)), np.float32)
+            matrix = content.vectors.aligned(name) if has else np.zeros((len(content.items), len(mean)), np.float32)
             there = content.vectors.present.get(name, np.zeros(len(content.items), bool))
             if matrix.shape[1] != len(mean):
                 raise DataError(

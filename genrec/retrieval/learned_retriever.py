@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from genrec.errors import DataError, WorkspaceError
 from genrec.files import read_tensors, write_tensors, write_whole
-from genrec.retrieval.histories import EventSpace
+from genrec.retrieval.event_features import EventSpace
 from genrec.retrieval.item_features import FeatureSpace
 from genrec.retrieval.mean_profile import recency_means
 from genrec.retrieval.modality_fusion import as_history

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.errors import DataError
+from genrec.retrieval.item_vectors import unit_rows
 from genrec.retrieval.sequences import Sequences
-from genrec.retrieval.vectors import unit_rows
 from genrec.types import LIKE, Event
 
 

@@ -1,7 +1,7 @@
 """One vector an item out of its modalities.
 
 Content modalities (all but `behaviour`) are centred: their mean over the items that have them is taken off, which is the part
-that all texts share. What a model wrote and what people wrote have each their own mean (`ModalityVectors.levelled`). Every
+that all texts share. What a model wrote and what people wrote have each their own mean (`ModalityVectors.aligned`). Every
 modality is multiplied by the root of its share of the weights and laid beside the others, so that the product of two fused
 vectors is the weighted mean of the modalities' cosines. When an item lacks a content modality the others carry its share.
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from genrec.errors import ConfigError
-from genrec.retrieval.vectors import ModalityVectors, unit_rows
+from genrec.retrieval.item_vectors import ModalityVectors, unit_rows
 
 BEHAVIOUR = "behaviour"
 RIDGE = 1.0
@@ -105,7 +105,7 @@ def _content(vectors: ModalityVectors, weights: Mapping[str, float], names: list
     total = shares.sum(axis=0)
     shares = np.sqrt(np.divide(shares, total, out=np.zeros_like(shares), where=total > 0))
     columns = [
-        share[:, None] * centred(vectors.levelled(name), vectors.present[name]) for name, share in zip(names, shares, strict=True)
+        share[:, None] * centred(vectors.aligned(name), vectors.present[name]) for name, share in zip(names, shares, strict=True)
     ]
     return np.concatenate(columns, axis=1)
 

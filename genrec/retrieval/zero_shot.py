@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from genrec.errors import DataError
 from genrec.progress import Progress
 from genrec.retrieval.behaviour import Behaviour, behaviour_vectors
+from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.mean_profile import recency_means
 from genrec.retrieval.modality_fusion import as_history, fuse
 from genrec.retrieval.sequences import Sequences
-from genrec.retrieval.systems import Content
-from genrec.retrieval.vectors import ModalityVectors
+from genrec.retrieval.systems import Content, SystemDefaults
 from genrec.settings import RetrievalSettings
 
 
@@ -42,7 +42,7 @@ def fused_rows(
     return as_history(fused), fused
 
 
-class ZeroShot:
+class ZeroShot(SystemDefaults):
     """The fusion that `genrec build` makes when nothing is trained."""
 
     name = "zero-shot"

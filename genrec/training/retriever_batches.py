@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genrec.models.two_tower import EventTensors
-from genrec.retrieval.histories import EventSpace
+from genrec.retrieval.event_features import EventSpace
 from genrec.retrieval.learned_retriever import event_tensors
 from genrec.retrieval.sequences import Sequences
 

@@ -19,9 +19,9 @@ from torch.nn import functional
 
 from genrec.errors import TrainingError
 from genrec.progress import Progress, track
+from genrec.retrieval.item_transitions import transitions
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
-from genrec.retrieval.transitions import transitions
 from genrec.retrieval.zero_shot import fused_rows
 from genrec.settings import RetrievalSettings
 from genrec.training.retriever_batches import Batch

@@ -97,8 +97,8 @@ def test_every_reason_is_true(genrec: Recommender) -> None:
 
 
 def means(retriever: Retriever) -> MeanUserEncoder:
-    assert isinstance(retriever.people, MeanUserEncoder)
-    return retriever.people
+    assert isinstance(retriever.user_encoder, MeanUserEncoder)
+    return retriever.user_encoder
 
 
 def test_disliked_films_are_not_cited_while_another_carries(genrec: Recommender) -> None:

@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from genrec.retrieval.item_vectors import ModalityVectors, unit_rows
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
-from genrec.retrieval.vectors import ModalityVectors, unit_rows
 from genrec.types import Item
 
 RINGS, RING = 5, 12

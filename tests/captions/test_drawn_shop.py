@@ -13,8 +13,8 @@ from genrec.captions.caption_run import Options
 from genrec.captions.captioner import Captioner
 from genrec.data.ingest_report import Report
 from genrec.progress import SILENT
-from genrec.retrieval.retriever import CandidateRequest, Retriever
 from genrec.retrieval.item_vectors import ModalityVectors
+from genrec.retrieval.retriever import CandidateRequest, Retriever
 from genrec.settings import SETTINGS_FILE
 from genrec.types import StoredCaption
 from genrec.workspace.build import build
@@ -43,7 +43,7 @@ def found(workspace: Workspace, shop: catalogue.Shop) -> float:
     words = [catalogue.query(shop.things[row], chance) for row in rows]
     dense = workspace.text_encoder(SILENT).encode(words, role="query")
     retriever = Retriever(workspace.index, load_catalogue(workspace), workspace.settings.retrieval)
-    asks = [CandidateRequest(query=query, legs={"text": row}) for query, row in zip(words, dense, strict=True)]
+    asks = [CandidateRequest(query=query, query_vectors={"text": row}) for query, row in zip(words, dense, strict=True)]
     lists = retriever.candidates(asks, 10)
     return float(np.mean([shop.ids[row] in {c.item_id for c in own} for row, own in zip(rows, lists, strict=True)]))
 

@@ -17,8 +17,8 @@ from genrec.filters import Field, fields_of, matches, parse
 from genrec.index.edge import EdgeIndex
 from genrec.index.protocol import IndexSpec, Point
 from genrec.retrieval.catalogue import Catalogue
-from genrec.retrieval.user_vectors import MeanPeople
-from genrec.retrieval.vectors import ModalityVectors, unit_rows
+from genrec.retrieval.item_vectors import ModalityVectors, unit_rows
+from genrec.retrieval.user_encoders import MeanUserEncoder
 from genrec.settings import RetrievalSettings
 from genrec.types import Item
 
@@ -59,8 +59,8 @@ def index(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture
-def people(catalogue: Catalogue) -> MeanPeople:
-    return MeanPeople(catalogue, SETTINGS)
+def people(catalogue: Catalogue) -> MeanUserEncoder:
+    return MeanUserEncoder(catalogue, SETTINGS)
 
 
 def said(*named: str, **more: object) -> Said:
@@ -71,7 +71,7 @@ def space_of(catalogue: Catalogue, *sessions: list[int]) -> DialogueSpace:
     return DialogueSpace(catalogue, ITEMS, Sessions.of(sessions, N))
 
 
-def retriever(index: EdgeIndex, catalogue: Catalogue, people: MeanPeople, model: DialogueModel) -> DialogueRetriever:
+def retriever(index: EdgeIndex, catalogue: Catalogue, people: MeanUserEncoder, model: DialogueModel) -> DialogueRetriever:
     space = DialogueSpace(catalogue, ITEMS, model.sessions_over(catalogue.vectors.item_ids))
     return DialogueRetriever(index, space, people, model)
 
@@ -139,7 +139,7 @@ def test_items_outside_the_catalogue_are_passed_over(catalogue: Catalogue) -> No
     )
 
 
-def test_the_engine_filters_and_excludes(index: EdgeIndex, catalogue: Catalogue, people: MeanPeople) -> None:
+def test_the_engine_filters_and_excludes(index: EdgeIndex, catalogue: Catalogue, people: MeanUserEncoder) -> None:
     subject = retriever(index, catalogue, people, DialogueModel.untrained())
     what = said("m00", "m01", turns=("a story of love, please",))
     made = parse('genre has "love" and year >= 1970', FIELDS)
@@ -158,7 +158,7 @@ def test_the_engine_filters_and_excludes(index: EdgeIndex, catalogue: Catalogue,
 
 
 def test_a_learned_model_brings_in_what_it_knows_through_the_filter(
-    index: EdgeIndex, catalogue: Catalogue, people: MeanPeople, monkeypatch: pytest.MonkeyPatch
+    index: EdgeIndex, catalogue: Catalogue, people: MeanUserEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("genrec.chat_retrieval.dialogue_retriever.POOL", 4)
     model = DialogueModel(weights={"together": 1.0}, sessions=[["m00", "m55"], ["m00", "m55"], ["m00", "m44"]])
@@ -170,7 +170,7 @@ def test_a_learned_model_brings_in_what_it_knows_through_the_filter(
     assert "m55" not in {one.item_id for one in plain.candidates([ask], 4)[0]}
 
 
-def test_nothing_said_is_answered_with_what_is_popular(index: EdgeIndex, catalogue: Catalogue, people: MeanPeople) -> None:
+def test_nothing_said_is_answered_with_what_is_popular(index: EdgeIndex, catalogue: Catalogue, people: MeanUserEncoder) -> None:
     subject = retriever(index, catalogue, people, DialogueModel.untrained())
     assert [one.item_id for one in subject.candidates([DialogueAsk(said=Said())], 5)[0]] == [f"m0{n}" for n in range(5)]
     with pytest.raises(ConfigError, match="0 candidates"):
@@ -202,7 +202,7 @@ def pairs(count: int = 200) -> tuple[list[Example], list[list[int]]]:
     return examples, sessions
 
 
-def test_fitting_learns_what_counts(catalogue: Catalogue, people: MeanPeople) -> None:
+def test_fitting_learns_what_counts(catalogue: Catalogue, people: MeanUserEncoder) -> None:
     examples, sessions = pairs()
     space = space_of(catalogue, *sessions)
     weights = fit(space, people, examples, seed=0)
@@ -215,7 +215,7 @@ def test_fitting_learns_what_counts(catalogue: Catalogue, people: MeanPeople) ->
     assert learned > 0.9 > 0.2 > plain
 
 
-def test_fitting_needs_enough_moments(catalogue: Catalogue, people: MeanPeople) -> None:
+def test_fitting_needs_enough_moments(catalogue: Catalogue, people: MeanUserEncoder) -> None:
     examples, sessions = pairs(10)
     with pytest.raises(TrainingError, match="10 moments"):
         fit(space_of(catalogue, *sessions), people, examples)

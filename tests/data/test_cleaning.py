@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec.data import Report, read_items
-from genrec.data.cleaning import clean_text, identifier, number, seconds, text_of
+from genrec.data.cleaning import clean_text, identifier, number, text_of, timestamp
 from genrec.data.ingest_report import CellFault
 
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -82,7 +82,7 @@ def test_identifier(raw: Any, wanted: str) -> None:
     ],
 )
 def test_seconds(raw: Any, wanted: float) -> None:
-    assert seconds(raw, "t") == wanted
+    assert timestamp(raw, "t") == wanted
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_number(raw: Any, wanted: float | None) -> None:
 @settings(deadline=None)
 @given(st.one_of(st.text(), st.floats(), st.integers(), st.booleans(), st.none(), st.lists(st.integers()), st.datetimes()))
 def test_any_cell_is_a_value_or_a_fault(value: Any) -> None:
-    for convert in (identifier, number, seconds, lambda v, c: text_of(v, c, 100)):
+    for convert in (identifier, number, timestamp, lambda v, c: text_of(v, c, 100)):
         with contextlib.suppress(CellFault):
             convert(value, "column")
 

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from genrec.data import MediaFolder, Report, read_items
-from genrec.data import web as web_module
-from genrec.data.web import is_public
+from genrec.data import MediaFolder, Report, image_download, read_items
+from genrec.data.image_download import is_public
 from genrec.errors import MediaError, WorkspaceError
 from genrec.models.pictures import open_rgb
 from genrec.settings import IngestSettings
@@ -159,17 +158,17 @@ def test_https_checks_the_name_in_the_certificate(tmp_path: Path, png: bytes, mo
     try:
         server.serve("/a.png", png)
         url = f"https://localhost:{server.port}/a.png"
-        web_module._tls.cache_clear()
+        image_download._tls.cache_clear()
         with pytest.raises(MediaError, match="certificate verify failed"):
             media.take(url, base=tmp_path)
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert"))
-        web_module._tls.cache_clear()
+        image_download._tls.cache_clear()
         assert media.take(url, base=tmp_path)
         with pytest.raises(MediaError, match=r"not valid for '127\.0\.0\.1'"):
             media.take(f"https://127.0.0.1:{server.port}/a.png", base=tmp_path)
     finally:
         server.close()
-        web_module._tls.cache_clear()
+        image_download._tls.cache_clear()
 
 
 def test_private_addresses_only_when_allowed(web: Web, tmp_path: Path, png: bytes) -> None:

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.catalogue import Catalogue
-from genrec.retrieval.feedback import DAY, in_force, opinions
-from genrec.retrieval.histories import EventSpace, sequences_of
+from genrec.retrieval.event_features import EventSpace, sequences_of
+from genrec.retrieval.feedback import DAY, in_force, preferences_of
+from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.mean_profile import leave_one_out
-from genrec.retrieval.user_vectors import LearnedPeople, MeanPeople, People
-from genrec.retrieval.vectors import ModalityVectors
+from genrec.retrieval.user_encoders import LearnedUserEncoder, MeanUserEncoder, UserEncoder
 from genrec.settings import FeedbackSettings, RetrievalSettings
 from genrec.types import DISLIKE, FEEDBACK, LIKE, NOT_NOW, NOT_TASTE, SEEN, Event
 from tests.training import world
@@ -22,7 +22,7 @@ IDS = tuple(f"i{n:02d}" for n in range(world.ITEMS))
 KINDS = st.sampled_from(["interaction", "buy", *FEEDBACK])
 HISTORIES = st.lists(st.tuples(st.sampled_from(IDS), KINDS, st.one_of(st.none(), st.integers(1, 5))), max_size=12)
 
-Make = Callable[[FeedbackSettings], People]
+Make = Callable[[FeedbackSettings], UserEncoder]
 
 
 def events(*said: tuple[int | str, str] | tuple[int | str, str, float | None]) -> list[Event]:
@@ -51,12 +51,12 @@ def makers() -> dict[str, tuple[Make, np.ndarray]]:
     plain = Catalogue(vectors, train.popularity(), RetrievalSettings())
     learned = Catalogue(vectors, train.popularity(), RetrievalSettings(), items)
     return {
-        "fused": (lambda how: MeanPeople(plain, RetrievalSettings(), how), plain.fused),
-        "learned": (lambda how: LearnedPeople(learned, retriever, items, how), items.rows),
+        "fused": (lambda how: MeanUserEncoder(plain, RetrievalSettings(), how), plain.fused),
+        "learned": (lambda how: LearnedUserEncoder(learned, retriever, items, how), items.rows),
     }
 
 
-def row(people: People, history: list[Event]) -> np.ndarray:
+def row(people: UserEncoder, history: list[Event]) -> np.ndarray:
     (found,) = people.vectors([history])
     assert found is not None
     assert np.linalg.norm(found) == pytest.approx(1.0, abs=1e-5)
@@ -67,19 +67,19 @@ def row(people: People, history: list[Event]) -> np.ndarray:
 @settings(max_examples=200, deadline=None)
 def test_the_last_word_counts_and_nothing_is_in_two_places(said: list[tuple[str, str, float | None]]) -> None:
     history = events(*said)
-    found = opinions(history)
+    found = preferences_of(history)
     assert not set(found.liked) & set(found.disliked)
     words = {e.item_id: e.kind for e in history if e.kind in (LIKE, DISLIKE)}
     assert set(found.liked) == {item for item, kind in words.items() if kind == LIKE}
     assert set(found.disliked) == {item for item, kind in words.items() if kind == DISLIKE}
-    assert not {e.item_id for e in found.taste} & set(found.disliked)
-    assert not {e.kind for e in found.taste} & NOT_TASTE
-    assert len([e for e in found.taste if e.kind == LIKE]) == len(found.liked)
-    places = [history.index(e) for e in found.taste]
+    assert not {e.item_id for e in found.positive} & set(found.disliked)
+    assert not {e.kind for e in found.positive} & NOT_TASTE
+    assert len([e for e in found.positive if e.kind == LIKE]) == len(found.liked)
+    places = [history.index(e) for e in found.positive]
     assert places == sorted(places)
     kept = {e.item_id for e in history if e.kind not in NOT_TASTE and e.kind != LIKE} - set(found.disliked)
-    assert kept <= {e.item_id for e in found.taste}
-    assert opinions(found.taste).taste == found.taste
+    assert kept <= {e.item_id for e in found.positive}
+    assert preferences_of(found.positive).positive == found.positive
 
 
 def test_not_now_runs_out_and_nothing_else_does() -> None:
@@ -158,7 +158,7 @@ class TestPeople:
 def test_shares_beside_a_dislike_are_the_fall_without_an_item(makers: dict[str, tuple[Make, np.ndarray]]) -> None:
     make, rows = makers["fused"]
     people = make(FeedbackSettings(dislike=0.4))
-    assert isinstance(people, MeanPeople)
+    assert isinstance(people, MeanUserEncoder)
     history = events((0, "buy"), (1, LIKE), (2, "buy"), (11, DISLIKE))
     user = people.user(history)
     assert user is not None

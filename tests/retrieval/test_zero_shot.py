@@ -7,8 +7,8 @@ from genrec.errors import DataError
 from genrec.progress import SILENT
 from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.catalogue import Catalogue
-from genrec.retrieval.user_vectors import MeanPeople
-from genrec.retrieval.vectors import ModalityVectors
+from genrec.retrieval.item_vectors import ModalityVectors
+from genrec.retrieval.user_encoders import MeanUserEncoder
 from genrec.retrieval.zero_shot import ZeroShot
 from genrec.settings import RetrievalSettings
 from genrec.types import Event
@@ -24,7 +24,7 @@ def test_it_scores_as_serving_does() -> None:
         {**content.vectors.present, "behaviour": made.present},
     )
     catalogue = Catalogue(vectors, train.popularity(), settings)
-    people = MeanPeople(catalogue, settings)
+    people = MeanUserEncoder(catalogue, settings)
     asked = world.histories([[0, 1, 2, 3, 4, 5], [11], [], [8, 21]])
     system = ZeroShot(settings)
     system.fit(train, content, SILENT)

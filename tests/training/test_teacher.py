@@ -8,9 +8,9 @@ import torch
 
 from genrec.progress import SILENT
 from genrec.retrieval.event_features import EventSpace
+from genrec.retrieval.item_transitions import transitions
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
-from genrec.retrieval.item_transitions import transitions
 from genrec.retrieval.zero_shot import fused_rows
 from genrec.settings import RetrievalSettings
 from genrec.training import retriever_teacher as module

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genrec.retrieval.item_vectors import ModalityVectors, unit_rows
 from genrec.retrieval.learned_retriever import LearnedItems, LearnedRetriever
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
-from genrec.retrieval.item_vectors import ModalityVectors, unit_rows
 from genrec.retrieval.zero_shot import fused_rows
 from genrec.settings import RetrievalSettings, RetrieverTrainSettings
 from genrec.training.retriever_training import Trainer

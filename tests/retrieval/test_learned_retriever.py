@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from genrec.errors import GenrecError, WorkspaceError
+from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.learned_retriever import ITEMS, MANIFEST, LearnedItems, LearnedRetriever
 from genrec.retrieval.systems import Content
-from genrec.retrieval.vectors import ModalityVectors
 from genrec.types import Item
 from tests.training import world
 

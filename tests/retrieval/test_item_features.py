@@ -11,8 +11,8 @@ import pytest
 
 from genrec.errors import ConfigError, DataError
 from genrec.retrieval.item_features import FORWARD, INVERSE, ITSELF, FeatureSpace, ItemFeatures
+from genrec.retrieval.item_vectors import ModalityVectors, unit_rows
 from genrec.retrieval.systems import Content
-from genrec.retrieval.vectors import ModalityVectors, unit_rows
 from genrec.types import AttributeValue, Item
 from tests.training import world
 
@@ -55,7 +55,7 @@ def test_vectors_are_centred_and_what_is_missing_is_zero_whatever_lies_there() -
 
     rows = {**content.vectors.matrices, "image": np.where(there[:, None], matrix, 7.0).astype(np.float32)}
     # a real set refuses it
-    dirty: Any = replace(content, vectors=SimpleNamespace(matrices=rows, present=content.vectors.present, levelled=rows.get))
+    dirty: Any = replace(content, vectors=SimpleNamespace(matrices=rows, present=content.vectors.present, aligned=rows.get))
     assert same(space.encode(dirty), made)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from genrec.data.input_file import CHUNK_CHARS, CHUNK_ROWS, MAX_LINE, Cells, Chunk, RowFault, Source
+from genrec.data.input_file import CHUNK_ROWS, MAX_LINE, Cells, Chunk, InputFile, RowFault, in_chunks
 from genrec.errors import TableError
 
 KEY = "key"
@@ -22,7 +22,7 @@ Found = tuple[int, Any, str, int]
 """Line, value (or None), what is wrong with it (or ""), its length in characters."""
 
 
-def lines(source: Source) -> Iterator[Found]:
+def lines(source: InputFile) -> Iterator[Found]:
     """The value of each line that is not empty."""
     for line, text in source.lines():
         if not text.strip():
@@ -42,7 +42,7 @@ class JsonTable:
 
     cells: Cells = "json"
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: InputFile) -> None:
         source.refuse_binary()
         self.source = source
         self._by_line = _is_lines(source)
@@ -56,31 +56,22 @@ class JsonTable:
         return lines(self.source) if self._by_line else _Document(self.source).values()
 
     def chunks(self, fault: RowFault, *, rows: int = CHUNK_ROWS, only: tuple[str, ...] | None = None) -> Iterator[Chunk]:
-        numbers, lines, kept, row, before, chars = [], [], [], 0, 0, 0
-        for line, value, wrong, length in self._values():
-            row += 1
-            chars += length
-            if wrong:
-                fault(row, line, "unreadable row", wrong)
-            elif not isinstance(value, dict):
-                fault(row, line, "unreadable row", f"a row is an object such as {_EXAMPLE}, not {type(value).__name__}")
-            else:
-                numbers.append(row)
-                lines.append(line)
-                kept.append(flatten(value))
-            if row - before >= rows or chars > CHUNK_CHARS:
-                yield self._chunk(numbers, lines, kept, row - before, only)
-                numbers, lines, kept, before, chars = [], [], [], row, 0
-        if row > before:
-            yield self._chunk(numbers, lines, kept, row - before, only)
+        for numbers, lines, records, read in in_chunks(self._objects(fault), rows):
+            names = dict.fromkeys(only if only is not None else self.columns)
+            if only is None:
+                for record in records:
+                    names.update(dict.fromkeys(record))
+            columns = {name: [record.get(name) for record in records] for name in names}
+            yield Chunk(numbers, lines, columns, read, self.source.position)
 
-    def _chunk(self, numbers: list[int], lines: list[int], kept: list[dict], read: int, only: tuple[str, ...] | None) -> Chunk:
-        names = dict.fromkeys(only if only is not None else self.columns)
-        if only is None:
-            for record in kept:
-                names.update(dict.fromkeys(record))
-        columns = {name: [record.get(name) for record in kept] for name in names}
-        return Chunk(numbers, lines, columns, read, self.source.position)
+    def _objects(self, fault: RowFault) -> Iterator[tuple[int, int, dict[str, Any] | None, int]]:
+        """(row, line, flattened object or None where the row is none, characters)."""
+        for row, (line, value, wrong, length) in enumerate(self._values(), 1):
+            record = flatten(value) if isinstance(value, dict) else None
+            if record is None:
+                reason = wrong or f"a row is an object such as {_EXAMPLE}, not {type(value).__name__}"
+                fault(row, line, "unreadable row", reason)
+            yield row, line, record, length
 
 
 def flatten(record: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +89,7 @@ def flatten(record: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _is_lines(source: Source) -> bool:
+def _is_lines(source: InputFile) -> bool:
     """Whether each line is a row of its own."""
     if source.name.lower().endswith((".jsonl", ".ndjson")):
         return True
@@ -115,7 +106,7 @@ def _is_lines(source: Source) -> bool:
 class _Document:
     """One JSON document, whose elements are decoded one at a time from a buffer that is filled as needed."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: InputFile) -> None:
         self._source = source
         self._pieces = source.pieces()
         self._text, self._at, self._line, self._ended = "", 0, 1, False

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrec.errors import DataError
+from genrec.retrieval.item_vectors import unit_rows
 from genrec.retrieval.mean_profile import event_weights, leave_one_out, user_vector
-from genrec.retrieval.vectors import unit_rows
 from genrec.types import Event
 
 

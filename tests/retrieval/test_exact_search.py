@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from genrec.errors import DataError
-from genrec.retrieval import exact
-from genrec.retrieval.exact import Exclude, top_k
+from genrec.retrieval import exact_search
+from genrec.retrieval.exact_search import Exclude, top_k
 
 Floats = NDArray[np.float32]
 PRECISIONS: tuple[Literal["bfloat16"], Literal["float32"]] = ("bfloat16", "float32")
@@ -33,7 +33,9 @@ def naive(users: Floats, items: Floats, k: int, exclude: Exclude | None = None) 
     return ids, values
 
 
-def agree(users: Floats, items: Floats, k: int, exclude: Exclude | None = None, precision: exact.Precision = "bfloat16") -> None:
+def agree(
+    users: Floats, items: Floats, k: int, exclude: Exclude | None = None, precision: exact_search.Precision = "bfloat16"
+) -> None:
     """Scores as the naive ones to float32 rounding, and every item shown has the score that it is shown with."""
     ids, scores = top_k(users, items, k, exclude=exclude, precision=precision)
     _, expected = naive(users, items, k, exclude)
@@ -59,25 +61,25 @@ def cloud(seed: int, *shape: int) -> Floats:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks so small that every loop runs several times."""
     for name, value in {"GROUP": 4, "COLUMNS": 64, "ROWS": 8, "FEWEST": 4, "CHUNK": 128, "_GATHERED": 64}.items():
-        monkeypatch.setattr(exact, name, value)
+        monkeypatch.setattr(exact_search, name, value)
 
 
 @pytest.fixture
 def never_plain(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows each call of the float32 path was given."""
     rows: list[int] = []
-    real = exact._plain
+    real = exact_search._plain
 
     def counted(*arguments: object) -> None:
         rows.append(len(arguments[4]))  # type: ignore[arg-type]
         real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(exact, "_plain", counted)
+    monkeypatch.setattr(exact_search, "_plain", counted)
     return rows
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_large_enough_for_real_blocks(precision: exact.Precision, never_plain: list[int]) -> None:
+def test_large_enough_for_real_blocks(precision: exact_search.Precision, never_plain: list[int]) -> None:
     users, items = cloud(1, 530, 48), cloud(2, 20_011, 48)
     agree(users, items, 20, precision=precision)
     assert never_plain == [0]  # the coarse pass decided all of it
@@ -86,7 +88,7 @@ def test_large_enough_for_real_blocks(precision: exact.Precision, never_plain: l
 @pytest.mark.parametrize("precision", PRECISIONS)
 @given(data=st.data())
 @settings(deadline=None, max_examples=40)
-def test_any_shape_with_exclusion(precision: exact.Precision, data: st.DataObject) -> None:
+def test_any_shape_with_exclusion(precision: exact_search.Precision, data: st.DataObject) -> None:
     n_users, n_items = data.draw(st.integers(0, 20)), data.draw(st.integers(0, 700))
     dim, k = data.draw(st.integers(1, 40)), data.draw(st.sampled_from([1, 3, 10, 200, 800]))
     seed = data.draw(st.integers(0, 1_000))
@@ -99,7 +101,7 @@ def test_any_shape_with_exclusion(precision: exact.Precision, data: st.DataObjec
     exclude = offsets, np.concatenate([np.zeros(0, np.int32), *excluded]).astype(np.int32)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"GROUP": 4, "COLUMNS": 64, "ROWS": 8, "FEWEST": 4, "CHUNK": 128, "_GATHERED": 64, "CROWD": 1}.items():
-            patch.setattr(exact, name, value)
+            patch.setattr(exact_search, name, value)
         agree(users, items, k, exclude, precision)
         agree(users, items, k, None, precision)
 
@@ -107,7 +109,7 @@ def test_any_shape_with_exclusion(precision: exact.Precision, data: st.DataObjec
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("levels", [1, 2, 3])
 @pytest.mark.parametrize("k", [1, 5, 90])
-def test_ties_go_to_the_lower_number(small: None, precision: exact.Precision, levels: int, k: int) -> None:
+def test_ties_go_to_the_lower_number(small: None, precision: exact_search.Precision, levels: int, k: int) -> None:
     rng = np.random.default_rng(levels)
     users = rng.integers(-levels, levels + 1, (30, 6)).astype(np.float32)  # small integers: every score is exact
     users[4] = 0.0
@@ -120,7 +122,7 @@ def test_ties_go_to_the_lower_number(small: None, precision: exact.Precision, le
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_same_vector_scores_the_same_wherever_it_lies(precision: exact.Precision, never_plain: list[int]) -> None:
+def test_the_same_vector_scores_the_same_wherever_it_lies(precision: exact_search.Precision, never_plain: list[int]) -> None:
     users, items = cloud(1, 40, 100), cloud(2, 9_000, 100)
     twins = np.random.default_rng(3).choice(9_000, 60, replace=False)
     items[twins] = items[twins[0]] * 3
@@ -148,7 +150,7 @@ def test_a_few_close_rivals_are_scored_again(never_plain: list[int]) -> None:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_few_long_vectors_that_everybody_gets(precision: exact.Precision, never_plain: list[int]) -> None:
+def test_a_few_long_vectors_that_everybody_gets(precision: exact_search.Precision, never_plain: list[int]) -> None:
     users, items = cloud(1, 40, 32), cloud(2, 9_000, 32)
     users[:, 0], items[:, 0] = 3.0, 1.0
     items *= (1 + np.random.default_rng(3).pareto(3.0, (9_000, 1))).astype(np.float32)  # as popularity is spread
@@ -158,12 +160,12 @@ def test_a_few_long_vectors_that_everybody_gets(precision: exact.Precision, neve
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-19, 1e-5, 1e17])
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_very_small_and_very_large_numbers(small: None, precision: exact.Precision, scale: float) -> None:
+def test_very_small_and_very_large_numbers(small: None, precision: exact_search.Precision, scale: float) -> None:
     agree(cloud(1, 20, 8) * np.float32(scale), cloud(2, 900, 8) * np.float32(scale), 5, precision=precision)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_all_scores_negative(small: None, precision: exact.Precision) -> None:
+def test_all_scores_negative(small: None, precision: exact_search.Precision) -> None:
     agree(-np.abs(cloud(1, 20, 8)), np.abs(cloud(2, 901, 8)), 7, precision=precision)
 
 
@@ -174,7 +176,7 @@ def test_wide_vectors_keep_the_bound(never_plain: list[int]) -> None:
 
 def test_a_bound_that_is_too_small_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests above would fail without the error bound."""
-    monkeypatch.setattr(exact, "_errors", lambda users, low, items: torch.full((items.blocks, len(users)), -0.5))
+    monkeypatch.setattr(exact_search, "_errors", lambda users, low, items: torch.full((items.blocks, len(users)), -0.5))
     with pytest.raises(AssertionError):
         agree(cloud(1, 64, 64), cloud(2, 20_000, 64), 20)
 
@@ -192,22 +194,22 @@ def test_k_beyond_the_catalogue_and_nothing_at_all() -> None:
 def test_auto_measures_and_uses_bfloat16_only_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     users, items = cloud(1, 40, 16), cloud(2, 9_000, 16)
     used: list[torch.dtype] = []
-    real = exact._prepare
+    real = exact_search._prepare
 
-    def prepare(rows: Floats, dtype: torch.dtype, pool: Executor) -> exact._Items:
+    def prepare(rows: Floats, dtype: torch.dtype, pool: Executor) -> exact_search._Items:
         used.append(dtype)
         return real(rows, dtype, pool)
 
-    monkeypatch.setattr(exact, "_prepare", prepare)
+    monkeypatch.setattr(exact_search, "_prepare", prepare)
     for pays in (True, False):
-        monkeypatch.setattr(exact, "_bfloat16_pays", lambda dim, pays=pays: pays)
+        monkeypatch.setattr(exact_search, "_bfloat16_pays", lambda dim, pays=pays: pays)
         top_k(users, items, 5)
     top_k(users, items, 5, precision="bfloat16")
     assert used == [torch.bfloat16, torch.float32, torch.bfloat16]
 
 
 def test_the_measurement_gives_an_answer() -> None:
-    assert exact._bfloat16_pays(64) in (True, False)
+    assert exact_search._bfloat16_pays(64) in (True, False)
 
 
 def test_torch_may_be_set_to_multiply_float32_less_exactly() -> None:

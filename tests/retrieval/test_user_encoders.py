@@ -5,10 +5,10 @@ import pytest
 
 from genrec.retrieval.behaviour import behaviour_vectors
 from genrec.retrieval.catalogue import Catalogue
-from genrec.retrieval.histories import sequences_of
+from genrec.retrieval.event_features import sequences_of
+from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.learned_retriever import LearnedItems, LearnedRetriever
-from genrec.retrieval.user_vectors import EXPLAINED, LearnedPeople, MeanPeople
-from genrec.retrieval.vectors import ModalityVectors
+from genrec.retrieval.user_encoders import EXPLAINED, LearnedUserEncoder, MeanUserEncoder
 from genrec.settings import RetrievalSettings
 from genrec.types import Event
 from tests.training import world
@@ -36,12 +36,12 @@ def trained() -> tuple[LearnedRetriever, LearnedItems, Catalogue]:
 
 
 @pytest.fixture(scope="module")
-def people(trained: tuple[LearnedRetriever, LearnedItems, Catalogue]) -> LearnedPeople:
+def people(trained: tuple[LearnedRetriever, LearnedItems, Catalogue]) -> LearnedUserEncoder:
     retriever, items, catalogue = trained
-    return LearnedPeople(catalogue, retriever, items)
+    return LearnedUserEncoder(catalogue, retriever, items)
 
 
-def test_a_history_that_says_nothing(people: LearnedPeople) -> None:
+def test_a_history_that_says_nothing(people: LearnedUserEncoder) -> None:
     for history in ([], past(COLD), past("gone"), past("gone", COLD)):
         assert not people.known(history)
         assert people.vectors([history]) == [None]
@@ -54,7 +54,7 @@ def test_a_history_that_says_nothing(people: LearnedPeople) -> None:
     assert people.shares(past(3), [])[1].shape == (0, 1)
 
 
-def test_many_are_as_one_by_one(people: LearnedPeople) -> None:
+def test_many_are_as_one_by_one(people: LearnedUserEncoder) -> None:
     histories = [past(0, 1), [], past(11, 12, 13), past(COLD), past(5)]
     for history, row in zip(histories, people.vectors(histories), strict=True):
         (alone,) = people.vectors([history])
@@ -65,7 +65,7 @@ def test_many_are_as_one_by_one(people: LearnedPeople) -> None:
 
 @pytest.mark.parametrize("history", [past(0, 1, 2, 12), past(0, 1, 0, 3), past("gone", 4, COLD, 5), past(3)])
 def test_shares_are_the_fall_without_an_item(
-    trained: tuple[LearnedRetriever, LearnedItems, Catalogue], people: LearnedPeople, history: list[Event]
+    trained: tuple[LearnedRetriever, LearnedItems, Catalogue], people: LearnedUserEncoder, history: list[Event]
 ) -> None:
     retriever, items, _ = trained
     row_of = {IDS[row]: int(row) for row in np.flatnonzero(items.rows.any(1))}
@@ -90,14 +90,14 @@ def test_shares_are_the_fall_without_an_item(
     assert shares.any()
 
 
-def test_only_the_latest_items_are_left_out(people: LearnedPeople) -> None:
+def test_only_the_latest_items_are_left_out(people: LearnedUserEncoder) -> None:
     warm = [n for n in range(world.ITEMS) if n % world.EACH < world.EACH - world.COLD]
     ids, shares = people.shares(past(*warm), ["i02"])
     assert len(ids) == shares.shape[1] == EXPLAINED
     assert ids == tuple(IDS[n] for n in warm[-EXPLAINED:])
 
 
-def test_an_item_of_which_nothing_is_known_has_no_shares(people: LearnedPeople) -> None:
+def test_an_item_of_which_nothing_is_known_has_no_shares(people: LearnedUserEncoder) -> None:
     """It can be shown all the same: a word of the query found it."""
     ids, shares = people.shares(past(0, 1), ["i02", COLD, "unheard of"])
     assert ids == ("i00", "i01")
@@ -105,6 +105,6 @@ def test_an_item_of_which_nothing_is_known_has_no_shares(people: LearnedPeople) 
     assert not shares[1:].any()
 
 
-def test_who_makes_the_vectors(trained: tuple[LearnedRetriever, LearnedItems, Catalogue], people: LearnedPeople) -> None:
+def test_who_makes_the_vectors(trained: tuple[LearnedRetriever, LearnedItems, Catalogue], people: LearnedUserEncoder) -> None:
     assert people.learned is trained[0]
-    assert MeanPeople(trained[2], RetrievalSettings()).learned is None
+    assert MeanUserEncoder(trained[2], RetrievalSettings()).learned is None

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from genrec.errors import ConfigError
+from genrec.retrieval.item_vectors import ModalityVectors, unit_rows
 from genrec.retrieval.modality_fusion import as_history, centred, expected_behaviour, fuse
-from genrec.retrieval.vectors import ModalityVectors, unit_rows
 
 WEIGHTS = {"text": 0.6, "image": 0.4, "behaviour": 1.0}
 

@@ -17,7 +17,9 @@ from genrec.files import read_tensors, write_tensors
 SCHEMA = 1
 MANIFEST = "vectors.json"
 REBUILD = "Run `genrec build` again."
-TEXT, WRITTEN, LIKELY = "text", "written", "likely"
+TEXT, WRITTEN = "text", "written"
+EXPECTED_TEXT = "likely"
+"""Name of `ModalityVectors.expected_text` in a saved file."""
 FEW_WRITTEN = 20
 """The means of so many rows of texts are trusted by half."""
 
@@ -27,8 +29,8 @@ class ModalityVectors:
     """`matrices[m]` (N, d_m) float32 with unit rows, zero where `present[m]` (N,) is False; row i belongs to `item_ids[i]`.
 
     `models[m]` says what made the matrix (a model id, a digest). `written` (N,): whose title or text a model wrote; None:
-    nobody's. `likely` (written.sum(), d_text): where people's texts about those items would lie (`likely.likely_text`), each
-    row as long as that is believed, 0 to 1. Raises DataError when shapes, ids or lengths do not fit.
+    nobody's. `expected_text` (written.sum(), d_text): where people's texts about those items would lie, each row as long
+    (0 to 1) as `expected_text.expected_text` is sure of it. Raises DataError when shapes, ids or lengths do not fit.
     """
 
     item_ids: tuple[str, ...]
@@ -36,7 +38,7 @@ class ModalityVectors:
     present: Mapping[str, NDArray[np.bool_]]
     models: Mapping[str, str] = field(default_factory=dict)
     written: NDArray[np.bool_] | None = None
-    likely: NDArray[np.float32] | None = None
+    expected_text: NDArray[np.float32] | None = None
     _rows: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -49,8 +51,8 @@ class ModalityVectors:
             _check_matrix(name, matrix, self.present[name], len(self.item_ids))
         if self.written is not None and (self.written.shape != (len(self.item_ids),) or self.written.dtype != np.bool_):
             raise DataError(f"vectors: {self.written.dtype} {self.written.shape} says whose text was written")
-        if self.likely is not None:
-            _check_likely(self.likely, self.written, self.matrices)
+        if self.expected_text is not None:
+            _check_expected_text(self.expected_text, self.written, self.matrices)
 
     def __contains__(self, item_id: str) -> bool:
         return item_id in self._rows
@@ -62,13 +64,13 @@ class ModalityVectors:
         except KeyError:
             raise UnknownItemError(f"item {item_id!r} has no vectors", hint="Run `genrec build` after an ingest.") from None
 
-    def levelled(self, name: str) -> NDArray[np.float32]:
-        """The matrix of a modality; of texts, the rows of `written` ones are moved to where people's texts about them would lie.
+    def aligned(self, name: str) -> NDArray[np.float32]:
+        """The matrix of a modality; in that of texts, rows of `written` ones are moved to where people's texts would lie.
 
-        A model words all items alike, so what it wrote lies together, apart from what people wrote, whatever the items are: near
-        one another and far from everybody's history. Their mean is moved to that of the others; the move, (mean of others - mean
-        of written), shrinks with few rows of either kind. Then each row is drawn to its `likely` one, by that one's length:
-        what a small model leaves out or misplaces is so put right as far as the attributes tell it. Rows stay units.
+        A model words all items alike, so its texts lie together and apart from people's, whatever the items are: near one
+        another and far from everybody's history. Their mean is moved to the mean of the others; the move shrinks where either
+        kind has few rows. Then each row is blended with its row of `expected_text`, by that row's length, which restores what a
+        small model leaves out or misplaces as far as the attributes tell it. Rows keep length 1.
         """
         matrix = self.matrices[name]
         if name != TEXT or self.written is None:
@@ -80,10 +82,10 @@ class ModalityVectors:
         apart = matrix[others].mean(axis=0, dtype=np.float64) - matrix[written].mean(axis=0, dtype=np.float64)
         moved = matrix.copy()
         moved[written] = unit_rows(matrix[written] + sure * apart)
-        if self.likely is not None:
-            likely = self.likely[self.present[name][self.written]]
-            own = 1.0 - np.linalg.norm(likely, axis=1, keepdims=True)
-            moved[written] = unit_rows(own * moved[written] + likely)
+        if self.expected_text is not None:
+            expected = self.expected_text[self.present[name][self.written]]
+            own = 1.0 - np.linalg.norm(expected, axis=1, keepdims=True)
+            moved[written] = unit_rows(own * moved[written] + expected)
         return moved
 
     def save(self, folder: Path) -> None:
@@ -94,8 +96,8 @@ class ModalityVectors:
         tensors |= {f"present/{name}": np.ascontiguousarray(mask) for name, mask in self.present.items()}
         if self.written is not None:
             tensors[WRITTEN] = np.ascontiguousarray(self.written)
-        if self.likely is not None:
-            tensors[LIKELY] = np.ascontiguousarray(self.likely)
+        if self.expected_text is not None:
+            tensors[EXPECTED_TEXT] = np.ascontiguousarray(self.expected_text)
         data = save(tensors)
         manifest = {"schema": SCHEMA, "models": dict(self.models), "item_ids": self.item_ids}
         try:
@@ -118,7 +120,7 @@ class ModalityVectors:
             names = [name.removeprefix("matrix/") for name in tensors if name.startswith("matrix/")]
             matrices = {name: tensors[f"matrix/{name}"] for name in names}
             present = {name: tensors[f"present/{name}"] for name in names}
-            own = tensors.get(WRITTEN), tensors.get(LIKELY)
+            own = tensors.get(WRITTEN), tensors.get(EXPECTED_TEXT)
             return cls(tuple(manifest["item_ids"]), matrices, present, manifest["models"], *own)
         except FileNotFoundError as error:
             raise WorkspaceError(
@@ -147,9 +149,9 @@ def _check_matrix(name: str, matrix: NDArray, mask: NDArray, n: int) -> None:
         raise DataError(f"vectors: {name!r} row {row} has length {norms[row]:.4g}, not {int(mask[row])}")
 
 
-def _check_likely(likely: NDArray, written: NDArray[np.bool_] | None, matrices: Mapping[str, NDArray]) -> None:
-    expected = (0 if written is None else int(written.sum()), matrices[TEXT].shape[1] if TEXT in matrices else 0)
-    if likely.shape != expected or likely.dtype != np.float32:
-        raise DataError(f"vectors: likely texts are {likely.dtype} {likely.shape}, not float32 {expected}")
-    if likely.size and not np.linalg.norm(likely, axis=1).max() < 1.0 + 1e-3:  # also true for NaN
+def _check_expected_text(rows: NDArray, written: NDArray[np.bool_] | None, matrices: Mapping[str, NDArray]) -> None:
+    shape = (0 if written is None else int(written.sum()), matrices[TEXT].shape[1] if TEXT in matrices else 0)
+    if rows.shape != shape or rows.dtype != np.float32:
+        raise DataError(f"vectors: likely texts are {rows.dtype} {rows.shape}, not float32 {shape}")
+    if rows.size and not np.linalg.norm(rows, axis=1).max() < 1.0 + 1e-3:  # also true for NaN
         raise DataError("vectors: a likely text is longer than 1")

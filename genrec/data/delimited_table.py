@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import dropwhile, islice
 
-from genrec.data.input_file import CHUNK_CHARS, CHUNK_ROWS, Cells, Chunk, RowFault, Source
+from genrec.data.input_file import CHUNK_ROWS, Cells, Chunk, InputFile, RowFault, in_chunks
 from genrec.errors import TableError
 
 # With each delimiter whether quotes may mean something: always in CSV, never around `::`, else as the file shows.
@@ -23,7 +23,7 @@ class DelimitedTable:
 
     cells: Cells = "text"
 
-    def __init__(self, source: Source, *, header: bool = True, field_chars: int = 0) -> None:
+    def __init__(self, source: InputFile, *, header: bool = True, field_chars: int = 0) -> None:
         source.refuse_binary()
         # The parser's limit is one for the whole process: it is only ever raised.
         csv.field_size_limit(max(csv.field_size_limit(), 2 * field_chars))
@@ -49,7 +49,7 @@ class DelimitedTable:
         """(line, fields), or (line, what is wrong with the record that starts there)."""
         wide = self._delimiter == "::"
         feed = _Feed(((n, text.replace("::", _UNIT)) for n, text in self.source.lines()) if wide else self.source.lines())
-        reader = self._reader(feed)
+        reader = _csv_reader(feed, self._delimiter, self._quoted)
         while True:
             feed.record.clear()
             try:
@@ -60,45 +60,34 @@ class DelimitedTable:
                 yield feed.record[0][0], _explain(error)
                 # A quote that is never closed swallows the rows after it: read those again on their own.
                 feed.again()
-                reader = self._reader(feed)
+                reader = _csv_reader(feed, self._delimiter, self._quoted)
                 continue
             if fields and (len(fields) > 1 or fields[0].strip()):
                 yield feed.record[0][0], fields
 
-    def _reader(self, feed: "_Feed") -> "Iterator[list[str]]":
-        return _csv_reader(feed, self._delimiter, self._quoted)
-
     def chunks(self, fault: RowFault, *, rows: int = CHUNK_ROWS, only: tuple[str, ...] | None = None) -> Iterator[Chunk]:
+        for numbers, lines, records, read in in_chunks(self._fitted(fault), rows):
+            cells = [list(column) for column in zip(*records, strict=True)] if records else [[] for _ in self._names]
+            columns = {name: column for name, column in zip(self._names, cells, strict=True) if name}
+            yield Chunk(numbers, lines, columns, read, self.source.position)
+
+    def _fitted(self, fault: RowFault) -> Iterator[tuple[int, int, list[str] | None, int]]:
+        """(row, line, one field for each column or None where that is a fault, characters)."""
         records = self._records()
         if self._header:
             next(records)
-        numbers, lines, kept, row, before, chars = [], [], [], 0, 0, 0
-        for line, fields in records:
-            row += 1
+        for row, (line, fields) in enumerate(records, 1):
+            fitted = None
             if isinstance(fields, str):
                 fault(row, line, "unreadable row", fields)
             elif (fitted := self._fit(fields)) is None:
                 fault(row, line, "wrong number of fields", f"{len(fields)} fields where {self._width} are expected")
-            else:
-                numbers.append(row)
-                lines.append(line)
-                kept.append(fitted)
-                chars += sum(map(len, fitted))
-            if row - before >= rows or chars > CHUNK_CHARS:
-                yield self._chunk(numbers, lines, kept, row - before)
-                numbers, lines, kept, before, chars = [], [], [], row, 0
-        if row > before:
-            yield self._chunk(numbers, lines, kept, row - before)
+            yield row, line, fitted, sum(map(len, fitted or ()))
 
     def _fit(self, fields: list[str]) -> list[str] | None:
         if len(fields) > self._width and not any(fields[self._width :]):
             return fields[: self._width]
         return fields if len(fields) == self._width else None
-
-    def _chunk(self, numbers: list[int], lines: list[int], kept: list[list[str]], read: int) -> Chunk:
-        cells = [list(column) for column in zip(*kept, strict=True)] if kept else [[] for _ in self._names]
-        columns = {name: column for name, column in zip(self._names, cells, strict=True) if name}
-        return Chunk(numbers, lines, columns, read, self.source.position)
 
 
 class _Feed:

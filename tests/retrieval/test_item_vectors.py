@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from genrec.errors import DataError, UnknownItemError, WorkspaceError
-from genrec.retrieval.vectors import MANIFEST, ModalityVectors, unit_rows
+from genrec.retrieval.item_vectors import MANIFEST, ModalityVectors, unit_rows
 
 
 def make(n: int = 5, seed: int = 0) -> ModalityVectors:
@@ -115,7 +115,7 @@ def test_what_a_model_wrote_is_moved_to_what_people_wrote() -> None:
     everywhere = np.ones(400, bool)
     matrices, present = {"text": style, "image": style}, {"text": everywhere, "image": everywhere}
     ids = tuple(map(str, range(400)))
-    moved = ModalityVectors(ids, matrices, present, {}, written).levelled("text")
+    moved = ModalityVectors(ids, matrices, present, {}, written).aligned("text")
     np.testing.assert_array_equal(moved[~written], style[~written])
     np.testing.assert_allclose(np.linalg.norm(moved, axis=1), 1.0, atol=1e-5)
 
@@ -127,14 +127,14 @@ def test_what_a_model_wrote_is_moved_to_what_people_wrote() -> None:
 
     assert apart(moved) < 0.35 * apart(style)
     assert kept(moved) > kept(style) + 0.02
-    np.testing.assert_array_equal(ModalityVectors(ids, matrices, present, {}, written).levelled("image"), style)
-    np.testing.assert_array_equal(ModalityVectors(ids, matrices, present).levelled("text"), style)
+    np.testing.assert_array_equal(ModalityVectors(ids, matrices, present, {}, written).aligned("image"), style)
+    np.testing.assert_array_equal(ModalityVectors(ids, matrices, present).aligned("text"), style)
 
 
 def test_a_single_written_row_hardly_moves() -> None:
     rows = unit_rows(np.random.default_rng(0).normal(size=(40, 8)))
     written = np.arange(40) == 0
-    moved = ModalityVectors(tuple(map(str, range(40))), {"text": rows}, {"text": np.ones(40, bool)}, {}, written).levelled("text")
+    moved = ModalityVectors(tuple(map(str, range(40))), {"text": rows}, {"text": np.ones(40, bool)}, {}, written).aligned("text")
     assert 0.97 < float(rows[0] @ moved[0]) < 1.0
 
 
@@ -157,8 +157,8 @@ def test_likely_texts_are_kept_and_checked(tmp_path: Path) -> None:
     made = ModalityVectors(("a", "b", "c", "d"), {"text": rows}, present, {}, written, likely)
     made.save(tmp_path)
     again = ModalityVectors.load(tmp_path)
-    np.testing.assert_array_equal(again.likely, likely)
-    np.testing.assert_array_equal(again.levelled("text"), made.levelled("text"))
+    np.testing.assert_array_equal(again.expected_text, likely)
+    np.testing.assert_array_equal(again.aligned("text"), made.aligned("text"))
     for wrong in (likely[:1], 3 * likely, np.full_like(likely, np.nan)):
         with pytest.raises(DataError, match="likely"):
             ModalityVectors(("a", "b", "c", "d"), {"text": rows}, present, {}, written, wrong)

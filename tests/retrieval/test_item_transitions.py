@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genrec.retrieval.item_transitions import REACH, transitions
 from genrec.retrieval.sequences import Sequences
-from genrec.retrieval.transitions import REACH, transitions
 from tests.training import world
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genrec.retrieval.catalogue import Catalogue
-from genrec.retrieval.feedback import Opinions, opinions
-from genrec.retrieval.histories import sequences_of
+from genrec.retrieval.event_features import sequences_of
+from genrec.retrieval.feedback import Preferences, preferences_of
 from genrec.retrieval.learned_retriever import LearnedItems, LearnedRetriever
 from genrec.retrieval.mean_profile import UserVector, event_weights, leave_one_out, user_vector
 from genrec.retrieval.modality_fusion import as_history
@@ -27,7 +27,7 @@ TYPICAL = 256
 """The most popular items, whose mean is what histories have in common for the learned retriever."""
 
 
-class People(Protocol):
+class UserEncoder(Protocol):
     """Histories are ordered oldest first, with likes and dislikes as events among them. `learned`: the trained retriever, where
     that makes the vectors.
     """
@@ -48,7 +48,7 @@ class People(Protocol):
         ...
 
 
-class MeanPeople:
+class MeanUserEncoder:
     """The recency-weighted mean of the latest items' fused vectors."""
 
     learned = None
@@ -66,20 +66,20 @@ class MeanPeople:
 
     def user(self, history: Sequence[Event]) -> UserVector | None:
         """None when none of the latest events has a vector and counts."""
-        said, settings = opinions(history), self._settings
-        known = self._catalogue.known([event.item_id for event in said.taste])
-        latest = [event for event, there in zip(said.taste, known, strict=True) if there][-settings.history :]
+        preferences, settings = preferences_of(history), self._settings
+        known = self._catalogue.known([event.item_id for event in preferences.positive])
+        latest = [event for event, there in zip(preferences.positive, known, strict=True) if there][-settings.history :]
         ids = [event.item_id for event in latest]
         if not ids:
             return None
         weights = event_weights(
             latest, half_life=settings.half_life, negative_value=settings.negative_value, like=self._feedback.like
         )
-        return user_vector(ids, self._catalogue.history_rows(ids), weights, self._push(said))
+        return user_vector(ids, self._catalogue.history_rows(ids), weights, self._push(preferences))
 
-    def _push(self, said: Opinions) -> NDArray[np.float32] | None:
-        known = self._catalogue.known(said.disliked)
-        disliked = [item_id for item_id, there in zip(said.disliked, known, strict=True) if there][-DISLIKED:]
+    def _push(self, preferences: Preferences) -> NDArray[np.float32] | None:
+        known = self._catalogue.known(preferences.disliked)
+        disliked = [item_id for item_id, there in zip(preferences.disliked, known, strict=True) if there][-DISLIKED:]
         if not disliked or not self._feedback.dislike:
             return None
         return self._feedback.dislike * (self._common - self._catalogue.history_rows(disliked).mean(axis=0))
@@ -98,7 +98,7 @@ class MeanPeople:
         return user.item_ids, leave_one_out(user, self._catalogue.rows(item_ids))
 
 
-class LearnedPeople:
+class LearnedUserEncoder:
     """The sequence encoder of a trained retriever."""
 
     def __init__(
@@ -118,7 +118,7 @@ class LearnedPeople:
         self._common: NDArray[np.float32] | None = None  # made by the first dislike
 
     def known(self, history: Sequence[Event]) -> bool:
-        return any(event.item_id in self._row_of for event in opinions(history).taste)
+        return any(event.item_id in self._row_of for event in preferences_of(history).positive)
 
     def vectors(self, histories: Sequence[Sequence[Event]]) -> list[NDArray[np.float32] | None]:
         rows = self._encode(histories)
@@ -130,7 +130,7 @@ class LearnedPeople:
         An item that scores no better than the average, or of which nothing is known, has nothing to fall, share 0. Left out are
         the latest `EXPLAINED` items.
         """
-        taste = opinions(history).taste
+        taste = preferences_of(history).positive
         latest = dict.fromkeys(event.item_id for event in reversed(taste) if event.item_id in self._row_of)
         past = tuple(list(latest)[:EXPLAINED][::-1])
         if not past or not item_ids:
@@ -149,9 +149,9 @@ class LearnedPeople:
 
     def _encode(self, histories: Sequence[Sequence[Event]]) -> NDArray[np.float32]:
         """(n, D) rows of length 1, zero for a history that says nothing."""
-        said = [opinions(history) for history in histories]
-        rows = self._people([one.taste for one in said])
-        for n, (shift, alone) in self._shifts(said).items():
+        preferences = [preferences_of(history) for history in histories]
+        rows = self._people([one.positive for one in preferences])
+        for n, (shift, alone) in self._shifts(preferences).items():
             if rows[n].any():
                 row = rows[n] / rows[n, -2] + shift @ alone  # on the network's own scale
                 rows[n] = row / np.linalg.norm(row)
@@ -160,17 +160,17 @@ class LearnedPeople:
     def _people(self, histories: Sequence[Sequence[Event]]) -> NDArray[np.float32]:
         return self.learned.people(sequences_of(histories, self._item_ids, self._row_of), self._items)
 
-    def _shifts(self, said: Sequence[Opinions]) -> dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    def _shifts(self, preferences: Sequence[Preferences]) -> dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """By the number of the history: weights (m,) of people who chose one item each, and these people's rows (m, D).
 
         The weights of a history sum to 0: the bias of items is moved neither way.
         """
-        wanted = [self._likes(one) | self._dislikes(one) for one in said]
+        wanted = [self._likes(one) | self._dislikes(one) for one in preferences]
         place = {item_id: n for n, item_id in enumerate(dict.fromkeys(item_id for one in wanted for item_id in one))}
         if not place:
             return {}
         alone = self._alone(list(place))
-        if any(self._dislikes(one) for one in said):
+        if any(self._dislikes(one) for one in preferences):
             alone = np.concatenate([alone, self._usual()[None]])
         shifts = {}
         for n, one in enumerate(wanted):
@@ -192,9 +192,9 @@ class LearnedPeople:
         self._common = common
         return common
 
-    def _likes(self, said: Opinions) -> dict[str, float]:
+    def _likes(self, preferences: Preferences) -> dict[str, float]:
         """Weight of each latest item when likes count more, less its weight when they do not; sums to 0."""
-        latest = [event for event in said.taste if event.item_id in self._row_of][-EXPLAINED:]
+        latest = [event for event in preferences.positive if event.item_id in self._row_of][-EXPLAINED:]
         liked = [event.kind == LIKE for event in latest]
         if not any(liked) or all(liked) or self._feedback.like == 1:
             return {}
@@ -207,6 +207,6 @@ class LearnedPeople:
             shift[event.item_id] = shift.get(event.item_id, 0.0) + float(weight)
         return shift
 
-    def _dislikes(self, said: Opinions) -> dict[str, float]:
-        known = [item_id for item_id in said.disliked if item_id in self._row_of][-DISLIKED:]
+    def _dislikes(self, preferences: Preferences) -> dict[str, float]:
+        known = [item_id for item_id in preferences.disliked if item_id in self._row_of][-DISLIKED:]
         return dict.fromkeys(known, -self._feedback.dislike / len(known)) if known and self._feedback.dislike else {}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.retrieval.histories import GAPS, VALUES, EventSpace, sequences_of
+from genrec.retrieval.event_features import GAPS, VALUES, EventSpace, sequences_of
 from genrec.types import Event
 from tests.training import world
 
