@@ -29,7 +29,7 @@ from genrec.answer.request import (
 from genrec.captions.caption_run import Captioned, Options
 from genrec.captions.captioner import Captioner
 from genrec.chat.messages import ChatAnswer, ChatChunk, messages_of
-from genrec.chat.sessions import begun
+from genrec.chat.sessions import open_dialogue
 from genrec.chat.turn import Conversation
 from genrec.errors import WorkspaceError
 from genrec.filters import Filter
@@ -242,7 +242,7 @@ class AsyncRecommender:
         shown = workspace.settings.chat.items if k is None else checked_count("k", k)
         if session_id or isinstance(messages, str):
             schema = await asyncio.to_thread(self._pipeline.schema)
-            dialogue = await asyncio.to_thread(begun, workspace.store, session_id, user_id, schema)
+            dialogue = await asyncio.to_thread(open_dialogue, workspace.store, session_id, user_id, schema)
         else:
             dialogue = await self._conversation.replayed(turns[:-1], user_id=user_id)
         async with aclosing(self._conversation.respond(dialogue, turns[-1].text, k=shown)) as chunks:

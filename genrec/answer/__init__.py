@@ -1,4 +1,4 @@
-"""One answer, from a settled request to ranked rows with reasons and a trace.
+"""One answer, from a settled request to ranked rows with reasons and a trace. `pipeline` is the page to read.
 
-Import `Answering`, `Request` and `Stages` from it.
+Import `pipeline.AnswerPipeline`, `request.settled_request` with its checks and types, and `trace.Stages`.
 """

@@ -25,7 +25,7 @@ from genrec.reasons.evidence import CatalogueFacts, Past, gather, past_of, text_
 from genrec.reasons.facts import Facts, state
 from genrec.reasons.reason_writer import ReasonWriter, from_template
 from genrec.retrieval.catalogue import FUSED, Catalogue
-from genrec.retrieval.exploration import exploration_for, count_explored
+from genrec.retrieval.exploration import count_explored, exploration_for
 from genrec.retrieval.feedback import in_force, preferences_of
 from genrec.retrieval.retriever import CandidateRequest, Retriever
 from genrec.types import Candidate, Event, Item, Reason, Recommendation, Trace, User
@@ -43,11 +43,11 @@ class Person:
 
     user: User
     events: list[Event]
-    taste: tuple[Event, ...] = ()  # of `events`, those that speak for the person
-    hidden: frozenset[str] = frozenset()  # further items that may not come back
+    positive: tuple[Event, ...] = ()  # of `events`, those that speak for the person
+    hidden: frozenset[str] = frozenset()  # items outside `events` that may not come back
     candidates: list[Candidate] = field(default_factory=list)
     past: list[Past] = field(default_factory=list)  # oldest first
-    stated: str = ""  # the interests, where there is no history to go by
+    stated_interests: str = ""  # where the history says nothing
     order: list[int] = field(default_factory=list)  # places in `candidates`, best first
     scores: list[float] = field(default_factory=list)  # of `candidates`
 
@@ -99,9 +99,9 @@ class AnswerPipeline:
     def catalogue_changed(self, catalogue: Catalogue) -> None:
         """Take the catalogue of a new build."""
         self._catalogue = catalogue
-        people = load_user_encoder(self._workspace, catalogue)
-        self._dialogue_retriever = Ears(self._workspace, catalogue, people)
-        self._retriever = Retriever(self._workspace.index, catalogue, self._workspace.settings.retrieval, people)
+        user_encoder = load_user_encoder(self._workspace, catalogue)
+        self._dialogue_retriever = Ears(self._workspace, catalogue, user_encoder)
+        self._retriever = Retriever(self._workspace.index, catalogue, self._workspace.settings.retrieval, user_encoder)
         self._rankers: dict[str | None, Ranker] = {}  # by the method asked for; they know the catalogue's titles
         self._facts: CatalogueFacts | None = None
         self._schema: dict[str, Field] | None = None
@@ -117,7 +117,7 @@ class AnswerPipeline:
         return await asyncio.to_thread(self._models.get, "llm")
 
     async def load(self) -> None:
-        """Load every model that answers may need; one that cannot be had is left out, as answers will tell."""
+        """Load every model that answers may need, except those that cannot be loaded: the trace of each answer says so."""
         settings = self._workspace.settings
         names = [name for name in ("text", "image") if name in self._catalogue.dims()]
         if settings.rank.mode == "llm" or settings.reasons.explain == "llm":
@@ -144,7 +144,7 @@ class AnswerPipeline:
         for person, candidates in zip(people, found, strict=True):
             person.candidates = candidates
             person.order, person.scores = list(range(len(candidates))), [c.score for c in candidates]
-            person.past = past_of(person.taste, items)
+            person.past = past_of(person.positive, items)
         await self._rank(request, people, items, stages)
         facts = await self._evidence(request, people, items, stages)
         rows = [
@@ -182,7 +182,7 @@ class AnswerPipeline:
         for user_id in request.user_ids:
             history = in_force(histories[user_id], now=now, not_now_days=days)
             person = Person(users[user_id], [*(() if dialogue.events_only else history), *dialogue.events])
-            person.taste = preferences_of(person.events).positive
+            person.positive = preferences_of(person.events).positive
             person.hidden = frozenset(event.item_id for event in history) if dialogue.events_only else frozenset()
             people.append(person)
         return people
@@ -191,9 +191,9 @@ class AnswerPipeline:
         shown = self._workspace.settings.retrieval.history
         if request.rank != "off" or request.evidence == "ranker":
             with suppress(ModelError):  # the ranking stage records it
-                shown = max(shown, self._who_ranks(request).settings.history)
-        wanted = {event.item_id for person in people for event in person.taste[-shown:]}
-        candidates = {candidate.item_id for found_for in found for candidate in found_for}
+                shown = max(shown, self._served_ranking(request).settings.history)
+        wanted = {event.item_id for person in people for event in person.positive[-shown:]}
+        candidates = {candidate.item_id for of_person in found for candidate in of_person}
         items = self._workspace.store.items(sorted(wanted | candidates))
         if lost := sorted(candidates - items.keys()):
             raise WorkspaceError(f"the index holds {len(lost)} items that the store has not, {lost[0]!r} first", hint=REBUILD)
@@ -216,7 +216,7 @@ class AnswerPipeline:
         asks = [
             DialogueAsk(
                 said=said,
-                history=person.taste,
+                history=person.positive,
                 filter=request.filter,
                 exclude=request.exclude | person.hidden | {event.item_id for event in person.events},
             )
@@ -227,29 +227,25 @@ class AnswerPipeline:
 
     async def _asks(self, request: Request, people: Sequence[Person], stages: Stages) -> list[CandidateRequest]:
         """What the engine is asked for each person; the query is encoded once, stated interests where there is no history."""
-        legs: dict[str, np.ndarray] = {}
-        interests: dict[str, dict[str, np.ndarray]] = {}
         for person in people:  # stated interests count until the history says something
             if person.user.interests and not self._retriever.user_encoder.known(person.events):
-                person.stated = ", ".join(person.user.interests)
-        stated = sorted({person.stated for person in people if person.stated})
-        if request.query or stated:
-            for name in ("text", "image"):
-                if name in self._catalogue.dims():
-                    await self._models.load(name, stages)
-                    with stages.degrading(f"query {name}"):
-                        rows = await self._encode(name, [*([request.query] if request.query else []), *stated], stages)
-                        if request.query:
-                            legs[name] = rows[0]
-                        for words, row in zip(stated, rows[1:] if request.query else rows, strict=True):
-                            interests.setdefault(words, {})[name] = row
+                person.stated_interests = ", ".join(person.user.interests)
+        texts = [request.query] if request.query else []
+        texts += sorted({person.stated_interests for person in people if person.stated_interests})
+        rows: dict[str, dict[str, np.ndarray]] = {text: {} for text in texts}  # text → modality → vector
+        for name in ("text", "image"):
+            if texts and name in self._catalogue.dims():
+                await self._models.load(name, stages)
+                with stages.degrading(f"query {name}"):
+                    for text, row in zip(texts, await self._encode(name, texts, stages), strict=True):
+                        rows[text][name] = row
         return [
-            Ask(
+            CandidateRequest(
                 history=person.events,
                 query=request.query,
-                legs=legs,
-                interests=person.stated,
-                interest_legs=interests.get(person.stated, {}),
+                query_vectors=rows.get(request.query, {}),
+                interests=person.stated_interests,
+                interest_vectors=rows.get(person.stated_interests, {}),
                 exclude=request.exclude | person.hidden,
                 filter=request.filter,
                 explore=exploration_for(person.user.user_id, request.explore, request.seed),
@@ -271,7 +267,7 @@ class AnswerPipeline:
     async def _rank(self, request: Request, people: Sequence[Person], items: Mapping[str, Item], stages: Stages) -> None:
         if request.rank == "off":
             return stages.add("ranking", "off", "asked for")
-        ranked = [p for p in people if p.candidates and (p.taste or p.user.interests or request.words)]
+        ranked = [p for p in people if p.candidates and (p.positive or p.user.interests or request.words)]
         if not ranked:
             return stages.add("ranking", "off", "nothing is known of the person" if people else "nobody was asked for")
         await self._models.load("llm", stages)
@@ -287,13 +283,13 @@ class AnswerPipeline:
         self, request: Request, person: Person, candidates: Sequence[Candidate], items: Mapping[str, Item]
     ) -> RankRequest:
         profile = Profile(history=tuple(past.item for past in person.past), interests=person.user.interests, query=request.words)
-        by_taste = all(c.sources.get(FUSED) == c.score for c in candidates)  # not by a query's ranks, nor drawn
-        usual = self._who_ranks(request).spread_of(system_name(self._retriever.user_encoder.learned))
+        by_history = all(c.sources.get(FUSED) == c.score for c in candidates)  # not by a query's ranks, nor drawn
+        usual = self._served_ranking(request).spread_of(system_name(self._retriever.user_encoder.learned))
         return RankRequest(
             profile=profile,
             candidates=tuple(items[c.item_id] for c in candidates),
             scores=tuple(c.score for c in candidates),
-            spread=usual if by_taste else 0.0,
+            spread=usual if by_history else 0.0,
         )
 
     async def _evidence(
@@ -324,7 +320,7 @@ class AnswerPipeline:
                         catalogue=catalogue,
                         cited=self._workspace.settings.reasons.cited,
                         query=request.words,
-                        interests=person.user.interests if person.stated else (),
+                        interests=person.user.interests if person.stated_interests else (),
                         describe=self._workspace.settings.reasons.describe,
                     )
                     facts.append(state(evidence, items, items[candidate.item_id]))
@@ -356,13 +352,13 @@ class AnswerPipeline:
 
     def _loaded_ranker(self, request: Request, stages: Stages) -> Ranker:
         llm = self._models.llm(stages)
-        served = self._who_ranks(request)
+        served = self._served_ranking(request)
         if request.method not in self._rankers:
             self._rankers[request.method] = Ranker(llm, self._workspace.prompts, served.settings, served.adapter, self._all_items)
         stages.adapter("rerank", served.adapter, served.note)
         return self._rankers[request.method]
 
-    def _who_ranks(self, request: Request) -> ServedRanking:
+    def _served_ranking(self, request: Request) -> ServedRanking:
         """Raises AdapterError, WorkspaceError."""
         if request.method not in self._served:
             self._served[request.method] = served_ranking(self._workspace, request.method)

@@ -1,1 +1,4 @@
-"""A conversation: turns answered, sessions kept, replies worded. Import `Conversation`, `messages` and `sessions`."""
+"""A conversation: turns understood, answered and stored. `turn` is the page to read.
+
+Import `turn.Conversation`, `messages`, and `sessions.open_dialogue` for a dialogue that it goes on with.
+"""

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from genrec.chat.replies import either
 from genrec.filters import Field
 from genrec.types import AttributeValue, Item, Scalar, scalars
 from genrec.understanding.constraint_changes import number_of
@@ -19,13 +20,13 @@ from genrec.understanding.vocabulary import Vocabulary
 CHOICES = 3
 """Values that a question offers."""
 LEAST_SHARE = 0.08
-"""A value that fewer of the candidates have is not worth a mention."""
+"""Share of the candidates, below which a value is not offered."""
 LEAST_BITS = 0.6
-"""A question that is expected to say less is not asked."""
+"""Expected information, below which a question is not asked."""
 LEAST_KNOWN = 0.7
 """Share of the candidates that have the attribute."""
 MOST_DISTINCT = 0.5
-"""Distinct values against all of them, from which they are names of single items."""
+"""Share of distinct values, above which they are names of single items."""
 _NUMBER_WORDS: Mapping[Role, tuple[str, str]] = {
     "year": ("from before {0}", "from {0} on"),
     "duration": ("below {0}", "longer"),
@@ -36,7 +37,7 @@ _NUMBER_WORDS: Mapping[Role, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`text` asks for `attribute` and is expected to give `bits`."""
+    """`text` asks for `attribute`; its answer is expected to give `bits` of information."""
 
     attribute: str
     text: str
@@ -55,23 +56,24 @@ def question(
         return None
     mass = list(weights) if weights else [1 / math.log2(rank + 2) for rank in range(len(candidates))]
     total = sum(mass)
-    found = []
+    found: list[Question | None] = []
     for name, field in vocabulary.schema.items():
-        if name in settled or _tells_apart(vocabulary.values[name], field):
+        if name in settled:
             continue
-        made = _numeric(name, candidates, mass, total, vocabulary) if field.type == "number" else None
-        made = made or (_chosen(name, field, candidates, mass, total) if field.type == "text" else None)
-        if made is not None and made.bits >= LEAST_BITS:
-            found.append(made)
-    return max(found, key=lambda one: one.bits, default=None)
+        if field.type == "number":
+            found.append(_below_or_above(name, candidates, mass, total, vocabulary))
+        elif field.type == "text" and not _is_unique(vocabulary.values[name]):
+            found.append(_which_value(name, field, candidates, mass, total))
+    enough = [one for one in found if one is not None and one.bits >= LEAST_BITS]
+    return max(enough, key=lambda one: one.bits, default=None)
 
 
-def _tells_apart(counts: Mapping[Scalar, int], field: Field) -> bool:
+def _is_unique(counts: Mapping[Scalar, int]) -> bool:
     """Whether nearly every item has a value of its own: an id, an address, a sentence."""
-    return field.type == "text" and len(counts) > MOST_DISTINCT * sum(counts.values())
+    return len(counts) > MOST_DISTINCT * sum(counts.values())
 
 
-def _chosen(name: str, field: Field, candidates: Sequence[Item], mass: Sequence[float], total: float) -> Question | None:
+def _which_value(name: str, field: Field, candidates: Sequence[Item], mass: Sequence[float], total: float) -> Question | None:
     """A choice among the values that split the candidates best."""
     has: dict[str, float] = defaultdict(float)
     known = 0.0
@@ -99,11 +101,11 @@ def _chosen(name: str, field: Field, candidates: Sequence[Item], mass: Sequence[
         for value in fitting or [""]:
             parts[value] += weight / max(1, len(fitting))
     shown = sorted(choices, key=lambda value: -has[value])
-    text = f"To narrow it down, {_singular(spoken(name))}: {', '.join(shown[:-1])} or {shown[-1]}?"
+    text = f"To narrow it down, {_singular(spoken(name))}: {either(shown)}?"
     return Question(name, text, _entropy(parts, total))
 
 
-def _numeric(
+def _below_or_above(
     name: str, candidates: Sequence[Item], mass: Sequence[float], total: float, vocabulary: Vocabulary
 ) -> Question | None:
     """Below or above the weighted middle."""

@@ -19,7 +19,7 @@ MOST_ATTRIBUTES = 8
 _UNITS: dict[Role, str] = {"duration": " minutes"}
 
 
-def named(item: Item) -> str:
+def quoted(item: Item) -> str:
     """An item's title in quotation marks; its id where it has none."""
     return f'"{plain_title(item)}"'
 
@@ -28,47 +28,46 @@ def plain_title(item: Item) -> str:
     return data(item.title, TITLE_CHARS).replace('"', "'") or data(item.item_id, TITLE_CHARS) or "untitled"
 
 
-def valued(attribute: str, value: AttributeValue, vocabulary: Vocabulary) -> str:
-    """The values of an attribute in words, empty where there is none to say."""
+def value_text(attribute: str, value: AttributeValue, vocabulary: Vocabulary) -> str:
+    """The values of an attribute in words; empty where it has none."""
     numbers = vocabulary.numbers.get(attribute)
     unit = _UNITS.get(numbers.role, "") if numbers is not None and numbers.minutes == 1.0 else ""
-    said = []
+    texts = []
     for one in scalars(value):
         if isinstance(one, bool):
-            said.append("yes" if one else "no")
-        elif isinstance(one, str):
-            said.append(data(one, VALUE_CHARS))
+            texts.append("yes" if one else "no")
         else:
-            said.append(number(one) + unit)
-    said = [one for one in said if one]
-    more = f" and {len(said) - MOST_VALUES} more" if len(said) > MOST_VALUES else ""
-    return ", ".join(said[:MOST_VALUES]) + more if more else listed(said) if said else ""
+            texts.append(data(one, VALUE_CHARS) if isinstance(one, str) else number(one) + unit)
+    texts = [one for one in texts if one]
+    if len(texts) > MOST_VALUES:
+        return f"{', '.join(texts[:MOST_VALUES])} and {len(texts) - MOST_VALUES} more"
+    return listed(texts) if texts else ""
 
 
-def told(item: Item, attribute: str, vocabulary: Vocabulary) -> str:
+def attribute_line(item: Item, attribute: str, vocabulary: Vocabulary) -> str:
     """The answer to a question about one attribute."""
-    said = valued(attribute, item.attributes.get(attribute, ()), vocabulary)
+    said = value_text(attribute, item.attributes.get(attribute, ()), vocabulary)
     if not said:
-        return f"The catalogue does not say the {spoken(attribute)} of {named(item)}."
-    return f"{named(item)}: {spoken(attribute)} {said}."
+        return f"The catalogue does not say the {spoken(attribute)} of {quoted(item)}."
+    return f"{quoted(item)}: {spoken(attribute)} {said}."
 
 
-def described(item: Item, vocabulary: Vocabulary) -> str:
-    """All that is worth saying about an item in a few lines."""
+def description(item: Item, vocabulary: Vocabulary) -> str:
+    """An item in a few lines: its attributes, then its text."""
     said = _attributes(item, vocabulary)[:MOST_ATTRIBUTES]
-    first = f"{named(item)}: {'; '.join(f'{spoken(name)} {value}' for name, value in said)}." if said else ""
+    first = f"{quoted(item)}: {'; '.join(f'{spoken(name)} {value}' for name, value in said)}." if said else ""
     text = data(item.text, TEXT_CHARS)
     if text:
-        first += ("\n" if first else f"{named(item)}: ") + (f"(written by genrec) {text}" if "text" in item.generated else text)
-    return first or f"Of {named(item)} the catalogue has no more than the title."
+        first += ("\n" if first else f"{quoted(item)}: ") + (f"(written by genrec) {text}" if "text" in item.generated else text)
+    return first or f"Of {quoted(item)} the catalogue has no more than the title."
 
 
-def compared(items: Sequence[Item], vocabulary: Vocabulary) -> str:
+def comparison(items: Sequence[Item], vocabulary: Vocabulary) -> str:
     """What differs between items, attribute by attribute, then what they share."""
     names = [name for name in vocabulary.schema if not _is_id(name) and any(name in item.attributes for item in items)]
     differ, same = [], []
     for name in names:
-        values = [valued(name, item.attributes.get(name, ()), vocabulary) for item in items]
+        values = [value_text(name, item.attributes.get(name, ()), vocabulary) for item in items]
         if not any(values) or any(len(value) > 200 for value in values):
             continue
         if len(set(values)) == 1:
@@ -76,9 +75,9 @@ def compared(items: Sequence[Item], vocabulary: Vocabulary) -> str:
         else:
             differ.append((spoken(name), values))
     if not differ:
-        return "\n".join(described(item, vocabulary) for item in items)
+        return "\n".join(description(item, vocabulary) for item in items)
     lines = [
-        f"{named(item)}: "
+        f"{quoted(item)}: "
         + "; ".join(f"{name} {values[place] or 'not given'}" for name, values in differ[:MOST_ATTRIBUTES])
         + "."
         for place, item in enumerate(items)
@@ -88,19 +87,19 @@ def compared(items: Sequence[Item], vocabulary: Vocabulary) -> str:
     return "\n".join(lines)
 
 
-def foremost(items: Sequence[Item], attribute: str, direction: str, vocabulary: Vocabulary) -> str:
-    """Which of the items has least (`<`) or most of a number; empty where none has it."""
+def extreme(items: Sequence[Item], attribute: str, direction: str, vocabulary: Vocabulary) -> str:
+    """Which of the items has the least (`<`) or the most of a number; empty where none has it."""
     values = {item: value for item in items if (value := number_of(item, attribute)) is not None}
     if not values:
         return ""
     best = min(values.values()) if direction == "<" else max(values.values())
     found = [item for item, value in values.items() if value == best]
-    said = valued(attribute, found[0].attributes[attribute], vocabulary)
-    return f"{listed([named(item) for item in found])}: {spoken(attribute)} {said}{', alike' if len(found) > 1 else ''}."
+    said = value_text(attribute, found[0].attributes[attribute], vocabulary)
+    return f"{listed([quoted(item) for item in found])}: {spoken(attribute)} {said}{', alike' if len(found) > 1 else ''}."
 
 
 def _attributes(item: Item, vocabulary: Vocabulary) -> list[tuple[str, str]]:
-    said = [(name, valued(name, item.attributes[name], vocabulary)) for name in vocabulary.schema if name in item.attributes]
+    said = [(name, value_text(name, item.attributes[name], vocabulary)) for name in vocabulary.schema if name in item.attributes]
     return [(name, value) for name, value in said if value and not value.startswith(("http", "www")) and not _is_id(name)]
 
 
@@ -127,12 +126,12 @@ LIKE_WHAT = "What is it like? Name something similar, or what it should have."
 
 
 def unmet(roles: Sequence[str]) -> str:
-    """A word about numbers that were asked for and that no item has."""
+    """A wish for numbers that no item has."""
     return f"The catalogue does not say {' or '.join(_NOT_TOLD[role] for role in roles)}, so I cannot go by that."
 
 
-def untold(roles: Sequence[str]) -> str:
-    """The answer to a question about what no item has."""
+def not_in_catalogue(roles: Sequence[str]) -> str:
+    """The answer to a question about numbers that no item has."""
     return f"The catalogue does not say {' or '.join(_NOT_TOLD[role] for role in roles)}."
 
 
@@ -146,34 +145,39 @@ def opening(
     without: Sequence[str] = (),
     again: bool = False,
 ) -> str:
-    """What the list goes by: constraints, which `count` items fit, items to be like, words to match.
+    """What a list was made by: items to be like, words to match, constraints, which `count` items fit.
 
-    `without`: what the text of none of them says; `again`: they were shown before.
+    `without`: words that are in the text of none of them; `again`: they were shown before.
     """
-    said = [f"like {listed([named(item) for item in like])}"] if like else []
+    said = [f"like {listed([quoted(item) for item in like])}"] if like else []
     said += ["close to what you describe"] if words else []
-    said += [f"without {unsaid(without)} in the text"] if without else []
+    said += [f"without {quoted_words(without)} in the text"] if without else []
     said += [f"{in_words(parts, vocabulary)}: {count} {'item fits' if count == 1 else 'items fit'}"] if parts else []
-    goes_by = "; ".join(said)
-    first = f"{goes_by[0].upper()}{goes_by[1:]}. " if goes_by else ""
+    made_by = "; ".join(said)
+    first = f"{made_by[0].upper()}{made_by[1:]}. " if made_by else ""
     return first + ("Nothing of it is new, I have shown:" if again else "I would suggest:")
 
 
-def unsaid(refused: Sequence[str]) -> str:
+def quoted_words(refused: Sequence[str]) -> str:
     """Words as a person refused them."""
-    said = [f"‘{one}’" for one in refused]
-    return " or ".join([*([", ".join(said[:-1])] if len(said) > 1 else []), said[-1]])
+    return either([f"‘{one}’" for one in refused])
 
 
-def everywhere(refused: Sequence[str]) -> str:
-    """A word about refusals that all that fits would fall under."""
-    return f"All that fits has {unsaid(refused)} in the text, so I left that out."
+def either(texts: Sequence[str]) -> str:
+    """`a, b or c`."""
+    *first, last = texts
+    return f"{', '.join(first)} or {last}" if first else last
 
 
-def loosened(dropped: Sequence[Filter], left: Sequence[Filter], vocabulary: Vocabulary) -> str:
-    """A word about constraints that were dropped because nothing fits all of them."""
-    kept = f" with {in_words(left, vocabulary)}" if left else ""
-    return f"Nothing fits {in_words(dropped, vocabulary)}{kept}, so I left that out."
+def not_left_out(refused: Sequence[str]) -> str:
+    """Refused words that all items that fit have in their text."""
+    return f"All that fits has {quoted_words(refused)} in the text, so I left that out."
+
+
+def constraints_dropped(dropped: Sequence[Filter], left: Sequence[Filter], vocabulary: Vocabulary) -> str:
+    """Constraints that were dropped because nothing fits all of them."""
+    beside = f" with {in_words(left, vocabulary)}" if left else ""
+    return f"Nothing fits {in_words(dropped, vocabulary)}{beside}, so I left that out."
 
 
 def nothing_fits(parts: Sequence[Filter], vocabulary: Vocabulary) -> str:
@@ -183,15 +187,15 @@ def nothing_fits(parts: Sequence[Filter], vocabulary: Vocabulary) -> str:
 def ambiguous(choices: Sequence[Item]) -> str:
     """Which of several items of the same name is meant."""
     alike = len({item.title for item in choices}) < len(choices)
-    shown = [f"{named(item)} ({year_of(item)})" if alike and year_of(item) else named(item) for item in choices]
-    return f"Which one do you mean: {', '.join(shown[:-1])} or {shown[-1]}?"
+    shown = [f"{quoted(item)} ({year_of(item)})" if alike and year_of(item) else quoted(item) for item in choices]
+    return f"Which one do you mean: {either(shown)}?"
 
 
 def accepted(items: Sequence[Item]) -> str:
-    return f"Good choice: {listed([named(item) for item in items])}." if items else "Good!"
+    return f"Good choice: {listed([quoted(item) for item in items])}." if items else "Good!"
 
 
-def talk(low: str, *, ongoing: bool) -> str:
+def small_talk(low: str, *, ongoing: bool) -> str:
     """An answer to small talk."""
     words = set(low.replace(",", " ").replace("!", " ").replace(".", " ").split())
     if words & {"bye", "goodbye", "night"} or "see you" in low:

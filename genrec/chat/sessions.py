@@ -1,4 +1,4 @@
-"""Dialogues, kept in the store: a dialogue survives a restart, and is its own person's alone."""
+"""Dialogues in the store: a dialogue survives a restart and belongs to one person."""
 
 import secrets
 import time
@@ -25,7 +25,7 @@ class Dialogue:
     version: int = 0
 
 
-def begun(store: Store, session_id: str, user_id: str, schema: Mapping[str, Field]) -> Dialogue:
+def open_dialogue(store: Store, session_id: str, user_id: str, schema: Mapping[str, Field]) -> Dialogue:
     """The stored dialogue of this id, or a new one. An empty id gets one that cannot be guessed.
 
     Raises UnknownSessionError for a dialogue of somebody else.
@@ -42,14 +42,14 @@ def begun(store: Store, session_id: str, user_id: str, schema: Mapping[str, Fiel
             else f"there is no dialogue {session_id!r:.80}",
             hint="A dialogue goes on with the person who began it; leave the session id out to begin a new one.",
         )
-    return Dialogue(session_id, user_id, [_read(turn, schema) for turn in found.turns], found.version)
+    return Dialogue(session_id, user_id, [_turn_of(turn, schema) for turn in found.turns], found.version)
 
 
-def save(store: Store, dialogue: Dialogue) -> None:
-    """Keep the dialogue as it is now. Raises StoreError (retryable) when it went on elsewhere."""
+def save_dialogue(store: Store, dialogue: Dialogue) -> None:
+    """Store the dialogue as it is now. Raises StoreError (retryable) when somebody else has stored a later turn of it."""
     dialogue.turns = list(kept(dialogue.turns))
     dialogue.version += 1
-    rows = [_written(turn) for turn in dialogue.turns]
+    rows = [_json_of(turn) for turn in dialogue.turns]
     store.save_session(
         Session(
             session_id=dialogue.session_id,
@@ -61,8 +61,8 @@ def save(store: Store, dialogue: Dialogue) -> None:
     )
 
 
-def _written(turn: Turn) -> dict[str, Any]:
-    """What differs from an empty turn; filters as expressions."""
+def _json_of(turn: Turn) -> dict[str, Any]:
+    """The fields that differ from an empty turn; filters as expressions."""
     empty = Turn()
     row = {one.name: getattr(turn, one.name) for one in fields(Turn) if getattr(turn, one.name) != getattr(empty, one.name)}
     if turn.constraints:
@@ -70,8 +70,8 @@ def _written(turn: Turn) -> dict[str, Any]:
     return row
 
 
-def _read(row: Mapping[str, Any], schema: Mapping[str, Field]) -> Turn:
-    """A constraint on an attribute that the catalogue no longer has is gone with it."""
+def _turn_of(row: Mapping[str, Any], schema: Mapping[str, Field]) -> Turn:
+    """A constraint on an attribute that the catalogue no longer has is left out."""
     known = {name: value for name, value in row.items() if name in asdict(Turn())}
     parts = []
     for text in known.pop("constraints", ()):

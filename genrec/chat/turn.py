@@ -1,32 +1,33 @@
-"""One turn of a dialogue: understood, answered piece by piece, kept.
+"""One turn of a dialogue: understood, answered piece by piece, stored.
 
-    text ─► parser (titles, constraints, attitudes) ─► draft over the state ─► candidates, ranking, evidence, reasons ─► text
+    text ─► understood (titles, constraints, attitudes) ─► draft over the state ─► candidates, ranking, evidence, reasons ─► text
 
-Items come from the engine alone, titles and values in the text from the catalogue, reasons through their checker: what the LLM
-writes freely never reaches a person.
+Items come from the answer pipeline alone, titles and values in the text from the catalogue, reasons through their checker: what
+the LLM writes freely never reaches a person.
 """
 
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from genrec.answer.pipeline import Answer, AnswerPipeline
+from genrec.answer.request import DialogueContext, Request, settled_request
 from genrec.answer.trace import Stages
 from genrec.chat import replies
-from genrec.chat import replies as telling
-from genrec.chat.finding import Fitting, fitting_without, request_of
+from genrec.chat.constraint_relaxation import Satisfiable, satisfiable_without
 from genrec.chat.messages import ChatAnswer, ChatChunk, Message, listed_lines
 from genrec.chat.questions import Question, question
-from genrec.chat.sessions import Dialogue, save
-from genrec.chat.turn_reading import Lexicon, Understanding, parse
+from genrec.chat.sessions import Dialogue, save_dialogue
+from genrec.chat.turn_understanding import Lexicon, TurnUnderstanding, parse
+from genrec.chat_retrieval.dialogue_features import Attitude, Mentioned, Said
 from genrec.data.cleaning import clean_text
-from genrec.filters import matches
+from genrec.filters import Filter, matches
 from genrec.retrieval.feedback import in_force
 from genrec.types import DISLIKE, LIKE, NOT_NOW, SEEN, Event, Item, Recommendation
 from genrec.understanding.constraint_changes import Command, command_of, without_reset
-from genrec.understanding.filter_text import all_of, attributes_of, expression, in_words
+from genrec.understanding.filter_text import all_of, attributes_of, expression, in_words, wanted_pairs
 from genrec.understanding.intents import asks_for_a_fact, takes_one
 from genrec.understanding.parser import Parser, Understood, tidied
 from genrec.understanding.policy import FINDING, Draft, drafted
@@ -34,12 +35,14 @@ from genrec.understanding.quantities import lowered
 from genrec.understanding.state import State, Turn, state_of
 from genrec.workspace.folder import Workspace
 
-ACCEPTED = "accept"
-"""Kind of the event when a person takes what was recommended."""
 ASK_ABOVE = 5
 """A question back is asked while more than this many lists of items fit."""
 STEP = 0.001
 """Seconds between the events of one turn: their order is that of their times."""
+EVENT_KINDS: Mapping[str, str] = {"liked": LIKE, "disliked": DISLIKE, "seen": SEEN, "put_off": NOT_NOW, "accepted": "accept"}
+"""What a turn says of items → the kind of the event that records it; `accept`: the person takes what was recommended."""
+NOT_SEARCHED = frozenset(("about", "something", "anything"))
+"""Words of a wish that few texts have, so that they would count for much in a search."""
 
 
 @dataclass(slots=True)
@@ -59,13 +62,13 @@ class _Reply:
 
 
 class Conversation:
-    """Answers turns over one workspace. What turns are understood by is read from the store when first needed."""
+    """Answers turns over one workspace. The words of its catalogue are read from the store when first needed."""
 
     def __init__(self, workspace: Workspace, pipeline: AnswerPipeline) -> None:
         self._workspace, self._pipeline = workspace, pipeline
         self._lexicon: Lexicon | None = None
-        self._understanding = Understanding(workspace, pipeline)
-        self._reading = threading.Lock()  # of threads: callers may come from several event loops
+        self._lexicon_lock = threading.Lock()  # of threads: callers may come from several event loops
+        self._understanding = TurnUnderstanding(workspace, pipeline)
 
     def catalogue_changed(self) -> None:
         """Read the catalogue anew before the next turn."""
@@ -76,14 +79,14 @@ class Conversation:
         return await asyncio.to_thread(self._read_lexicon)
 
     def _read_lexicon(self) -> Lexicon:
-        with self._reading:
+        with self._lexicon_lock:
             if self._lexicon is None:
                 self._lexicon = Lexicon.read(self._workspace.store, self._pipeline.schema())
             return self._lexicon
 
     async def respond(self, dialogue: Dialogue, text: str, *, k: int) -> AsyncGenerator[ChatChunk, None]:
-        """The answer to `text`, piece by piece, the whole as the last chunk; `dialogue` has then gone on by the turn, and is
-        stored if it has an id. Raises StoreError, IndexFault, ConfigError: the dialogue is then as it was.
+        """The answer to `text`, piece by piece, the whole as the last chunk; `dialogue` then has the turn, and is stored if it
+        has an id. Raises StoreError, IndexFault, ConfigError: the dialogue is then as it was.
         """
         stages = Stages()
         lexicon = await self.lexicon()
@@ -91,17 +94,17 @@ class Conversation:
         text = tidied(clean_text(text))
         command = command_of(text, lexicon.vocabulary, asked=state.just_asked)
         if command.undo or (command.reset and _only_reset(text, lexicon)):
-            said = await self._taken_back(dialogue, command, text, lexicon)
-            yield ChatChunk(text=said.text)
-            yield ChatChunk(answer=replace(said, trace=stages.trace()))
+            answer = await self._undo(dialogue, command, text, lexicon)
+            yield ChatChunk(text=answer.text)
+            yield ChatChunk(answer=answer)
             return
-        understood, draft = await self._read(text, state, command, lexicon, stages)
+        understood, draft = await self._understand(text, state, command, lexicon, stages)
         reply = _Reply(understood, draft, draft.turn, state, stages, k)
         async for chunk in self._pieces(reply, dialogue, lexicon):
             reply.text.append(chunk.text)
             yield chunk
         turn = replace(reply.turn, reply="".join(reply.text).strip())
-        await self._keep(dialogue, turn)
+        await self._store_turn(dialogue, turn)
         yield ChatChunk(answer=_answer_of(dialogue.session_id, reply, turn))
 
     async def replayed(self, messages: Sequence[Message], *, user_id: str) -> Dialogue:
@@ -111,18 +114,19 @@ class Conversation:
         for message in messages:
             state = state_of(dialogue.turns)
             if message.role == "user":
-                command = command_of(tidied(clean_text(message.text)), lexicon.vocabulary, asked=state.just_asked)
+                text = tidied(clean_text(message.text))
+                command = command_of(text, lexicon.vocabulary, asked=state.just_asked)
                 answers = not command.undo
                 if command.undo:
                     dialogue.turns[-1:] = []
                     continue
-                _, draft = await self._read(tidied(clean_text(message.text)), state, command, lexicon, None)
+                _, draft = await self._understand(text, state, command, lexicon, None)
                 dialogue.turns.append(draft.turn)
             elif message.role == "assistant" and answers:
-                dialogue.turns[-1] = replace(dialogue.turns[-1], shown=shown_in(message.text, lexicon), reply=message.text)
+                dialogue.turns[-1] = replace(dialogue.turns[-1], shown=_shown_in(message.text, lexicon), reply=message.text)
         return dialogue
 
-    async def _read(
+    async def _understand(
         self, text: str, state: State, command: Command, lexicon: Lexicon, stages: Stages | None
     ) -> tuple[Understood, Draft]:
         """What a turn says, given the dialogue before it; without `stages` by the parser alone. With a command to begin anew,
@@ -131,82 +135,80 @@ class Conversation:
         if command.reset:
             state.clear()
             text = without_reset(text)
-        items = await asyncio.to_thread(self._workspace.store.items, [*state.these, *state.choices])
+        store = self._workspace.store
+        items = await asyncio.to_thread(store.items, [*state.these, *state.choices])
         if stages is None:
             understood = parse(text, state, lexicon)
         else:
             understood = await self._understanding.read(text, state, lexicon, stages, items)
         wanted = {item_id for mention in understood.mentions for item_id in mention.item_ids}
-        items |= await asyncio.to_thread(self._workspace.store.items, sorted(wanted - items.keys()))
+        items |= await asyncio.to_thread(store.items, sorted(wanted - items.keys()))
         chosen_by = lexicon.popularity.get
         draft = drafted(understood, state, command, items, lambda one: chosen_by(one, 0), lexicon.vocabulary)
         return understood, draft
 
     async def _pieces(self, reply: _Reply, dialogue: Dialogue, lexicon: Lexicon) -> AsyncIterator[ChatChunk]:
-        turn = reply.turn
-        if reply.understood.unknown:
+        turn, understood = reply.turn, reply.understood
+        if understood.unknown:
             yield ChatChunk(text=f"{replies.UNKNOWN} ")
-        if reply.understood.unmet and turn.intent in FINDING:
-            yield ChatChunk(text=f"{replies.unmet(reply.understood.unmet)} ")
-        if reply.understood.unknown and turn.intent == "recommend" and _says_nothing(reply.understood):
+        if understood.unmet and turn.intent in FINDING:
+            yield ChatChunk(text=f"{replies.unmet(understood.unmet)} ")
+        no_wish = not (understood.filter or understood.mentions or understood.need or understood.steers)
+        if understood.unknown and turn.intent == "recommend" and no_wish:
             yield ChatChunk(text=replies.LIKE_WHAT)
         elif turn.choices:
-            choices = await self._items(turn.choices)
-            yield ChatChunk(text=replies.ambiguous(choices))
+            yield ChatChunk(text=replies.ambiguous(await self._items(turn.choices)))
         elif turn.intent in FINDING:
-            async for chunk in self._found(reply, dialogue, lexicon):
+            async for chunk in self._recommended(reply, dialogue, lexicon):
                 yield chunk
         elif turn.intent == "small_talk":
-            yield ChatChunk(text=replies.talk(lowered(turn.text), ongoing=reply.state.turns > 0))
+            yield ChatChunk(text=replies.small_talk(lowered(turn.text), ongoing=reply.state.turns > 0))
         else:
-            focus = await self._items(turn.focus)
-            yield ChatChunk(text=_about(reply, focus, lexicon))
+            yield ChatChunk(text=_about_items(reply, await self._items(turn.focus), lexicon))
 
-    async def _found(self, reply: _Reply, dialogue: Dialogue, lexicon: Lexicon) -> AsyncIterator[ChatChunk]:
-        """A list: first what it goes by, then the items as their reasons are there, then a question back."""
-        after = _after(reply)
+    async def _recommended(self, reply: _Reply, dialogue: Dialogue, lexicon: Lexicon) -> AsyncIterator[ChatChunk]:
+        """A list: first the constraints that it was made by, then the items as their reasons are written, then a question."""
+        after = reply.state.copy()  # with what the turn says, but not yet its answer
+        after.take(reply.turn)
         days = self._workspace.settings.feedback.not_now_days
         history = await asyncio.to_thread(self._workspace.store.history, dialogue.user_id)
         history = in_force(history, now=time.time(), not_now_days=days)
         refused = frozenset((*after.disliked, *after.seen, *after.put_off, *after.accepted, *(one.item_id for one in history)))
         found = await asyncio.to_thread(
-            fitting_without,
+            satisfiable_without,
             self._workspace.index,
             after.without,
             after.constraints,
             reply.state.constraints,
             k=reply.k,
-            gone=after.gone | refused,
-            again=refused if reply.turn.intent == "refine" else None,
+            exclude=after.gone | refused,
+            fewer=refused if reply.turn.intent == "refine" else None,
         )
         reply.turn = replace(reply.turn, constraints=found.parts)
         reply.relaxed = tuple(map(expression, found.dropped))
         reply.without = found.without
-        yield ChatChunk(text=await self._opening(reply, found, after, lexicon))
+        yield ChatChunk(text=await self._opening(reply, found, lexicon))
         if not found.count:
             return
         turns = [turn.text for turn in (*dialogue.turns, reply.turn)]
-        request = request_of(
-            reply.draft, after, found, self._workspace.settings, user_id=dialogue.user_id, k=reply.k, history=history, turns=turns
-        )
-        answer = await self._pipeline.answer(request)
+        answer = await self._pipeline.answer(self._request(reply, after, found, dialogue.user_id, history, turns))
         async for row in _in_order(answer):
             reply.rows.append(row)
-            yield ChatChunk(text=f"\n{row.rank}. {telling.plain_title(row.item)}: {row.reason.text}", item=row)
+            yield ChatChunk(text=f"\n{row.rank}. {replies.plain_title(row.item)}: {row.reason.text}", item=row)
         reply.stages.join(answer.stages)
-        asked = self._question(reply, answer, found, after, lexicon)
         shown = tuple(row.item.item_id for row in reply.rows)
         reasons = tuple((row.item.item_id, row.reason.text) for row in reply.rows)
         reply.turn = replace(reply.turn, shown=shown, reasons=reasons, focus=shown[:1] if len(shown) == 1 else ())
+        asked = self._question(reply, answer, found, after, lexicon)
         if asked is not None:
             reply.turn = replace(reply.turn, asked=asked.attribute)
             yield ChatChunk(text=f"\n{asked.text}")
 
-    async def _opening(self, reply: _Reply, found: Fitting, after: State, lexicon: Lexicon) -> str:
+    async def _opening(self, reply: _Reply, found: Satisfiable, lexicon: Lexicon) -> str:
         vocabulary = lexicon.vocabulary
-        lines = [replies.everywhere(found.everywhere)] if found.everywhere else []
+        lines = [replies.not_left_out(found.everywhere)] if found.everywhere else []
         lines += [replies.NOT_IN_TEXTS] if set(found.nowhere) & set(reply.understood.without) else []
-        lines += [replies.loosened(found.dropped, found.parts, vocabulary)] if found.dropped else []
+        lines += [replies.constraints_dropped(found.dropped, found.parts, vocabulary)] if found.dropped else []
         if not found.count:
             left = replies.nothing_fits(found.parts, vocabulary) if found.parts else replies.NOTHING_LEFT
             return "\n".join([*lines, left])
@@ -215,64 +217,76 @@ class Conversation:
         head = replies.opening(found.parts, like, words, vocabulary, found.count, without=found.without, again=found.again)
         return "\n".join([*lines, head])
 
-    def _question(self, reply: _Reply, answer: Answer, found: Fitting, after: State, lexicon: Lexicon) -> Question | None:
+    def _request(
+        self, reply: _Reply, after: State, found: Satisfiable, user_id: str, history: Sequence[Event], turns: Sequence[str]
+    ) -> Request:
+        """`after`: what holds after the turn; `history`: the person's events; `turns`: what the person said, this turn last."""
+        alone, now = reply.draft.alone, time.time()
+        liked = reply.turn.focus if alone else (*after.liked, *after.accepted)
+        felt = [*((item_id, DISLIKE) for item_id in after.disliked), *((item_id, LIKE) for item_id in liked)]
+        query = " ".join(word for word in " ".join(after.needs).split() if word.lower() not in NOT_SEARCHED)
+        wanted = tuple(pair for part in found.parts for pair in wanted_pairs(part))
+        context = DialogueContext(
+            history=tuple(history),
+            events=tuple(Event(user_id=user_id, item_id=item_id, timestamp=now, kind=kind) for item_id, kind in felt),
+            events_only=alone,
+            words=" ".join([query, *(value for _, value in wanted)]).strip(),
+            said=None if alone else Said(turns=tuple(turns), mentions=_mentions(after), wanted=wanted),
+        )
+        settings, filter = self._workspace.settings, all_of(found.parts)
+        return settled_request(settings, (user_id,), reply.k, query=query, filter=filter, exclude=found.exclude, dialogue=context)
+
+    def _question(self, reply: _Reply, answer: Answer, found: Satisfiable, after: State, lexicon: Lexicon) -> Question | None:
         """At most every other answer asks, and only while much fits."""
         if not self._workspace.settings.chat.ask or reply.state.just_asked or reply.draft.alone:
             return None
         if found.count <= ASK_ABOVE * reply.k:
             return None
-        shown = {row.item.item_id for row in reply.rows}
-        left = [item for item in answer.ranked[0] if item.item_id not in shown]
+        left = [item for item in answer.ranked[0] if item.item_id not in reply.turn.shown]
         settled = frozenset(after.asked).union(*(attributes_of(part) for part in found.parts))
         return question(left, lexicon.vocabulary, settled)
 
-    async def _taken_back(self, dialogue: Dialogue, command: Command, text: str, lexicon: Lexicon) -> ChatAnswer:
-        """The last turn, or with a reset what all turns asked for; what the turn recorded of the person goes with it."""
+    async def _undo(self, dialogue: Dialogue, command: Command, text: str, lexicon: Lexicon) -> ChatAnswer:
+        """Take back the last turn and what it recorded of the person, or with a reset what all turns asked for."""
         state, events = state_of(dialogue.turns), []
         if command.reset:
-            said = replies.RESET
-            dialogue.turns.append(Turn(text=text, reply=said, reset=True))
+            reply = replies.RESET
+            dialogue.turns.append(Turn(text=text, reply=reply, reset=True))
         elif not dialogue.turns or dialogue.turns[-1].summed:
-            said = replies.NOTHING_TO_UNDO
+            reply = replies.NOTHING_TO_UNDO
         else:
-            gone = dialogue.turns.pop()
-            events = [Event(user_id=dialogue.user_id, item_id=one, kind=kind, timestamp=at) for one, kind, at in gone.noted]
+            undone = dialogue.turns.pop()
+            events = [Event(user_id=dialogue.user_id, item_id=one, kind=kind, timestamp=at) for one, kind, at in undone.noted]
             state = state_of(dialogue.turns)
             holds = in_words(state.constraints, lexicon.vocabulary)
-            said = f"{replies.UNDONE} {f'What holds: {holds}.' if holds else ''}".strip()
+            reply = f"{replies.UNDONE} {f'What holds: {holds}.' if holds else ''}".strip()
         if dialogue.session_id:
-            await asyncio.to_thread(save, self._workspace.store, dialogue)
+            await asyncio.to_thread(save_dialogue, self._workspace.store, dialogue)
             await asyncio.to_thread(self._workspace.store.delete_events, events)
-        standing = None if command.reset else all_of(state.constraints)
         return ChatAnswer(
             session_id=dialogue.session_id,
-            text=said,
+            text=reply,
             items=(),
             understood=Understood(text=text, intent="small_talk"),
-            filter=expression(standing) if standing else "",
+            filter="" if command.reset else _expression_of(state.constraints),
             trace=Stages().trace(),
         )
 
-    async def _keep(self, dialogue: Dialogue, turn: Turn) -> None:
+    async def _store_turn(self, dialogue: Dialogue, turn: Turn) -> None:
         """Store the turn, and for a person that is known by id what it says of items, as events."""
-        told = (
-            (turn.liked, LIKE),
-            (turn.disliked, DISLIKE),
-            (turn.seen, SEEN),
-            (turn.put_off, NOT_NOW),
-            (turn.accepted, ACCEPTED),
-        )
-        noted = [(item_id, kind) for ids, kind in told for item_id in ids] if dialogue.user_id and dialogue.session_id else []
-        now = time.time()
-        events = [
-            Event(user_id=dialogue.user_id, item_id=item_id, kind=kind, timestamp=now + STEP * place)
-            for place, (item_id, kind) in enumerate(noted)
-        ]
+        events: list[Event] = []
+        if dialogue.user_id and dialogue.session_id:
+            now = time.time()
+            said = ((item_id, kind) for name, kind in EVENT_KINDS.items() for item_id in getattr(turn, name))
+            events = [
+                Event(user_id=dialogue.user_id, item_id=item_id, kind=kind, timestamp=now + STEP * place)
+                for place, (item_id, kind) in enumerate(said)
+            ]
         turn = replace(turn, noted=tuple((event.item_id, event.kind, event.timestamp) for event in events))
         dialogue.turns.append(turn)
         if dialogue.session_id:
             try:
-                await asyncio.to_thread(save, self._workspace.store, dialogue)
+                await asyncio.to_thread(save_dialogue, self._workspace.store, dialogue)
             except BaseException:
                 dialogue.turns.remove(turn)
                 raise
@@ -284,11 +298,7 @@ class Conversation:
         return [found[item_id] for item_id in ids if item_id in found]
 
 
-def _says_nothing(understood: Understood) -> bool:
-    return not (understood.filter or understood.mentions or understood.need or understood.steers)
-
-
-def shown_in(text: str, lexicon: Lexicon) -> tuple[str, ...]:
+def _shown_in(text: str, lexicon: Lexicon) -> tuple[str, ...]:
     """The items that an answer recommended: those of its numbered lines, else all that it names."""
     lines = listed_lines(text) or [text]
     return tuple(dict.fromkeys(one.item_ids[0] for line in lines for one in lexicon.linker.link(tidied(clean_text(line)))))
@@ -300,64 +310,70 @@ def _only_reset(text: str, lexicon: Lexicon) -> bool:
     return read.filter is None and not read.mentions and not read.need
 
 
-def _after(reply: _Reply) -> State:
-    """The state with what the turn says, but not yet its answer."""
-    state = reply.state.copy()
-    state.take(reply.turn)
-    return state
+def _mentions(state: State) -> tuple[Mentioned, ...]:
+    felt: dict[str, Attitude] = {**dict.fromkeys(state.seen, "seen"), **dict.fromkeys(state.liked, "liked")}
+    felt |= dict.fromkeys(state.disliked, "disliked")
+    named = dict.fromkeys((*state.mentioned, *felt))
+    return tuple(Mentioned(item_id=one, attitude=felt.get(one, "neutral")) for one in named)
 
 
-def _about(reply: _Reply, focus: Sequence[Item], lexicon: Lexicon) -> str:
+def _about_items(reply: _Reply, focus: Sequence[Item], lexicon: Lexicon) -> str:
     """Answers that are no list: facts, comparisons, reasons once more, a choice taken."""
-    turn, vocabulary = reply.turn, lexicon.vocabulary
+    turn, understood, vocabulary = reply.turn, reply.understood, lexicon.vocabulary
     if turn.intent == "accept":
         return replies.WHICH if not focus and takes_one(lowered(turn.text)) else replies.accepted(focus)
     if not focus:
         return replies.WHICH if reply.state.shown else replies.NO_LIST
     if turn.intent == "why":
         reasons = reply.state.reasons
-        return "\n".join(f"{telling.named(item)}: {reasons.get(item.item_id, replies.NOT_RECOMMENDED)}" for item in focus)
+        return "\n".join(f"{replies.quoted(item)}: {reasons.get(item.item_id, replies.NOT_RECOMMENDED)}" for item in focus)
     if turn.intent == "compare" and len(focus) > 1:
-        best = [telling.foremost(focus, one.attribute, one.direction, vocabulary) for one in reply.understood.steers]
-        return "\n".join(line for line in best if line) or telling.compared(focus, vocabulary)
-    asked, attribute = reply.understood.filter, reply.understood.question_about
-    if turn.intent == "ask" and reply.understood.unmet and not attribute:
-        return replies.untold(reply.understood.unmet)
-    if asked is not None and not attribute:
-        names = sorted(attributes_of(asked))
+        best = [replies.extreme(focus, one.attribute, one.direction, vocabulary) for one in understood.steers]
+        return "\n".join(line for line in best if line) or replies.comparison(focus, vocabulary)
+    attribute = understood.question_about
+    if turn.intent == "ask" and understood.unmet and not attribute:
+        return replies.not_in_catalogue(understood.unmet)
+    if attribute:
+        return "\n".join(replies.attribute_line(item, attribute, vocabulary) for item in focus)
+    if understood.filter is not None:
+        names = sorted(attributes_of(understood.filter))
         return "\n".join(
-            f"{'Yes' if matches(asked, item) else 'No'}. {' '.join(telling.told(item, name, vocabulary) for name in names)}"
+            f"{'Yes' if matches(understood.filter, item) else 'No'}. "
+            + " ".join(replies.attribute_line(item, name, vocabulary) for name in names)
             for item in focus
         )
-    told = [telling.told(item, attribute, vocabulary) if attribute else telling.described(item, vocabulary) for item in focus]
-    unsaid = not attribute and turn.intent == "ask" and asks_for_a_fact(lowered(turn.text))
-    return "\n".join([replies.UNSAID, *told] if unsaid else told)
+    lines = [replies.UNSAID] if turn.intent == "ask" and asks_for_a_fact(lowered(turn.text)) else []
+    return "\n".join([*lines, *(replies.description(item, vocabulary) for item in focus)])
 
 
 async def _in_order(answer: Answer) -> AsyncIterator[Recommendation]:
-    """The rows by rank, each as soon as its reason and those before it are there."""
-    done: dict[int, Recommendation] = {} if answer.explains else dict(enumerate(answer.rows))
+    """The rows by rank, each as soon as its reason and those before it are written."""
+    if not answer.explains:
+        for row in answer.rows:
+            yield row
+    done: dict[int, Recommendation] = {}
     place = 0
     async for number, reason in answer.reasons():
         done[number] = replace(answer.rows[number], reason=reason)
         while place in done:
-            yield done[place]
+            yield done.pop(place)
             place += 1
-    while place in done:
-        yield done[place]
-        place += 1
+
+
+def _expression_of(constraints: Sequence[Filter]) -> str:
+    standing = all_of(constraints)
+    return expression(standing) if standing else ""
 
 
 def _answer_of(session_id: str, reply: _Reply, turn: Turn) -> ChatAnswer:
-    standing = all_of(turn.constraints)
     trace = reply.stages.trace()
     return ChatAnswer(
         session_id=session_id,
-        text="".join(reply.text).strip(),
+        text=turn.reply,
         items=tuple(replace(row, trace=trace) for row in reply.rows),
         understood=reply.understood,
         trace=trace,
-        filter=expression(standing) if standing else "",
+        filter=_expression_of(turn.constraints),
         question=turn.asked,
         relaxed=reply.relaxed,
         without=reply.without,

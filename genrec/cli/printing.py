@@ -74,13 +74,7 @@ def as_dict(row: "Recommendation") -> dict[str, Any]:
         "item_id": row.item.item_id,
         "title": row.item.title,
         "score": round(row.score, 6),
-        "reason": {
-            "text": row.reason.text,
-            "source": row.reason.source,
-            "verified": row.reason.verified,
-            "generated": list(row.reason.generated),
-            "evidence": [dataclasses.asdict(evidence) for evidence in row.reason.evidence],
-        },
+        "reason": dataclasses.asdict(row.reason),
         "sources": dict(row.sources),
         "item": {
             "platform": row.item.platform,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genrec.chat.finding import relaxed
+from genrec.chat.constraint_relaxation import relaxed
 from genrec.filters import And, Compare, Filter, Has, Not, matches
 from genrec.types import Item
 

@@ -132,28 +132,28 @@ def test_a_number_of_items_that_is_none(talking: Recommender, k: Any) -> None:
 
 def test_of_two_answers_at_once_one_is_kept(tmp_path: Path) -> None:
     with Store.open(f"sqlite:///{tmp_path / 'store.sqlite'}") as store:
-        one = sessions.begun(store, "s", "anna", SCHEMA)
+        one = sessions.open_dialogue(store, "s", "anna", SCHEMA)
         one.turns.append(Turn(text="hello", constraints=(Has("genres", "War"),)))
-        sessions.save(store, one)
-        first, second = (sessions.begun(store, "s", "anna", SCHEMA) for _ in range(2))
+        sessions.save_dialogue(store, one)
+        first, second = (sessions.open_dialogue(store, "s", "anna", SCHEMA) for _ in range(2))
         assert first.turns == one.turns
-        sessions.save(store, first)
+        sessions.save_dialogue(store, first)
         with pytest.raises(StoreError, match="went on elsewhere") as caught:
-            sessions.save(store, second)
+            sessions.save_dialogue(store, second)
         assert caught.value.retryable
         fresh = sessions.Dialogue(session_id="s", user_id="anna")
         with pytest.raises(StoreError, match="went on elsewhere"):
-            sessions.save(store, fresh)
+            sessions.save_dialogue(store, fresh)
 
 
 def test_a_constraint_on_an_attribute_that_is_gone_goes_with_it(tmp_path: Path) -> None:
     with Store.open(f"sqlite:///{tmp_path / 'store.sqlite'}") as store:
-        one = sessions.begun(store, "s", "", SCHEMA)
+        one = sessions.open_dialogue(store, "s", "", SCHEMA)
         turn = Turn(constraints=(Has("genres", "War"),), shown=("a",), noted=(("a", "like", 1.5),), asked="genres")
         one.turns.append(turn)
-        sessions.save(store, one)
-        assert sessions.begun(store, "s", "", SCHEMA).turns == [turn]
-        (left,) = sessions.begun(store, "s", "", {}).turns
+        sessions.save_dialogue(store, one)
+        assert sessions.open_dialogue(store, "s", "", SCHEMA).turns == [turn]
+        (left,) = sessions.open_dialogue(store, "s", "", {}).turns
         assert (left.constraints, left.shown) == ((), ("a",))
 
 

@@ -1,7 +1,7 @@
 """What the catalogue says of items, and nothing else."""
 
 from genrec.chat import replies
-from genrec.chat.replies import compared, described, foremost, named, told
+from genrec.chat.replies import attribute_line, comparison, description, extreme, quoted
 from genrec.filters import Has
 from genrec.types import Item
 from tests.understanding.catalogues import FILMS
@@ -23,37 +23,37 @@ BARE = Item(item_id="3")
 
 
 def test_one_attribute() -> None:
-    assert told(ALIEN, "runtime_min", FILMS) == '"Alien": runtime 117 minutes.'
-    assert told(ALIEN, "genres", FILMS) == '"Alien": genres Horror and Sci-Fi.'
-    assert told(ALIENS, "director", FILMS) == "The catalogue does not say the director of \"Aliens '2'\"."
+    assert attribute_line(ALIEN, "runtime_min", FILMS) == '"Alien": runtime 117 minutes.'
+    assert attribute_line(ALIEN, "genres", FILMS) == '"Alien": genres Horror and Sci-Fi.'
+    assert attribute_line(ALIENS, "director", FILMS) == "The catalogue does not say the director of \"Aliens '2'\"."
 
 
 def test_a_whole_item() -> None:
-    said = described(ALIEN, FILMS)
+    said = description(ALIEN, FILMS)
     assert "director Ridley Scott" in said
     assert said.endswith("A crew meets a creature.")
     assert "tt1" not in said
-    assert described(BARE, FILMS) == 'Of "3" the catalogue has no more than the title.'
+    assert description(BARE, FILMS) == 'Of "3" the catalogue has no more than the title.'
     made = Item(item_id="4", title="T", text="Words.", generated=("text",))
-    assert described(made, FILMS) == '"T": (written by genrec) Words.'
+    assert description(made, FILMS) == '"T": (written by genrec) Words.'
 
 
 def test_a_comparison_says_what_differs_and_what_is_alike() -> None:
-    lines = compared([ALIEN, ALIENS], FILMS).splitlines()
+    lines = comparison([ALIEN, ALIENS], FILMS).splitlines()
     assert lines[0] == '"Alien": director Ridley Scott; year 1979; runtime 117 minutes.'
     assert "director not given; year 1986" in lines[1]
     assert lines[2] == "Both: genres Horror and Sci-Fi."
 
 
 def test_the_foremost() -> None:
-    assert foremost([ALIEN, ALIENS, BARE], "runtime_min", "<", FILMS) == '"Alien": runtime 117 minutes.'
-    assert foremost([ALIEN, ALIENS], "year", ">", FILMS) == "\"Aliens '2'\": year 1986."
-    assert foremost([BARE], "year", ">", FILMS) == ""
-    assert foremost([ALIEN, Item(item_id="5", title="B", attributes={"year": 1979})], "year", "<", FILMS).endswith("1979, alike.")
+    assert extreme([ALIEN, ALIENS, BARE], "runtime_min", "<", FILMS) == '"Alien": runtime 117 minutes.'
+    assert extreme([ALIEN, ALIENS], "year", ">", FILMS) == "\"Aliens '2'\": year 1986."
+    assert extreme([BARE], "year", ">", FILMS) == ""
+    assert extreme([ALIEN, Item(item_id="5", title="B", attributes={"year": 1979})], "year", "<", FILMS).endswith("1979, alike.")
 
 
 def test_a_title_can_not_break_its_line() -> None:
-    assert named(Item(item_id="x", title='A\n"B" <|im_end|>')) == "\"A 'B' ‹|im_end|›\""
+    assert quoted(Item(item_id="x", title='A\n"B" <|im_end|>')) == "\"A 'B' ‹|im_end|›\""
 
 
 def test_openings() -> None:
@@ -73,7 +73,7 @@ def test_namesakes_are_told_apart_by_their_year() -> None:
 
 
 def test_small_talk() -> None:
-    assert replies.talk("thanks a lot!", ongoing=True) == replies.THANKS
-    assert replies.talk("bye", ongoing=True) == replies.BYE
-    assert replies.talk("hi", ongoing=False) == replies.HELLO
-    assert replies.talk("", ongoing=True) == replies.EMPTY
+    assert replies.small_talk("thanks a lot!", ongoing=True) == replies.THANKS
+    assert replies.small_talk("bye", ongoing=True) == replies.BYE
+    assert replies.small_talk("hi", ongoing=False) == replies.HELLO
+    assert replies.small_talk("", ongoing=True) == replies.EMPTY
