@@ -8,12 +8,13 @@ of the stages it went through. A stage that fails is skipped visibly: its status
 
 import asyncio
 import functools
+import inspect
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, get_args
 
 from genrec.answer.pipeline import AnswerPipeline
 from genrec.answer.request import (
@@ -364,6 +365,9 @@ def _blocking_stream(
             if not self._loop.is_closed():
                 self._wait(stream.aclose)
 
+    signature = inspect.signature(method)
+    plain = Generator[get_args(signature.return_annotation)[0], None, None]
+    call.__dict__["__signature__"] = signature.replace(return_annotation=plain)  # what `help` shows
     return call
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,11 @@ def test_options_have_names_and_types(name: str) -> None:
     for one in list(inspect.signature(getattr(AsyncRecommender, name)).parameters.values())[name != "open" :]:
         assert one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)
         assert one.annotation not in (inspect.Parameter.empty, Any)
+
+
+def test_blocking_streams_are_plain_generators() -> None:
+    assert inspect.signature(Recommender.recommend_stream).return_annotation == Generator[Recommendation, None, None]
+    assert inspect.signature(Recommender.chat_stream).return_annotation == Generator[ChatChunk, None, None]
 
 
 def test_both_answer_alike(own_shop: Path) -> None:

@@ -1,8 +1,7 @@
 """`genrec adapters`: which LoRA adapters there are, which fit, which one serves; changing that; comparing two."""
 
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
@@ -20,12 +19,7 @@ app = typer.Typer(help="LoRA adapters: list, activate, rollback, compare.", no_a
 COLUMNS = ("name", "task", "base", "prompts", "in use", "figure", "date")
 
 
-class TaskName(StrEnum):
-    """An enumeration, so that the help lists the values."""
-
-    RERANK = "rerank"
-    WRITE = "write"
-    CONVERSE = "converse"
+Task = Literal["rerank", "write", "converse"]
 
 
 @app.command("list")
@@ -51,14 +45,14 @@ def activate(name: Annotated[str, typer.Argument(help="The adapter.")], workspac
     with open_workspace(workspace) as opened:
         task = opened.registry.activate(name).task
         say(f"{name} is active: {task}")
-        _say_serving(opened, TaskName(task))
+        _say_serving(opened, task)
 
 
 @app.command()
-def rollback(task: Annotated[TaskName, typer.Argument(help="What the adapter does.")], workspace: WorkspaceOption) -> None:
+def rollback(task: Annotated[Task, typer.Argument(help="What the adapter does.")], workspace: WorkspaceOption) -> None:
     """Take the adapter that was activated last out of use; the one before it serves again."""
     with open_workspace(workspace) as opened:
-        gone = opened.registry.rollback(task.value)
+        gone = opened.registry.rollback(task)
         say(f"{gone} is no longer active")
         _say_serving(opened, task)
 
@@ -93,9 +87,9 @@ def compare(
 
 def _rows(registry: "AdapterRegistry") -> list[dict[str, Any]]:
     serving = set()
-    for task in TaskName:
+    for task in get_args(Task):
         try:
-            choice = registry.in_use(task.value)
+            choice = registry.in_use(task)
         except GenrecError as error:
             say(f"{task}: {error}")
             continue
@@ -118,9 +112,9 @@ def _rows(registry: "AdapterRegistry") -> list[dict[str, Any]]:
     ]
 
 
-def _say_serving(workspace: "Workspace", task: TaskName) -> None:
+def _say_serving(workspace: "Workspace", task: Task) -> None:
     """What serves now; a name in the settings wins over what is active."""
-    choice = workspace.registry.in_use(task.value)
+    choice = workspace.registry.in_use(task)
     say(f"{task}: {choice.adapter.name if choice.adapter else 'the base model'} serves")
     if (wanted := getattr(workspace.settings.adapters, task)) != "auto":
         say(f'adapters.{task} = "{wanted}" in the settings decides; set it to "auto" for the active one')
