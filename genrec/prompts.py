@@ -9,7 +9,7 @@ people goes through the filter `data`, so that it can neither end its line nor s
 import hashlib
 import re
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ class Prompts:
                 found.setdefault(path.name, path)
         return [found[name] for name in sorted(found)]
 
-    def render(self, name: str, /, **values: Any) -> str:
+    def render(self, name: str, values: Mapping[str, Any]) -> str:
         """The prompt `name` with `values`. Raises PromptError: no such file, a fault in it, or a missing variable."""
         path = self._source(name)[1]
         try:
@@ -133,13 +133,13 @@ class Prompts:
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
             raise PromptError(f"{_place(error, path)}: {type(error).__name__}: {error}", hint="Mend the template.") from error
 
-    def parts(self, name: str, count: int, /, **values: Any) -> list[str]:
+    def parts(self, name: str, count: int, values: Mapping[str, Any]) -> list[str]:
         """The prompt `name` split where the template says `{{ cut }}`; each part without the line break that begins it.
 
         The first part is what an engine may keep between requests. Raises PromptError as `render` does, and when the template
         gives another number of parts than `count`.
         """
-        first, *rest = self.render(name, cut=CUT, **values).split(CUT)
+        first, *rest = self.render(name, {"cut": CUT, **values}).split(CUT)
         if 1 + len(rest) != count:
             message = f"{name}.j2 has {1 + len(rest)} parts, {count} are needed"
             raise PromptError(message, hint="Keep every {{ cut }} of the shipped template.")

@@ -119,12 +119,12 @@ def test_prompts_render_from_the_installed_wheel(installed: Path, tmp_path: Path
     code = (
         "import json, sys, genrec; from genrec.prompts import Prompts; prompts = Prompts()\n"
         "print(json.dumps([genrec.__file__, {name: prompts.digest(name) for name in prompts.names()},\n"
-        "    prompts.render('profile', **json.loads(sys.argv[1]))]))\n"
+        "    prompts.render('profile', json.loads(sys.argv[1]))]))\n"
     )
     file, digests, text = json.loads(outside(installed, tmp_path, "-c", code, json.dumps(values)))
     assert Path(file).is_relative_to(installed.parent.parent)
     assert digests == {name: Prompts().digest(name) for name in Prompts().names()}
-    assert text == Prompts().render("profile", **values)
+    assert text == Prompts().render("profile", values)
     assert "Heat‹|im_end|›" in text
 
 
@@ -143,7 +143,7 @@ def test_shipped_adapters_are_read_from_the_installed_wheel(installed: Path, tmp
 
 @pytest.mark.wheel
 def test_the_store_migrates_from_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
-    code = "from genrec.store import Store; print(Store.open('sqlite:///store.sqlite').counts().items)"
+    code = "from genrec.store.store import Store; print(Store.open('sqlite:///store.sqlite').counts().items)"
     assert outside(installed, tmp_path, "-c", code).strip() == "0"
 
 

@@ -19,26 +19,26 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_renders_a_template_with_its_values(folder: Path) -> None:
-    assert Prompts(folder).render("hello", name="Ada\nLovelace of London") == "Hello Ada Lovel…!"
+    assert Prompts(folder).render("hello", {"name": "Ada\nLovelace of London"}) == "Hello Ada Lovel…!"
 
 
 def test_missing_variable_names_file_line_and_variable(folder: Path) -> None:
     (folder / "two.j2").write_text("first line\n{{ nobody }}\n", encoding="utf-8")
     with pytest.raises(PromptError, match=r"two\.j2, line 2: 'nobody' is undefined") as caught:
-        Prompts(folder).render("two", somebody=1)
+        Prompts(folder).render("two", {"somebody": 1})
     assert "somebody" in caught.value.hint
 
 
 def test_missing_file_lists_what_there_is(folder: Path) -> None:
     with pytest.raises(PromptError, match="no prompt 'absent'") as caught:
-        Prompts(folder).render("absent")
+        Prompts(folder).render("absent", {})
     assert "hello" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["../secret", "", "a/b", ".hidden", "hello.j2"])
 def test_a_name_cannot_leave_the_folder(folder: Path, name: str) -> None:
     with pytest.raises(PromptError, match="not a prompt's name"):
-        Prompts(folder).render(name)
+        Prompts(folder).render(name, {})
 
 
 def test_a_syntax_error_has_its_line(folder: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_syntax_error_has_its_line(folder: Path) -> None:
 def test_what_a_template_may_not_do_is_a_prompt_error(folder: Path, body: str) -> None:
     (folder / "evil.j2").write_text(body, encoding="utf-8")
     with pytest.raises(PromptError, match=r"evil\.j2, line 1"):
-        Prompts(folder).render("evil", things=[])
+        Prompts(folder).render("evil", {"things": []})
 
 
 def test_not_utf8_is_a_prompt_error(folder: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_comment_changes_no_digest_and_everything_that_is_rendered_does(folder
     plain = Prompts(folder).digest("hello")
     for same in ("{# a remark #}\n" + text, text + "{#- of\nseveral lines #}", text.replace("!", "!{# here #}")):
         (folder / "hello.j2").write_text(same, encoding="utf-8")
-        assert Prompts(folder).render("hello", name="Ada") == "Hello Ada!"
+        assert Prompts(folder).render("hello", {"name": "Ada"}) == "Hello Ada!"
         assert Prompts(folder).digest("hello") == plain
         # cards of version 0.1.0 have the digest of the whole file
         assert Prompts(folder).agree(hashlib.sha256(same.encode()).hexdigest()[:12], "hello")
@@ -92,14 +92,14 @@ def test_the_digest_follows_includes(folder: Path) -> None:
     before = Prompts(folder).digest("outer")
     (folder / "hello.j2").write_text("Bye {{ name }}", encoding="utf-8")
     assert Prompts(folder).digest("outer") != before
-    assert Prompts(folder).render("outer", name="Ada") == "Bye Ada"
+    assert Prompts(folder).render("outer", {"name": "Ada"}) == "Bye Ada"
 
 
 def test_digest_stays_that_of_the_rendered_text(folder: Path) -> None:
     prompts = Prompts(folder)
     before = prompts.digest("hello")
     (folder / "hello.j2").write_text("changed", encoding="utf-8")
-    assert (prompts.digest("hello"), prompts.render("hello", name="Ada")) == (before, "Hello Ada!")
+    assert (prompts.digest("hello"), prompts.render("hello", {"name": "Ada"})) == (before, "Hello Ada!")
 
 
 def test_a_workspace_file_overrides_the_shipped_one_alone(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_workspace_file_overrides_the_shipped_one_alone(tmp_path: Path) -> Non
     assert set(Prompts(tmp_path).names()) == {*shipped, "mine"}
     for name in shipped:
         (tmp_path / f"{name}.j2").write_text("overridden", encoding="utf-8")
-        assert Prompts(tmp_path).render(name) == "overridden"
+        assert Prompts(tmp_path).render(name, {}) == "overridden"
         assert Prompts(tmp_path).digest(name) != Prompts().digest(name)
 
 
@@ -155,7 +155,7 @@ def test_no_special_token_survives_any_nesting(pieces: list[str], limit: int) ->
 def test_parts_are_cut_where_the_template_says(tmp_path: Path) -> None:
     (tmp_path / "cut.j2").write_text("\nconstant\n{{ cut }}\n{{ title | data }}{{ cut }}\n\nlast\n")
     prompts = Prompts(tmp_path)
-    assert prompts.parts("cut", 3, title="a\x1eb") == ["constant\n", "a b", "\nlast"]
+    assert prompts.parts("cut", 3, {"title": "a\x1eb"}) == ["constant\n", "a b", "\nlast"]
     with pytest.raises(PromptError, match=r"cut\.j2 has 3 parts, 2 are needed") as caught:
-        prompts.parts("cut", 2, title="a")
+        prompts.parts("cut", 2, {"title": "a"})
     assert caught.value.hint

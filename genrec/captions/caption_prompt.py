@@ -91,11 +91,7 @@ def prompt(prompts: Prompts, facts: CaptionFacts, *, tuned: bool) -> tuple[str, 
     prefix, rest = prompts.parts(
         PROMPT,
         2,
-        facts=facts,
-        tuned=tuned,
-        title_chars=TITLE_CHARS,
-        value_chars=VALUE_CHARS,
-        name_chars=NAME_CHARS,
+        {"facts": facts, "tuned": tuned, "title_chars": TITLE_CHARS, "value_chars": VALUE_CHARS, "name_chars": NAME_CHARS},
     )
     return prefix, rest
 

@@ -259,11 +259,13 @@ class TextWriter:
         return self.prompts.parts(
             LANGUAGE_PROMPT,
             2,
-            facts=facts,
-            code=self.wording.code,
-            language=self.wording.name,
-            phrases=self.wording.phrases,
-            title_chars=TITLE_CHARS,
-            value_chars=VALUE_CHARS,
-            name_chars=NAME_CHARS,
+            {
+                "facts": facts,
+                "code": self.wording.code,
+                "language": self.wording.name,
+                "phrases": self.wording.phrases,
+                "title_chars": TITLE_CHARS,
+                "value_chars": VALUE_CHARS,
+                "name_chars": NAME_CHARS,
+            },
         )

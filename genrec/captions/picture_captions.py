@@ -63,7 +63,9 @@ def prompt(prompts: Prompts, facts: CaptionFacts) -> tuple[str, str]:
 
     Raises PromptError.
     """
-    prefix, rest = prompts.parts(PROMPT, 2, facts=facts, title_chars=TITLE_CHARS, value_chars=VALUE_CHARS, name_chars=NAME_CHARS)
+    prefix, rest = prompts.parts(
+        PROMPT, 2, {"facts": facts, "title_chars": TITLE_CHARS, "value_chars": VALUE_CHARS, "name_chars": NAME_CHARS}
+    )
     return prefix, rest
 
 

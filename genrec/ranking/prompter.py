@@ -138,12 +138,14 @@ class Prompter:
         prefix, context, *rest = self._prompts.parts(
             PROMPT,
             2 + (len(titles) if method == "markers" else 0),
-            method=method,
-            interests=profile.interests,
-            query=profile.query,
-            history=[Line(self.title(item)) for item in past],
-            candidates=lines,
-            title_chars=self._title_chars,
+            {
+                "method": method,
+                "interests": profile.interests,
+                "query": profile.query,
+                "history": [Line(self.title(item)) for item in past],
+                "candidates": lines,
+                "title_chars": self._title_chars,
+            },
         )
         if method == "likelihood":
             scored = tuple(self.scored(item) for item in candidates)

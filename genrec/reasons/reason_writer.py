@@ -86,15 +86,17 @@ def prompt_of(prompts: Prompts, facts: Facts, *, opening: str = "", tuned: bool 
     prefix, rest = prompts.parts(
         PROMPT,
         2,
-        kind=facts.kind,
-        tuned=tuned,
-        opening=opening,
-        past=[brief(title) for title in facts.past],
-        liked=facts.liked,
-        shared=facts.shared,
-        words=facts.words or facts.interests,
-        stated=not facts.words,
-        title_chars=TITLE_CHARS,
+        {
+            "kind": facts.kind,
+            "tuned": tuned,
+            "opening": opening,
+            "past": [brief(title) for title in facts.past],
+            "liked": facts.liked,
+            "shared": facts.shared,
+            "words": facts.words or facts.interests,
+            "stated": not facts.words,
+            "title_chars": TITLE_CHARS,
+        },
     )
     return prefix, rest.rstrip("\n")
 

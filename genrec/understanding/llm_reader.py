@@ -171,11 +171,13 @@ def prompt(prompts: Prompts, view: View, text: str, context: Context, *, tuned: 
     prefix, rest = prompts.parts(
         PROMPT,
         2,
-        tuned=tuned,
-        attributes=view.lines(),
-        shown=context.shown[:TITLES],
-        asked=context.asked,
-        turn=text,
-        turn_chars=TURN_CHARS,
+        {
+            "tuned": tuned,
+            "attributes": view.lines(),
+            "shown": context.shown[:TITLES],
+            "asked": context.asked,
+            "turn": text,
+            "turn_chars": TURN_CHARS,
+        },
     )
     return prefix, rest
