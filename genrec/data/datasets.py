@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +22,14 @@ from genrec.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import polars as pl
 
+    Frames = dict[str, pl.DataFrame]
+
 ARCHIVE_URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
 PACKAGE = "recbole==1.2.1"
 _MAX_ARCHIVE = 20_000_000
 _CONNECT_S = 4.0
 _PIP_S = 600
-_ROWS = {"events": 100_000, "items": 1_682, "users": 943}
+_TABLES = {"events": 100_000, "items": 1_682, "users": 943}
 _YEAR = re.compile(r"\((\d{4})\)")
 _ARTICLES = "The|A|An|Le|La|Les|L'|Il|El|Los|Las|Der|Das|Die|Det|Den|O"
 _TRAILING = re.compile(rf"(?P<rest>.+), (?P<article>{_ARTICLES})(?P<more>(?: \(.*\))*)")
@@ -37,20 +38,13 @@ _BRACKET = re.compile(r"\(([^()]+)\)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Paths of three Parquet tables that `read_items`, `read_events` and `read_users` take; `source` says whence they came."""
+    """Paths of three Parquet tables for `read_items`, `read_events` and `read_users`; `source` says where they came from."""
 
     name: str
     items: Path
     events: Path
     users: Path
     source: str
-
-
-@dataclass(slots=True)
-class _Frames:
-    items: "pl.DataFrame"
-    events: "pl.DataFrame"
-    users: "pl.DataFrame"
 
 
 def cache_folder() -> Path:
@@ -76,11 +70,15 @@ def load(name: str, cache: Path | None = None) -> Dataset:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".new-") as work:
             frames, source = _fetch(Path(work))
-            _write(frames, source, Path(work) / "done")
+            done = Path(work) / "done"
+            done.mkdir()
+            for table, frame in frames.items():
+                frame.write_parquet(done / f"{table}.parquet")
+            (done / "source.json").write_text(json.dumps({"source": source}), encoding="utf-8")
             if folder.exists() and _cached(name, folder) is None:
                 shutil.rmtree(folder)
             if not folder.exists():  # else another process was faster
-                os.rename(Path(work) / "done", folder)
+                os.rename(done, folder)
     except OSError as error:
         hint = "Check the folder, or set GENREC_CACHE to one with room."
         raise DataError(f"{folder} cannot be written: {error.strerror or error}", hint=hint, retryable=True) from error
@@ -94,47 +92,33 @@ def _cached(name: str, folder: Path) -> Dataset | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    paths = {table: folder / f"{table}.parquet" for table in _ROWS}
+    paths = {table: folder / f"{table}.parquet" for table in _TABLES}
     try:
         source = json.loads((folder / "source.json").read_text(encoding="utf-8"))["source"]
         rows = {table: pq.read_metadata(path).num_rows for table, path in paths.items()}
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None
-    return Dataset(name=name, source=source, **paths) if rows == _ROWS else None
+    return Dataset(name=name, source=source, **paths) if rows == _TABLES else None
 
 
-def _fetch(work: Path) -> tuple[_Frames, str]:
+def _fetch(work: Path) -> "tuple[Frames, str]":
+    """The tables from the first source that has them whole, and that source."""
     failures = []
-    sources: dict[str, Callable[[Path], _Frames]] = {
-        ARCHIVE_URL: lambda folder: from_archive(folder, ARCHIVE_URL),
-        f"package {PACKAGE}": from_package,
-    }
+    sources = {ARCHIVE_URL: lambda: from_archive(work, ARCHIVE_URL), f"package {PACKAGE}": lambda: from_package(work)}
     for source, read in sources.items():
         try:
-            frames = read(work)
-            _check_rows(frames)
+            frames = read()
+            for table, wanted in _TABLES.items():
+                if (found := frames[table].height) != wanted:
+                    raise DataError(f"{found:,} {table} where {wanted:,} are expected")
+            return frames, source
         except DataError as error:
             failures.append(f"{source}: {error}")
-        else:
-            return frames, source
     hint = "Check the connection or the package mirror that pip uses, then try again."
     raise DataError("movielens-100k was found nowhere. " + " ".join(failures), hint=hint, retryable=True)
 
 
-def _check_rows(frames: _Frames) -> None:
-    for table, wanted in _ROWS.items():
-        if (found := getattr(frames, table).height) != wanted:
-            raise DataError(f"{found:,} {table} where {wanted:,} are expected")
-
-
-def _write(frames: _Frames, source: str, folder: Path) -> None:
-    folder.mkdir()
-    for table in _ROWS:
-        getattr(frames, table).write_parquet(folder / f"{table}.parquet")
-    (folder / "source.json").write_text(json.dumps({"source": source}), encoding="utf-8")
-
-
-def from_archive(work: Path, url: str) -> _Frames:
+def from_archive(work: Path, url: str) -> "Frames":
     """GroupLens' own archive. Raises DataError."""
     import httpx
 
@@ -152,51 +136,32 @@ def from_archive(work: Path, url: str) -> _Frames:
                     raise DataError(f"the archive is larger than {_MAX_ARCHIVE:,} bytes")
     except httpx.HTTPError as error:
         raise DataError(f"not reachable ({str(error) or type(error).__name__}).", retryable=True) from error
-    members = {name: _member(target, f"ml-100k/u.{name}").decode("latin-1") for name in ("data", "item", "user", "genre")}
-    return _from_u_files(members)
-
-
-def _from_u_files(members: dict[str, str]) -> _Frames:
-    genres = [line.split("|")[0] for line in members["genre"].splitlines() if "|" in line]
+    separators = {"data": "\t", "item": "|", "user": "|", "genre": "|"}
+    rows = {name: _rows(target, f"ml-100k/u.{name}", "latin-1", separator) for name, separator in separators.items()}
+    genres = [cells[0] for cells in rows["genre"] if len(cells) > 1]
     try:
         items = []
-        for line in filter(None, members["item"].splitlines()):
-            cells = line.split("|")
-            chosen = [genre for genre, flag in zip(genres, cells[5:], strict=True) if flag == "1" and genre != "unknown"]
-            items.append((cells[0], cells[1], None, chosen))
-        events = [line.split("\t") for line in filter(None, members["data"].splitlines())]
-        users = [line.split("|") for line in filter(None, members["user"].splitlines())]
-        return _frames(items, events, users)
+        for cells in rows["item"]:
+            flags = zip(genres, cells[5:], strict=True)
+            items.append((cells[0], cells[1], None, [genre for genre, flag in flags if flag == "1" and genre != "unknown"]))
+        return _frames(items, rows["data"], rows["user"])
     except (ValueError, IndexError) as error:
         raise DataError(f"the archive is not laid out as expected ({error}).") from error
 
 
-def from_package(work: Path) -> _Frames:
+def from_package(work: Path) -> "Frames":
     """The copy in the package `recbole`, fetched as a wheel by pip (nothing is installed or run). Raises DataError."""
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--dest",
-        str(work),
-        PACKAGE,
-    ]
+    command = f"-m pip download --quiet --no-deps --only-binary=:all: {PACKAGE} --dest".split()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_S, check=False)
+        done = subprocess.run([sys.executable, *command, str(work)], capture_output=True, text=True, timeout=_PIP_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise DataError(f"pip took more than {_PIP_S} s.", retryable=True) from error
     wheel = next(iter(work.glob("recbole-*.whl")), None)
     if done.returncode or wheel is None:
         reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no wheel came")
         raise DataError(f"pip failed ({reason.strip()[:300]}).", retryable=True)
-    rows = {}
-    for part in ("item", "inter", "user"):
-        text = _member(wheel, f"recbole/dataset_example/ml-100k/ml-100k.{part}").decode("utf-8")
-        rows[part] = [line.split("\t") for line in text.splitlines()[1:] if line]
+    folder = "recbole/dataset_example/ml-100k/ml-100k"
+    rows = {part: _rows(wheel, f"{folder}.{part}", "utf-8", "\t")[1:] for part in ("item", "inter", "user")}
     try:
         items = [(i, title, year, [g for g in genres.split(" ") if g != "unknown"]) for i, title, year, genres in rows["item"]]
         return _frames(items, rows["inter"], rows["user"])
@@ -204,32 +169,36 @@ def from_package(work: Path) -> _Frames:
         raise DataError(f"the package is not laid out as expected ({error}).") from error
 
 
-def _member(archive: Path, name: str) -> bytes:
+def _rows(archive: Path, name: str, encoding: str, separator: str) -> list[list[str]]:
+    """The cells of each line that is not empty."""
     try:
         with zipfile.ZipFile(archive) as folder, folder.open(name) as file:
-            return file.read(_MAX_ARCHIVE)
+            text = file.read(_MAX_ARCHIVE).decode(encoding)
     except (zipfile.BadZipFile, KeyError, EOFError) as error:
         raise DataError(f"{archive.name} is damaged or lacks {name} ({error}).") from error
+    return [line.split(separator) for line in text.splitlines() if line]
 
 
-def _frames(items: list[tuple[str, str, str | None, list[str]]], events: list[list[str]], users: list[list[str]]) -> _Frames:
+def _frames(items: list[tuple[str, str, str | None, list[str]]], events: list[list[str]], users: list[list[str]]) -> "Frames":
     """Typed tables, items and users in the order of their numbers."""
     import polars as pl
 
-    rows = []
+    films = []
     for item_id, title, year, genres in items:
-        named, natural = _YEAR.search(title), natural_title(title)
-        found = year if year and year.isdecimal() else named[1] if named else None
-        rows.append((item_id, natural, int(found) if found else None, genres))
-    columns = {"item_id": pl.String, "title": pl.String, "year": pl.Int64, "genres": pl.List(pl.String)}
-    table = pl.DataFrame(rows, schema=columns, orient="row").sort(pl.col("item_id").cast(pl.Int64))
-    acts = pl.DataFrame([(u, i, int(float(r)), int(float(t))) for u, i, r, t in events],
-                        schema={"user_id": pl.String, "item_id": pl.String, "rating": pl.Int64, "timestamp": pl.Int64},
-                        orient="row")  # fmt: skip
-    people = pl.DataFrame([(u, int(age), gender, job, code) for u, age, gender, job, code in users],
-                          schema={"user_id": pl.String, "age": pl.Int64, "gender": pl.String, "occupation": pl.String,
-                                  "zip": pl.String}, orient="row").sort(pl.col("user_id").cast(pl.Int64))  # fmt: skip
-    return _Frames(table, acts, people)
+        named = _YEAR.search(title)
+        found = year if year and year.isdecimal() else named and named[1]
+        films.append((item_id, natural_title(title), int(found) if found else None, genres))
+    acts = [(user, item, int(float(rating)), int(float(time))) for user, item, rating, time in events]
+    people = [(user, int(age), gender, job, code) for user, age, gender, job, code in users]
+    number, text = pl.Int64, pl.String
+    item_columns = {"item_id": text, "title": text, "year": number, "genres": pl.List(text)}
+    event_columns = {"user_id": text, "item_id": text, "rating": number, "timestamp": number}
+    user_columns = {"user_id": text, "age": number, "gender": text, "occupation": text, "zip": text}
+    return {
+        "items": pl.DataFrame(films, schema=item_columns, orient="row").sort(pl.col("item_id").cast(number)),
+        "events": pl.DataFrame(acts, schema=event_columns, orient="row"),
+        "users": pl.DataFrame(people, schema=user_columns, orient="row").sort(pl.col("user_id").cast(number)),
+    }
 
 
 def natural_title(title: str) -> str:

@@ -16,7 +16,7 @@ from genrec.data.image_download import fetch
 from genrec.errors import MediaError, WorkspaceError
 from genrec.files import write_whole
 from genrec.models.pictures import DAMAGED, ENDINGS, TAKEN, kind_of, unwarned
-from genrec.settings import IngestSettings
+from genrec.settings.sections import IngestSettings
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)

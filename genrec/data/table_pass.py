@@ -15,7 +15,7 @@ from genrec.data.json_table import JsonTable
 from genrec.data.parquet_table import ParquetTable
 from genrec.errors import TableError
 from genrec.progress import Progress
-from genrec.settings import IngestSettings
+from genrec.settings.sections import IngestSettings
 
 T = TypeVar("T")
 _PARQUET = b"PAR1"

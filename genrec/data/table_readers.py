@@ -24,7 +24,7 @@ from genrec.data.json_table import KEY
 from genrec.data.table_pass import RowPlace, TablePass
 from genrec.errors import ConfigError, MediaError
 from genrec.progress import SILENT, Progress
-from genrec.settings import IngestSettings
+from genrec.settings.sections import IngestSettings
 from genrec.types import AttributeValue, Event, Item, Triple, User, scalars
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from genrec.errors import DataError
 from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.learned_retriever import LearnedItems
 from genrec.retrieval.modality_fusion import as_history, fuse
-from genrec.settings import RetrievalSettings
+from genrec.settings.sections import RetrievalSettings
 
 FUSED = "fused"
 POPULAR = "popular"

@@ -14,7 +14,7 @@ from genrec.retrieval.exploration import POOL, Exploration, thompson_sample
 from genrec.retrieval.feedback import preferences_of
 from genrec.retrieval.item_vectors import unit_rows
 from genrec.retrieval.user_encoders import MeanUserEncoder, UserEncoder
-from genrec.settings import RetrievalSettings
+from genrec.settings.sections import RetrievalSettings
 from genrec.types import NOT_NOW, SEEN, Candidate, Event
 
 

@@ -2,46 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genrec.errors import DataError
-
-
-class EventTable(Protocol):
-    """What `Sequences.of` reads: the store's `Interactions`. n events ordered by user, then time, then insertion."""
-
-    @property
-    def user_ids(self) -> Sequence[str]: ...
-
-    @property
-    def item_ids(self) -> Sequence[str]: ...
-
-    @property
-    def users(self) -> NDArray[np.int32]: ...
-
-    @property
-    def items(self) -> NDArray[np.int32]: ...
-
-    @property
-    def values(self) -> NDArray[np.float32]: ...
-
-    @property
-    def timestamps(self) -> NDArray[np.float64]: ...
-
-    @property
-    def kinds(self) -> NDArray[np.int16]: ...
-
-    @property
-    def kind_names(self) -> Sequence[str]: ...
-
-    @property
-    def platforms(self) -> NDArray[np.int16]: ...
-
-    @property
-    def platform_names(self) -> Sequence[str]: ...
+from genrec.store.records import Interactions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,8 +44,8 @@ class Sequences:
             raise DataError(f"sequences: item numbers run to {self.items.max()}, the catalogue has {len(self.item_ids)} items")
 
     @classmethod
-    def of(cls, events: EventTable, item_ids: Sequence[str]) -> "Sequences":
-        """From the store's events. Events on items outside `item_ids` are left out; people stay, perhaps without events."""
+    def of(cls, events: Interactions, item_ids: Sequence[str]) -> "Sequences":
+        """From the store. Events on items outside `item_ids` are left out; people stay, perhaps without events."""
         place = {item_id: n for n, item_id in enumerate(item_ids)}
         number = np.array([place.get(item_id, -1) for item_id in events.item_ids], dtype=np.int32)
         items = number[events.items] if len(number) else np.zeros(0, np.int32)

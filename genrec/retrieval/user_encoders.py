@@ -16,7 +16,7 @@ from genrec.retrieval.feedback import Preferences, preferences_of
 from genrec.retrieval.learned_retriever import LearnedItems, LearnedRetriever
 from genrec.retrieval.mean_profile import UserVector, event_weights, leave_one_out, user_vector
 from genrec.retrieval.modality_fusion import as_history
-from genrec.settings import FeedbackSettings, RetrievalSettings
+from genrec.settings.sections import FeedbackSettings, RetrievalSettings
 from genrec.types import LIKE, Event
 
 EXPLAINED = 16

@@ -14,7 +14,7 @@ from genrec.retrieval.mean_profile import recency_means
 from genrec.retrieval.modality_fusion import as_history, fuse
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content, SystemDefaults
-from genrec.settings import RetrievalSettings
+from genrec.settings.sections import RetrievalSettings
 
 
 def behaviour_of(train: Sequences, settings: RetrievalSettings) -> Behaviour:

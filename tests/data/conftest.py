@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from genrec.data import Report
+from genrec.data.ingest_report import Report
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 

@@ -16,9 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from genrec.data import MediaFolder, Report, read_events, read_items, read_users
+from genrec.data.images import MediaFolder
+from genrec.data.ingest_report import Report
+from genrec.data.table_readers import read_events, read_items, read_users
 from genrec.errors import ConfigError, DataError, GenrecError, RowError, TableError
-from genrec.settings import IngestSettings
+from genrec.settings.sections import IngestSettings
 
 from .conftest import picture
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.data import Report, read_items
 from genrec.data.cleaning import clean_text, identifier, number, text_of, timestamp
-from genrec.data.ingest_report import CellFault
+from genrec.data.ingest_report import CellFault, Report
+from genrec.data.table_readers import read_items
 
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from genrec.data import Report, parse_map, read_events, read_items
-from genrec.data.columns import resolve
+from genrec.data.columns import parse_map, resolve
+from genrec.data.ingest_report import Report
+from genrec.data.table_readers import read_events, read_items
 from genrec.errors import ConfigError, TableError
 from genrec.types import Event, Item
 

@@ -10,7 +10,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from genrec.data import Report, datasets, load, read_events, read_items, read_users
+from genrec.data import datasets
+from genrec.data.datasets import load
+from genrec.data.ingest_report import Report
+from genrec.data.table_readers import read_events, read_items, read_users
 from genrec.errors import ConfigError, DataError
 
 from .conftest import Web
@@ -129,7 +132,7 @@ def test_both_sources_give_the_same_tables(web: Web, tmp_path: Path, no_package:
     (tmp_path / "b").mkdir()
     one, two = datasets.from_archive(tmp_path / "a", url), datasets.from_package(tmp_path / "b")
     for table in ("items", "events", "users"):
-        assert getattr(one, table).equals(getattr(two, table))
+        assert one[table].equals(two[table])
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from genrec.data import MediaFolder, Report, image_download, read_items
+from genrec.data import image_download
 from genrec.data.image_download import is_public
+from genrec.data.images import MediaFolder
+from genrec.data.ingest_report import Report
+from genrec.data.table_readers import read_items
 from genrec.errors import MediaError, WorkspaceError
 from genrec.models.pictures import open_rgb
-from genrec.settings import IngestSettings
+from genrec.settings.sections import IngestSettings
 
 from .conftest import Web, picture
 

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genrec.data import MediaFolder, Report, read_items
+from genrec.data.images import MediaFolder
+from genrec.data.ingest_report import Report
+from genrec.data.table_readers import read_items
 from genrec.models.encoders import ImageEncoder
 from genrec.models.pictures import open_rgb
 from genrec.models.sources import resolve

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genrec.data import MediaFolder, Report, read_events, read_items, read_users
+from genrec.data.images import MediaFolder
+from genrec.data.ingest_report import Report
+from genrec.data.table_readers import read_events, read_items, read_users
 from genrec.errors import RowError, WorkspaceError
-from genrec.settings import IngestSettings
+from genrec.settings.sections import IngestSettings
 from genrec.types import Item
 
 from .conftest import picture
@@ -207,12 +209,3 @@ def test_importing_the_package_is_cheap() -> None:
     code = "import sys, genrec.data; print([m for m in ('polars', 'pyarrow', 'PIL', 'httpx', 'torch') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_unknown_name() -> None:
-    import genrec.data
-
-    with pytest.raises(AttributeError, match="nothing"):
-        _ = genrec.data.nothing
-    assert set(genrec.data.__all__) == set(genrec.data._HOME)
-    assert all(hasattr(genrec.data, name) for name in genrec.data.__all__)

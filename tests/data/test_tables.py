@@ -16,8 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genrec.data import Report, read_events, read_items, read_users
+from genrec.data.ingest_report import Report
 from genrec.data.input_file import CHUNK_ROWS
+from genrec.data.table_readers import read_events, read_items, read_users
 from genrec.types import Item
 
 Write = Callable[[str, str | bytes], Path]

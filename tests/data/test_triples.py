@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from genrec.data import Report, parse_map, read_triples
-from genrec.data.columns import resolve
+from genrec.data.columns import parse_map, resolve
+from genrec.data.ingest_report import Report
+from genrec.data.table_readers import read_triples
 from genrec.errors import ConfigError, RowError, TableError
-from genrec.settings import IngestSettings
+from genrec.settings.sections import IngestSettings
 from genrec.types import Triple
 
 Write = Callable[[str, str | bytes], Path]

@@ -14,7 +14,7 @@ from genrec.retrieval.feedback import DAY, in_force, preferences_of
 from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.mean_profile import leave_one_out
 from genrec.retrieval.user_encoders import LearnedUserEncoder, MeanUserEncoder, UserEncoder
-from genrec.settings import FeedbackSettings, RetrievalSettings
+from genrec.settings.sections import FeedbackSettings, RetrievalSettings
 from genrec.types import DISLIKE, FEEDBACK, LIKE, NOT_NOW, NOT_TASTE, SEEN, Event
 from tests.training import world
 

@@ -13,7 +13,7 @@ from genrec.retrieval.item_vectors import ModalityVectors, unit_rows
 from genrec.retrieval.mean_profile import leave_one_out
 from genrec.retrieval.retriever import EXACT_FROM, CandidateRequest, Retriever, mmr
 from genrec.retrieval.user_encoders import MeanUserEncoder
-from genrec.settings import RetrievalSettings
+from genrec.settings.sections import RetrievalSettings
 from genrec.types import AttributeValue, Candidate, Event
 
 N = 60

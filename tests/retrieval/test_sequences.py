@@ -1,6 +1,6 @@
 """Histories as arrays: numbering, cutting, choosing people."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,27 +8,28 @@ import pytest
 
 from genrec.errors import DataError
 from genrec.retrieval.sequences import Sequences
+from genrec.store.records import Interactions
 from tests.training import world
 
 
-@dataclass
-class Table:
+def stored() -> Interactions:
     """Events as the store hands them out."""
-
-    user_ids: tuple[str, ...] = ("ann", "bob", "cy")
-    item_ids: tuple[str, ...] = ("x", "gone", "y")
-    users: np.ndarray = field(default_factory=lambda: np.array([0, 0, 0, 1, 2, 2], np.int32))
-    items: np.ndarray = field(default_factory=lambda: np.array([0, 1, 2, 1, 2, 2], np.int32))
-    values: np.ndarray = field(default_factory=lambda: np.array([1, 2, 3, 4, 5, 6], np.float32))
-    timestamps: np.ndarray = field(default_factory=lambda: np.array([10, 20, 30, 40, 50, 60], np.float64))
-    kinds: np.ndarray = field(default_factory=lambda: np.array([0, 1, 1, 0, 1, 0], np.int16))
-    kind_names: tuple[str, ...] = ("view", "buy")
-    platforms: np.ndarray = field(default_factory=lambda: np.zeros(6, np.int16))
-    platform_names: tuple[str, ...] = ("web",)
+    return Interactions(
+        user_ids=["ann", "bob", "cy"],
+        item_ids=["x", "gone", "y"],
+        users=np.array([0, 0, 0, 1, 2, 2], np.int32),
+        items=np.array([0, 1, 2, 1, 2, 2], np.int32),
+        values=np.array([1, 2, 3, 4, 5, 6], np.float32),
+        timestamps=np.array([10, 20, 30, 40, 50, 60], np.float64),
+        kinds=np.array([0, 1, 1, 0, 1, 0], np.int16),
+        kind_names=["view", "buy"],
+        platforms=np.zeros(6, np.int16),
+        platform_names=["web"],
+    )
 
 
 def test_from_the_store_with_items_that_are_gone_and_items_without_events() -> None:
-    made = Sequences.of(Table(), ["new", "y", "x"])
+    made = Sequences.of(stored(), ["new", "y", "x"])
     assert [made.history(n).tolist() for n in range(3)] == [[2, 1], [], [1, 1]]
     assert made.values.tolist() == [1, 3, 5, 6]
     assert made.timestamps.tolist() == [10, 30, 50, 60]
@@ -38,10 +39,9 @@ def test_from_the_store_with_items_that_are_gone_and_items_without_events() -> N
     assert made.users.tolist() == [0, 0, 2, 2]
     assert made.places.tolist() == [0, 1, 0, 1]
     assert made.popularity().tolist() == [0, 2, 1]  # people, not events
-    none = np.zeros(0, np.int32)
-    bare = Table(
-        (), (), none, none, none.astype(np.float32), none.astype(float), none.astype(np.int16), (), none.astype(np.int16), ()
-    )
+    columns = ("users", "items", "values", "timestamps", "kinds", "platforms")
+    none = {name: getattr(stored(), name)[:0] for name in columns}
+    bare = replace(stored(), user_ids=[], item_ids=[], kind_names=[], platform_names=[], **none)
     empty = Sequences.of(bare, ["x"])
     assert (len(empty), empty.popularity().tolist()) == (0, [0])
 

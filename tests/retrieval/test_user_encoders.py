@@ -9,7 +9,7 @@ from genrec.retrieval.event_features import sequences_of
 from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.learned_retriever import LearnedItems, LearnedRetriever
 from genrec.retrieval.user_encoders import EXPLAINED, LearnedUserEncoder, MeanUserEncoder
-from genrec.settings import RetrievalSettings
+from genrec.settings.sections import RetrievalSettings
 from genrec.types import Event
 from tests.training import world
 

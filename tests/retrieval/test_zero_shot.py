@@ -10,7 +10,7 @@ from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.user_encoders import MeanUserEncoder
 from genrec.retrieval.zero_shot import ZeroShot
-from genrec.settings import RetrievalSettings
+from genrec.settings.sections import RetrievalSettings
 from genrec.types import Event
 from tests.training import world
 
