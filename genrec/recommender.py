@@ -286,7 +286,8 @@ class AsyncRecommender:
     async def build(self, progress: Progress = SILENT) -> Built:
         """Encode what is new and make the index again; the next call sees it."""
         built = await asyncio.to_thread(build, self.workspace, progress)
-        self._pipeline.catalogue_changed(await asyncio.to_thread(load_catalogue, self.workspace))
+        catalogue = await asyncio.to_thread(load_catalogue, self.workspace)
+        await asyncio.to_thread(self._pipeline.catalogue_changed, catalogue)
         self._conversation.catalogue_changed()
         return built
 

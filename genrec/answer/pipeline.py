@@ -202,7 +202,7 @@ class AnswerPipeline:
     async def _dialogue_candidates(
         self, request: Request, people: Sequence[Person], stages: Stages, wanted: int
     ) -> list[list[Candidate]] | None:
-        """Candidates by what was learned from dialogues; None where nothing was said, or nothing learned."""
+        """Candidates by the retriever that learned from dialogues; None where there is no dialogue, or no such retriever."""
         said = request.dialogue.said if request.dialogue else None
         retriever = None if said is None else await asyncio.to_thread(self._dialogue_retriever.retriever)
         if said is None or retriever is None:
@@ -365,7 +365,7 @@ class AnswerPipeline:
         return self._served[request.method]
 
     async def _writer(self, stages: Stages, *, by_llm: bool) -> ReasonWriter:
-        """With the LLM and the adapter in use, where the LLM is asked for and can be had; else by template."""
+        """Writes with the LLM and the adapter in use if `by_llm` and the LLM can be loaded, else by template."""
         llm, adapter = None, ""
         if by_llm:
             await self._models.load("llm", stages)

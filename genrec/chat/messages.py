@@ -14,14 +14,14 @@ from genrec.understanding.parser import Understood
 class ChatAnswer:
     """The answer to one turn.
 
-    session_id  under which the dialogue goes on; empty where none is kept
+    session_id  under which the dialogue goes on; empty where it is not stored
     text        the whole answer, as it was streamed
     items       what it recommends, rank from 1, each with its reason
     understood  what the turn was taken to say
     filter      what holds for the items after this turn, as a filter expression
     question    the attribute that the answer asks for, empty where it asks for none
     relaxed     constraints that were dropped because nothing fits all of them, as filter expressions
-    without     refused words that the text of none of them says
+    without     refused words that the texts of the items do not have
     trace       stages with their times
     """
 
@@ -48,12 +48,12 @@ class ChatChunk:
 ROLES: tuple[str, ...] = ("system", "developer", "user", "assistant")
 MOST_MESSAGES = 1_000
 _SHAPE = 'Messages look like [{"role": "user", "content": "something like Alien"}].'
-_NUMBERED = re.compile(r"^\s*(?:\d{1,2}[.)]|[-*•])\s+(?P<said>[^\n]+)$", re.MULTILINE)
+_NUMBERED = re.compile(r"^\s*(?:\d{1,2}[.)]|[-*•])\s+(?P<line>[^\n]+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What the system said is not read: items and rules come from the catalogue alone."""
+    """Messages of the system are not interpreted: items and rules come from the catalogue alone."""
 
     role: str
     text: str
@@ -93,4 +93,4 @@ def _message(place: int, one: object) -> Message:
 
 def listed_lines(text: str) -> list[str]:
     """What stands before the colon in each line of a list, as answers show their items; empty where there is no list."""
-    return [found["said"].split(": ")[0] for found in _NUMBERED.finditer(text)]
+    return [found["line"].split(": ")[0] for found in _NUMBERED.finditer(text)]

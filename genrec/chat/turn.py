@@ -108,7 +108,7 @@ class Conversation:
         yield ChatChunk(answer=_answer_of(dialogue.session_id, reply, turn))
 
     async def replayed(self, messages: Sequence[Message], *, user_id: str) -> Dialogue:
-        """The dialogue that these messages are; it has no place in the store. What users said is parsed anew."""
+        """The dialogue that these messages are, without an id: it is not stored. What users said is parsed anew."""
         lexicon = await self.lexicon()
         dialogue, answers = Dialogue(user_id=user_id), False
         for message in messages:
@@ -277,10 +277,10 @@ class Conversation:
         events: list[Event] = []
         if dialogue.user_id and dialogue.session_id:
             now = time.time()
-            said = ((item_id, kind) for name, kind in EVENT_KINDS.items() for item_id in getattr(turn, name))
+            pairs = ((item_id, kind) for name, kind in EVENT_KINDS.items() for item_id in getattr(turn, name))
             events = [
                 Event(user_id=dialogue.user_id, item_id=item_id, kind=kind, timestamp=now + STEP * place)
-                for place, (item_id, kind) in enumerate(said)
+                for place, (item_id, kind) in enumerate(pairs)
             ]
         turn = replace(turn, noted=tuple((event.item_id, event.kind, event.timestamp) for event in events))
         dialogue.turns.append(turn)

@@ -19,7 +19,7 @@ LEAVE = frozenset(("/quit", "/exit", "/q"))
 def chat(
     workspace: WorkspaceOption,
     user: Annotated[str, typer.Option("-u", "--user", help="The person's id; empty: somebody unknown.")] = "",
-    session: Annotated[str, typer.Option("--session", help="Go on with a dialogue that was begun before.")] = "",
+    session: Annotated[str, typer.Option("--session", help="Go on with a stored dialogue.")] = "",
     message: Annotated[
         list[str] | None, typer.Option("-m", "--message", help="A turn; several times for several turns. Without: from stdin.")
     ] = None,

@@ -19,7 +19,7 @@ CHAT, SEARCH = "chat", "text search"
 TURNS = 5
 """Most turns of a simulated person."""
 SHOWN_DIALOGUES = 20
-"""Dialogues kept in the report, word for word."""
+"""Dialogues that the report has, word for word."""
 
 
 def evaluate_dialogues(workspace: Path, path: Path, people: int | None, ks: Sequence[int], out: Path | None, json: bool) -> None:

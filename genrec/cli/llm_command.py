@@ -60,7 +60,7 @@ def serve(
             raise
         say(f"ready: {engine.id}, prompts of up to {engine.max_tokens} tokens; adapters: {', '.join(engine.adapters) or 'none'}")
         say(f"to use it: GENREC_LLM__ENGINE=openai GENREC_LLM__URL={server.url} genrec …, or engine and url below [llm]")
-        print(server.url, flush=True)  # last: who reads it finds all the rest said
+        print(server.url, flush=True)  # last: a program that reads it knows that the server is ready
         engine.close()
         status = server.wait()
         if not came:
