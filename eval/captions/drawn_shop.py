@@ -43,7 +43,8 @@ from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.mean_profile import event_weights, user_vector
 from genrec.retrieval.modality_fusion import as_history, fuse
 from genrec.retrieval.retriever import CandidateRequest, Retriever
-from genrec.settings import SETTINGS_FILE, RetrievalSettings, Settings
+from genrec.settings import SETTINGS_FILE, Settings
+from genrec.settings.sections import RetrievalSettings
 from genrec.types import Event
 from genrec.workspace.build import build
 from genrec.workspace.folder import Workspace

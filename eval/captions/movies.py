@@ -176,7 +176,9 @@ def search(films: Films, workspace: Workspace, text: TextEncoder) -> dict[str, f
     words = [_typed(films.truth[row]) for row in rows]
     dense = text.encode(words, role="query")
     retriever = Retriever(workspace.index, load_catalogue(workspace), workspace.settings.retrieval)
-    answers = retriever.candidates([CandidateRequest(query=q, legs={"text": v}) for q, v in zip(words, dense, strict=True)], 50)
+    answers = retriever.candidates(
+        [CandidateRequest(query=q, query_vectors={"text": v}) for q, v in zip(words, dense, strict=True)], 50
+    )
     found = [[c.item_id for c in answer] for answer in answers]
     return {
         f"recall@{k}": round(float(np.mean([films.ids[row] in own[:k] for row, own in zip(rows, found, strict=True)])), 4)

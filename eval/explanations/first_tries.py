@@ -36,7 +36,7 @@ from genrec.reasons.facts import Facts, fill, sentence
 from genrec.reasons.reason_checker import fault
 from genrec.reasons.reason_writer import TUNED_TRIES, UNTUNED_TRIES, ReasonWriter, _opening, prompt_of
 from genrec.recommender import Recommender
-from genrec.settings import ReasonSettings
+from genrec.settings.sections import ReasonSettings
 from genrec.training.train_write import Accepted
 from genrec.training.writing_examples import halves, read_examples, shipped_examples, summary
 

@@ -30,7 +30,7 @@ from genrec.prompts import Prompts
 from genrec.reasons.facts import TITLE_CHARS, Facts, fill, mark, plain
 from genrec.reasons.reason_checker import fault
 from genrec.reasons.reason_writer import SEEDS, ReasonWriter
-from genrec.settings import ReasonSettings
+from genrec.settings.sections import ReasonSettings
 from genrec.training.writing_examples import Written, halves, read_examples, shipped_examples
 
 T = TypeVar("T")

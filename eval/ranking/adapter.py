@@ -37,7 +37,8 @@ from genrec.ranking.ranker import RankRequest
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content, System
 from genrec.retrieval.zero_shot import ZeroShot
-from genrec.settings import RetrievalSettings, RetrieverTrainSettings
+from genrec.settings.sections import RetrievalSettings
+from genrec.settings.train_sections import RetrieverTrainSettings
 from genrec.training.candidate_lists import profile_of
 from genrec.training.learned_system import Learned
 from genrec.training.retriever_training import Trainer, held_out

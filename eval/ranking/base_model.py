@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from eval.provenance import provenance
-from genrec.data import load
+from genrec.data.datasets import load
 from genrec.llm.protocol import LLM
 from genrec.metrics import gain
 from genrec.prompts import Prompts
@@ -25,7 +25,7 @@ from genrec.ranking.prompter import Profile
 from genrec.ranking.ranker import Ranker, RankRequest
 from genrec.ranking.score_fusion import fuse
 from genrec.retrieval.retriever import CandidateRequest, Retriever
-from genrec.settings import RankSettings
+from genrec.settings.sections import RankSettings
 from genrec.workspace.build import build
 from genrec.workspace.folder import Workspace
 from genrec.workspace.ingest import ingest

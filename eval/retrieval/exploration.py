@@ -33,7 +33,7 @@ from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.exploration import Exploration
 from genrec.retrieval.item_vectors import ModalityVectors, unit_rows
 from genrec.retrieval.retriever import CandidateRequest, Retriever
-from genrec.settings import RetrievalSettings
+from genrec.settings.sections import RetrievalSettings
 from genrec.types import Event
 
 RESULTS = RESULTS_FOLDER / "exploration.json"

@@ -26,7 +26,8 @@ from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
 from genrec.retrieval.user_encoders import LearnedUserEncoder, MeanUserEncoder, UserEncoder
 from genrec.retrieval.zero_shot import behaviour_of
-from genrec.settings import FeedbackSettings, RetrievalSettings, RetrieverTrainSettings
+from genrec.settings.sections import FeedbackSettings, RetrievalSettings
+from genrec.settings.train_sections import RetrieverTrainSettings
 from genrec.training.learned_system import Learned
 from genrec.types import DISLIKE, LIKE, Event
 from genrec.workspace.folder import Workspace

@@ -23,7 +23,8 @@ from genrec.progress import SILENT
 from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.systems import Content
 from genrec.retrieval.zero_shot import fused_rows
-from genrec.settings import RetrievalSettings, RetrieverTrainSettings
+from genrec.settings.sections import RetrievalSettings
+from genrec.settings.train_sections import RetrieverTrainSettings
 from genrec.training.learned_system import Learned
 from genrec.training.retriever_training import Trainer
 from genrec.workspace.folder import Workspace

@@ -39,7 +39,8 @@ from numpy.typing import NDArray
 
 from eval.provenance import provenance
 from genrec.filters import Compare, Field
-from genrec.index import Dense, EdgeIndex, IndexSpec, Point, Query
+from genrec.index.edge import EdgeIndex
+from genrec.index.protocol import Dense, IndexSpec, Point, Query
 from genrec.retrieval.exact_search import top_k
 
 DIM = 256

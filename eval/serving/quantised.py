@@ -23,7 +23,7 @@ from genrec.errors import EngineError
 from genrec.llm.protocol import Likelihood
 from genrec.llm.vllm_engine import VLLMEngine
 from genrec.models.sources import Weights
-from genrec.settings import LlmSettings
+from genrec.settings.sections import LlmSettings
 
 VARIANTS = ("float32", "bfloat16", "w8a8", "w8a16", "w4a16", "awq", "fp8_per_channel", "fp8_per_block", "mxfp8")
 """bf16 and float32 as they are; w…: checkpoints rounded here (compressed-tensors), awq: scaled by activations, too; the rest:

@@ -19,7 +19,7 @@ from genrec.llm.openai_engine import RemoteLLM
 from genrec.llm.vllm_server import Server, Vllm
 from genrec.models.sources import Weights
 from genrec.ranking.ranker import Ranker
-from genrec.settings import LlmSettings
+from genrec.settings.sections import LlmSettings
 from genrec.workspace.folder import Workspace
 
 COUNTERS = ("prompt_tokens", "generation_tokens", "prefix_cache_queries", "prefix_cache_hits")

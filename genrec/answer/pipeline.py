@@ -21,7 +21,7 @@ from genrec.llm.protocol import LLM
 from genrec.progress import Progress
 from genrec.ranking.prompter import Profile
 from genrec.ranking.ranker import Ranker, RankRequest
-from genrec.reasons.evidence import CatalogueFacts, Past, gather, past_of, text_values
+from genrec.reasons.evidence import CatalogueCounts, PastItem, gather_evidence, past_items, text_values
 from genrec.reasons.facts import Facts, state
 from genrec.reasons.reason_writer import ReasonWriter, from_template
 from genrec.retrieval.catalogue import FUSED, Catalogue
@@ -46,7 +46,7 @@ class Person:
     positive: tuple[Event, ...] = ()  # of `events`, those that speak for the person
     hidden: frozenset[str] = frozenset()  # items outside `events` that may not come back
     candidates: list[Candidate] = field(default_factory=list)
-    past: list[Past] = field(default_factory=list)  # oldest first
+    past: list[PastItem] = field(default_factory=list)  # oldest first
     stated_interests: str = ""  # where the history says nothing
     order: list[int] = field(default_factory=list)  # places in `candidates`, best first
     scores: list[float] = field(default_factory=list)  # of `candidates`
@@ -103,7 +103,7 @@ class AnswerPipeline:
         self._dialogue_retriever = Ears(self._workspace, catalogue, user_encoder)
         self._retriever = Retriever(self._workspace.index, catalogue, self._workspace.settings.retrieval, user_encoder)
         self._rankers: dict[str | None, Ranker] = {}  # by the method asked for; they know the catalogue's titles
-        self._facts: CatalogueFacts | None = None
+        self._facts: CatalogueCounts | None = None
         self._schema: dict[str, Field] | None = None
 
     def schema(self) -> Mapping[str, Field]:
@@ -144,7 +144,7 @@ class AnswerPipeline:
         for person, candidates in zip(people, found, strict=True):
             person.candidates = candidates
             person.order, person.scores = list(range(len(candidates))), [c.score for c in candidates]
-            person.past = past_of(person.positive, items)
+            person.past = past_items(person.positive, items)
         await self._rank(request, people, items, stages)
         facts = await self._evidence(request, people, items, stages)
         rows = [
@@ -313,7 +313,7 @@ class AnswerPipeline:
                 shares = exact[number] if len(exact) == len(people) else self._shares(person, shown)
                 past = person.past[len(person.past) - shares.shape[1] :]  # the ranker sees the latest only
                 for place, candidate in enumerate(shown):
-                    evidence = gather(
+                    evidence = gather_evidence(
                         items[candidate.item_id],
                         past,
                         shares[place],
@@ -336,7 +336,7 @@ class AnswerPipeline:
                 shares[:, n] = falls[:, column[one.item.item_id]]
         return shares
 
-    def _catalogue_facts(self) -> CatalogueFacts:
+    def _catalogue_facts(self) -> CatalogueCounts:
         if self._facts is None:
             counts: Counter[tuple[str, str]] = Counter()
             total = 0
@@ -344,7 +344,7 @@ class AnswerPipeline:
                 total += 1
                 counts.update((name, text) for name, value in item.attributes.items() for text in set(text_values(value)))
             people = dict(zip(self._catalogue.vectors.item_ids, self._catalogue.popularity.tolist(), strict=True))
-            self._facts = CatalogueFacts(values=counts, items=total, people=people)
+            self._facts = CatalogueCounts(values=counts, items=total, people=people)
         return self._facts
 
     def _all_items(self) -> Iterator[Item]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from genrec.captions.caption_prompt import CAPTION_CHARS, MAX_TAGS, YES, Caption, CaptionFacts
-from genrec.captions.caption_words import BOTH, ENGLISH, FACT, NEAR, TOGETHER, Wording
+from genrec.captions.caption_languages import BOTH, ENGLISH, FACT, NEAR, TOGETHER, Wording
 from genrec.prompts import data
 from genrec.reasons.facts import TITLE_CHARS, any_of
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from genrec.captions.caption_checker import Evidence, evidence_of
 from genrec.captions.caption_prompt import MAX_TAGS, CaptionFacts, frame
 from genrec.captions.caption_template import caption as template
-from genrec.captions.caption_words import ENGLISH, Wording
+from genrec.captions.caption_languages import ENGLISH, Wording
 from genrec.reasons.facts import WORD, mark
 
 TITLE_WORDS, CAPTION_WORDS = 9, 24

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from genrec.captions.caption_prompt import CAPTION_CHARS, MAX_TAGS, YES, Caption, CaptionFacts
-from genrec.captions.caption_words import Wording
+from genrec.captions.caption_languages import Wording
 from genrec.prompts import data
 from genrec.reasons.facts import TITLE_CHARS
 

@@ -14,12 +14,12 @@ from genrec.captions import picture_captions as picture_caption
 from genrec.captions.caption_checker import verdict
 from genrec.captions.caption_prompt import Caption, CaptionFacts
 from genrec.captions.caption_template import caption as from_template
-from genrec.captions.caption_words import ENGLISH_CODE, Wording
+from genrec.captions.caption_languages import ENGLISH_CODE, Wording
 from genrec.errors import UnfinishedError
 from genrec.llm.protocol import LLM, WriteRequest
 from genrec.prompts import Prompts
 from genrec.reasons.facts import NAME_CHARS, TITLE_CHARS, VALUE_CHARS
-from genrec.settings import CaptionSettings
+from genrec.settings.sections import CaptionSettings
 from genrec.types import CaptionSource
 
 LANGUAGE_PROMPT = "caption_language"

@@ -5,12 +5,12 @@ from typing import Any
 
 from genrec.captions.caption_evidence import Evidence
 from genrec.captions.caption_run import Captioned, Options, Plan, Run, plan
-from genrec.captions.caption_words import wording
+from genrec.captions.caption_languages import wording
 from genrec.captions.caption_writer import MINUTE, Request, TemplateWriter, TextWriter, Writer
 from genrec.llm.protocol import LLM
 from genrec.progress import SILENT, Progress
-from genrec.settings import CaptionSettings
-from genrec.store import Store
+from genrec.settings.sections import CaptionSettings
+from genrec.store.store import Store
 from genrec.workspace.folder import Workspace
 
 SPEED = "caption.speed"

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from genrec.captions.caption_checker import beyond, fault, text_fault
 from genrec.captions.caption_prompt import MAX_TAGS, Caption, CaptionFacts, frame
-from genrec.captions.caption_words import ENGLISH
+from genrec.captions.caption_languages import ENGLISH
 from genrec.errors import MediaError
 from genrec.prompts import Prompts
 from genrec.reasons.facts import NAME_CHARS, TITLE_CHARS, VALUE_CHARS

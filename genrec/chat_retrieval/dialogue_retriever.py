@@ -20,8 +20,8 @@ from genrec.filters import And, Filter, In
 from genrec.index.protocol import Dense, Leg, Lexical, Query, VectorIndex
 from genrec.progress import SILENT, Progress
 from genrec.retrieval.catalogue import FUSED, MOST_POPULAR, POPULAR, Catalogue
-from genrec.retrieval.user_vectors import People
-from genrec.retrieval.vectors import TEXT
+from genrec.retrieval.item_vectors import TEXT
+from genrec.retrieval.user_encoders import UserEncoder
 from genrec.types import Candidate, Event, Item
 from genrec.workspace.folder import Workspace
 from genrec.workspace.load import same_weights
@@ -55,10 +55,10 @@ def texts_of(turns: Sequence[str]) -> tuple[str, str]:
 
 
 class DialogueRetriever:
-    """Finds candidates in `index`, which holds the catalogue of `space`. `people` makes vectors of histories; `model` weighs."""
+    """Finds candidates in `index`, which holds the catalogue of `space`. `model` weighs the features."""
 
-    def __init__(self, index: VectorIndex, space: DialogueSpace, people: People, model: DialogueModel) -> None:
-        self._index, self._space, self._people, self._model = index, space, people, model
+    def __init__(self, index: VectorIndex, space: DialogueSpace, user_encoder: UserEncoder, model: DialogueModel) -> None:
+        self._index, self._space, self._user_encoder, self._model = index, space, user_encoder, model
         self._weights = model.weights_of(space.names)
 
     def candidates(self, asks: Sequence[DialogueAsk], k: int) -> list[list[Candidate]]:
@@ -67,7 +67,7 @@ class DialogueRetriever:
         """
         if k < 1:
             raise ConfigError(f"{k} candidates were asked for", hint="Ask for at least 1.")
-        users = self._people.vectors([ask.history for ask in asks])
+        users = self._user_encoder.vectors([ask.history for ask in asks])
         plans = [self._queries(ask, user, max(k, POOL)) for ask, user in zip(asks, users, strict=True)]
         found = iter(self._index.search([query for plan in plans for query in plan]))
         answers = []
@@ -130,11 +130,15 @@ def serving_model(workspace: Workspace) -> DialogueModel:
 
 
 def dialogue_retriever(
-    workspace: Workspace, catalogue: Catalogue, people: People, items: Sequence[Item], model: DialogueModel | None = None
+    workspace: Workspace,
+    catalogue: Catalogue,
+    user_encoder: UserEncoder,
+    items: Sequence[Item],
+    model: DialogueModel | None = None,
 ) -> DialogueRetriever:
     """`items` in the order of the catalogue; without `model` the serving one. Raises WorkspaceError."""
     weighs = serving_model(workspace) if model is None else model
-    return DialogueRetriever(workspace.index, space_of(catalogue, items, weighs), people, weighs)
+    return DialogueRetriever(workspace.index, space_of(catalogue, items, weighs), user_encoder, weighs)
 
 
 def space_of(catalogue: Catalogue, items: Sequence[Item], model: DialogueModel) -> DialogueSpace:
@@ -176,8 +180,8 @@ def speech_of(workspace: Workspace, catalogue: Catalogue, progress: Progress = S
 class Ears:
     """The dialogue retriever that serves a workspace, loaded when first needed. Safe to share among threads."""
 
-    def __init__(self, workspace: Workspace, catalogue: Catalogue, people: People) -> None:
-        self._workspace, self._catalogue, self._people = workspace, catalogue, people
+    def __init__(self, workspace: Workspace, catalogue: Catalogue, user_encoder: UserEncoder) -> None:
+        self._workspace, self._catalogue, self._user_encoder = workspace, catalogue, user_encoder
         self._loading = threading.Lock()
         self._loaded: DialogueRetriever | None = None
         self._looked = False
@@ -193,7 +197,7 @@ class Ears:
                     items = [item for batch in self._workspace.store.all_items() for item in batch]
                     known = {item.item_id: item for item in items}
                     ordered = [known.get(one, Item(item_id=one)) for one in self._catalogue.vectors.item_ids]
-                    self._loaded = dialogue_retriever(self._workspace, self._catalogue, self._people, ordered, model)
+                    self._loaded = dialogue_retriever(self._workspace, self._catalogue, self._user_encoder, ordered, model)
                     self.digest = model.digest
                 self._looked = True
             return self._loaded

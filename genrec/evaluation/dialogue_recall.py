@@ -36,11 +36,11 @@ from genrec.filters import Filter, matches
 from genrec.index.protocol import Dense, Leg, Lexical, Query
 from genrec.progress import SILENT, Progress, track
 from genrec.retrieval.catalogue import Catalogue
-from genrec.retrieval.user_vectors import People
-from genrec.retrieval.vectors import TEXT
+from genrec.retrieval.item_vectors import TEXT
+from genrec.retrieval.user_encoders import UserEncoder
 from genrec.types import Item
 from genrec.workspace.folder import Workspace
-from genrec.workspace.load import built_items, load_catalogue, load_people, schema_of
+from genrec.workspace.load import built_items, load_catalogue, load_user_encoder, schema_of
 
 KS = (1, 10, 50)
 SHOWN = 10
@@ -212,7 +212,7 @@ class Bench:
 
     workspace: Workspace
     catalogue: Catalogue
-    people: People
+    user_encoder: UserEncoder
     items: list[Item]
     speech: Speech | None
     progress: Progress = SILENT
@@ -222,8 +222,10 @@ class Bench:
         """Raises WorkspaceError when the workspace is not built, or items came in since; WeightsError."""
         catalogue = load_catalogue(workspace)
         items = built_items(workspace, catalogue.vectors)
-        people, speech = load_people(workspace, catalogue), speech_of(workspace, catalogue, progress)
-        return cls(workspace=workspace, catalogue=catalogue, people=people, items=items, speech=speech, progress=progress)
+        user_encoder, speech = load_user_encoder(workspace, catalogue), speech_of(workspace, catalogue, progress)
+        return cls(
+            workspace=workspace, catalogue=catalogue, user_encoder=user_encoder, items=items, speech=speech, progress=progress
+        )
 
     def listener(self) -> Listener:
         return Listener(self.items, schema_of(self.workspace))
@@ -233,7 +235,7 @@ class Bench:
         return list(transcripts) if self.speech is None else encoded(transcripts, self.speech.rows)
 
     def retriever(self, model: DialogueModel) -> DialogueRetriever:
-        return dialogue_retriever(self.workspace, self.catalogue, self.people, self.items, model)
+        return dialogue_retriever(self.workspace, self.catalogue, self.user_encoder, self.items, model)
 
     def ranker(self, model: DialogueModel) -> Ranker:
         """By a model that is given."""
@@ -255,7 +257,7 @@ class Bench:
         def rank(transcripts: Sequence[Transcript], k: int) -> list[list[str]]:
             lists: list[list[str]] = [[] for _ in transcripts]
             for known, asked in folds_of(transcripts, folds, seed):
-                model = learned(known, self.catalogue, self.items, self.people, seed=seed, progress=self.progress)
+                model = learned(known, self.catalogue, self.items, self.user_encoder, seed=seed, progress=self.progress)
                 for place, listed in zip(asked, self.ranker(model)([transcripts[n] for n in asked], k), strict=True):
                     lists[place] = listed
             return lists

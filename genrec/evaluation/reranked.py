@@ -18,7 +18,7 @@ from genrec.ranking.prompter import Profile
 from genrec.ranking.ranker import Ranker, Ranking, RankRequest
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content, System
-from genrec.settings import RankSettings
+from genrec.settings.sections import RankSettings
 from genrec.types import Item
 
 Compared = tuple[Ranking, Ranking, NDArray[np.int64]]

@@ -9,7 +9,7 @@ from genrec.errors import AdapterError, GenrecError
 from genrec.llm.adapters import Adapter, Found, Task, find, shipped_folder, write_file
 from genrec.models.sources import Weights, digest, inspect
 from genrec.prompts import Prompts
-from genrec.settings import AdapterSettings, ModelSettings
+from genrec.settings.sections import AdapterSettings, ModelSettings
 
 ACTIVE = "active.json"
 TASKS: tuple[Task, ...] = get_args(Task)

@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from tenacity.wait import wait_random_exponential
 
 from genrec.errors import AdapterError, EngineError
-from genrec.settings import LlmSettings
+from genrec.settings.sections import LlmSettings
 
 T = TypeVar("T")
 

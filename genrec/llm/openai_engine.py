@@ -18,7 +18,7 @@ from genrec.llm.protocol import Labels, Likelihood, ScoreRequest, Scores, WriteR
 from genrec.llm.tokens import Tokenizer
 from genrec.llm.vllm_http import Served
 from genrec.llm.vllm_prompts import Answer, Call, Plan, conversation, plan, score, together, written
-from genrec.settings import LlmSettings
+from genrec.settings.sections import LlmSettings
 
 LOOK_S = 5.0
 """Longest that asking for `max_tokens` or `adapters` waits for a server that was not reached yet."""

@@ -22,7 +22,7 @@ from genrec.llm.vllm_options import engine_flags
 from genrec.llm.vllm_prompts import AGREE, Answer, Call, Plan, Rows, conversation, plan, score, together, written
 from genrec.models.encoders import model_id
 from genrec.models.sources import Weights
-from genrec.settings import LlmSettings
+from genrec.settings.sections import LlmSettings
 
 _QUIET = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
 """Variables of vLLM that are set unless they are: no reports to its makers, no log of good news, no fork where threads run."""

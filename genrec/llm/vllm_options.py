@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from genrec.llm.adapters import WEIGHTS, check_weights
-from genrec.settings import LlmSettings
+from genrec.settings.sections import LlmSettings
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks that vLLM makes room for."""

@@ -22,7 +22,7 @@ from genrec.llm.openai_engine import RemoteLLM
 from genrec.llm.protocol import Likelihood, WriteRequest
 from genrec.llm.vllm_options import engine_flags
 from genrec.models.sources import Weights
-from genrec.settings import LlmSettings
+from genrec.settings.sections import LlmSettings
 
 OLDEST = Version("0.32")
 """The first version whose server scores prompt tokens out of its prefix cache."""

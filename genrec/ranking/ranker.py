@@ -12,7 +12,7 @@ from genrec.llm.protocol import LLM, Scores
 from genrec.prompts import Prompts
 from genrec.ranking.prompter import Method, Profile, Prompter
 from genrec.ranking.score_fusion import fuse, standardise, title_score
-from genrec.settings import RankSettings
+from genrec.settings.sections import RankSettings
 from genrec.types import Item
 
 PRIORS_KEPT = 200_000

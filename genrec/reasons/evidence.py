@@ -25,7 +25,7 @@ _STOP = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
+class PastItem:
     """A past item of the person; `liked`: its value is at or above the person's own mean, None where it has no value."""
 
     item: Item
@@ -41,7 +41,7 @@ class CatalogueFacts:
     people: Mapping[str, int]
 
 
-def past_of(events: Sequence[Event], items: Mapping[str, Item]) -> list[Past]:
+def past_items(events: Sequence[Event], items: Mapping[str, Item]) -> list[PastItem]:
     """Past items, oldest first, each once at its last event; `liked`: so said, or valued at or above the person's own mean."""
     values = [event.value for event in events if event.value is not None]
     mean = sum(values) / len(values) if values else 0.0
@@ -49,7 +49,7 @@ def past_of(events: Sequence[Event], items: Mapping[str, Item]) -> list[Past]:
     ordered = sorted(last.values(), key=lambda event: event.timestamp)
     liked = {event.item_id for event in events if event.kind == LIKE}
     return [
-        Past(item=items[event.item_id], liked=event.item_id in liked or (None if event.value is None else event.value >= mean))
+        PastItem(item=items[event.item_id], liked=event.item_id in liked or (None if event.value is None else event.value >= mean))
         for event in ordered
         if event.item_id in items
     ]
@@ -60,9 +60,9 @@ def text_values(value: AttributeValue) -> tuple[str, ...]:
     return tuple(v for v in scalars(value) if isinstance(v, str) and v)
 
 
-def gather(
+def gather_evidence(
     item: Item,
-    past: Sequence[Past],
+    past: Sequence[PastItem],
     shares: np.ndarray,
     *,
     catalogue: CatalogueFacts,
@@ -91,7 +91,7 @@ def gather(
     return tuple(found)
 
 
-def _history(past: Sequence[Past], shares: np.ndarray, cited: int) -> list[Evidence]:
+def _history(past: Sequence[PastItem], shares: np.ndarray, cited: int) -> list[Evidence]:
     """The past items that carry most. One valued below the person's mean recommends nothing: only where there is no other."""
     carrying = [n for n in range(len(past)) if shares[n] > MIN_SHARE]
     carrying = [n for n in carrying if past[n].liked is not False] or carrying
@@ -99,7 +99,7 @@ def _history(past: Sequence[Past], shares: np.ndarray, cited: int) -> list[Evide
     return [_cited(past[n], float(shares[n])) for n in order[:cited] if shares[n] >= MIN_OF_TOP * shares[order[0]]]
 
 
-def _likest(item: Item, past: Sequence[Past], catalogue: CatalogueFacts) -> list[Evidence]:
+def _likest(item: Item, past: Sequence[PastItem], catalogue: CatalogueFacts) -> list[Evidence]:
     """The latest past item, not disliked, that shares the item's rarest shared value; it moves the score by nothing."""
     fit = [one for one in past if one.liked is not False]
     shared = _attributes(item, [one.item for one in fit], catalogue)
@@ -109,7 +109,7 @@ def _likest(item: Item, past: Sequence[Past], catalogue: CatalogueFacts) -> list
     return [_cited(next(one for one in reversed(fit) if one.item.item_id in rarest.item_ids), 0.0)]
 
 
-def _cited(past: Past, weight: float) -> Evidence:
+def _cited(past: PastItem, weight: float) -> Evidence:
     value = LIKED if past.liked else CHOSEN
     return Evidence(kind="history", item_ids=(past.item.item_id,), value=value, weight=weight)
 

@@ -7,7 +7,7 @@ from genrec.llm.protocol import LLM, WriteRequest
 from genrec.prompts import Prompts
 from genrec.reasons.facts import TITLE_CHARS, Facts, brief, fill, sentence
 from genrec.reasons.reason_checker import fault
-from genrec.settings import ReasonSettings
+from genrec.settings.sections import ReasonSettings
 from genrec.types import Reason
 
 PROMPT = "reason"

@@ -1,6 +1,7 @@
 """Settings: `genrec.toml` in the workspace, then `GENREC_*` variables (`GENREC_RANK__METHOD=labels`), which win.
 
-Unknown keys are refused. Every key is read somewhere and has a test that fails when it is not.
+Unknown keys are refused. Every key is read somewhere and has a test that fails when it is not. Import `Settings` and
+`load_settings` from here, the sections from `genrec.settings.sections` and `genrec.settings.train_sections`.
 """
 
 import tomllib
@@ -29,42 +30,11 @@ from genrec.settings.sections import (
     StoreSettings,
     WriteSettings,
 )
-from genrec.settings.train_sections import (
-    ChatTrainSettings,
-    LessonSettings,
-    RankTrainSettings,
-    RetrieverTrainSettings,
-    WriteTrainSettings,
-)
 
 SETTINGS_FILE = "genrec.toml"
 PREFIX = "GENREC_"
 TRAIN = "train"
 """The section below another that says how its part learns."""
-__all__ = [
-    "PREFIX",
-    "SETTINGS_FILE",
-    "AdapterSettings",
-    "CaptionSettings",
-    "ChatSettings",
-    "ChatTrainSettings",
-    "FeedbackSettings",
-    "IndexSettings",
-    "IngestSettings",
-    "LessonSettings",
-    "LlmSettings",
-    "ModelSettings",
-    "RankSettings",
-    "RankTrainSettings",
-    "ReasonSettings",
-    "RetrievalSettings",
-    "RetrieverTrainSettings",
-    "Settings",
-    "StoreSettings",
-    "WriteSettings",
-    "WriteTrainSettings",
-    "load_settings",
-]
 
 
 class _Environment(EnvSettingsSource):
@@ -72,11 +42,10 @@ class _Environment(EnvSettingsSource):
 
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
         super().__init__(settings_cls)
-        made: dict[str, str | None] = {}
-        for name, value in self.env_vars.items():
-            short = name.lower().removeprefix(PREFIX.lower())
-            now = PREFIX.lower() + variable(short) if short != name.lower() else name
-            if now != name.lower() and now != name:
+        prefix, made = PREFIX.lower(), dict[str, str | None]()
+        for name, value in self.env_vars.items():  # all in lower case
+            now = prefix + variable(name.removeprefix(prefix)) if name.startswith(prefix) else name
+            if now != name:
                 message = f"the environment variable {name.upper()} is now {now.upper()}"
                 warnings.warn(message, RenamedWarning, stacklevel=6)
             if now == name or now not in self.env_vars:

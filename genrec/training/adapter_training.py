@@ -20,7 +20,8 @@ from genrec.llm.transformers_engine import TransformersLLM, longest_prompt
 from genrec.models.encoders import pick_device
 from genrec.models.sources import Weights, digest, quiet, resolve
 from genrec.progress import Progress
-from genrec.settings import LessonSettings, ModelSettings, RankTrainSettings
+from genrec.settings.sections import ModelSettings
+from genrec.settings.train_sections import LessonSettings, RankTrainSettings
 from genrec.training.checkpoint import Checkpoint
 from genrec.training.lora import Example, Tuned
 from genrec.workspace.folder import Workspace

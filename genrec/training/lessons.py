@@ -13,7 +13,7 @@ from genrec.llm.protocol import LLM, Likelihood, WriteRequest
 from genrec.llm.transformers_engine import TransformersLLM
 from genrec.progress import SILENT, Progress, track
 from genrec.prompts import Prompts
-from genrec.settings import LessonSettings
+from genrec.settings.train_sections import LessonSettings
 from genrec.training.adapter_training import CHECKPOINTS, Base, begun, checkpoint, finish, save, tried
 from genrec.training.lora import Example, Plan, Tuned, run
 from genrec.training.ranking_examples import Encode

@@ -20,7 +20,7 @@ from genrec.ranking.prompter import Method, Prompter
 from genrec.ranking.ranker import RankRequest
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content, System
-from genrec.settings import RankTrainSettings
+from genrec.settings.train_sections import RankTrainSettings
 from genrec.training import score_scales as scaling
 from genrec.training.adapter_training import Base, checkpoint
 from genrec.training.candidate_lists import ListExamples, Lists, out_of_fold, profile_of

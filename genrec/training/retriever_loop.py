@@ -15,7 +15,7 @@ from torch.nn import functional
 from genrec.errors import TrainingError
 from genrec.models.two_tower import ItemTensors, TwoTower
 from genrec.progress import Progress
-from genrec.settings import RetrieverTrainSettings
+from genrec.settings.train_sections import RetrieverTrainSettings
 from genrec.training.checkpoint import Checkpoint, Progressed
 from genrec.training.retriever_batches import Batch, Batches
 from genrec.training.retriever_teacher import Teacher

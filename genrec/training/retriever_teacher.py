@@ -23,7 +23,7 @@ from genrec.retrieval.item_transitions import transitions
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
 from genrec.retrieval.zero_shot import fused_rows
-from genrec.settings import RetrievalSettings
+from genrec.settings.sections import RetrievalSettings
 from genrec.training.retriever_batches import Batch
 
 EPSILON = 1e-4

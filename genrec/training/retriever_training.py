@@ -25,7 +25,8 @@ from genrec.retrieval.mean_profile import recency_means
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
 from genrec.retrieval.zero_shot import behaviour_of, fused_rows
-from genrec.settings import RetrievalSettings, RetrieverTrainSettings
+from genrec.settings.sections import RetrievalSettings
+from genrec.settings.train_sections import RetrieverTrainSettings
 from genrec.training.checkpoint import Checkpoint
 from genrec.training.retriever_batches import Batches
 from genrec.training.retriever_loop import Phase, accelerator, best_epoch, run

@@ -17,10 +17,10 @@ from genrec.data.dialogue_files import read_moments
 from genrec.errors import TrainingError
 from genrec.progress import SILENT, Progress
 from genrec.retrieval.catalogue import Catalogue
-from genrec.retrieval.user_vectors import People
+from genrec.retrieval.user_encoders import UserEncoder
 from genrec.types import Item
 from genrec.workspace.folder import Workspace
-from genrec.workspace.load import built_items, load_catalogue, load_people, schema_of
+from genrec.workspace.load import built_items, load_catalogue, load_user_encoder, schema_of
 
 FOLDS = 5
 PROVED = 500
@@ -42,7 +42,7 @@ def train_dialogues(
     """
     catalogue = load_catalogue(workspace)
     items = built_items(workspace, catalogue.vectors)
-    people, speech = load_people(workspace, catalogue), speech_of(workspace, catalogue, progress)
+    user_encoder, speech = load_user_encoder(workspace, catalogue), speech_of(workspace, catalogue, progress)
     moments = [
         replace(one, dialogue_id=f"{number} {one.dialogue_id}")  # files number their dialogues each for itself
         for number, path in enumerate(paths)
@@ -52,8 +52,8 @@ def train_dialogues(
     lost = sum(len(one.unresolved) for one in transcripts)
     if lost:
         tell(f"{lost} of {sum(len(one.moment.wanted) for one in transcripts)} recommended titles are not in the catalogue")
-    trained, untrained, proved = _proof(transcripts, catalogue, items, people, seed, progress)
-    model = learned(transcripts, catalogue, items, people, seed=seed, progress=progress)
+    trained, untrained, proved = _proof(transcripts, catalogue, items, user_encoder, seed, progress)
+    model = learned(transcripts, catalogue, items, user_encoder, seed=seed, progress=progress)
     card = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "files": [path.name for path in paths],
@@ -70,7 +70,12 @@ def train_dialogues(
 
 
 def _proof(
-    transcripts: Sequence[Transcript], catalogue: Catalogue, items: Sequence[Item], people: People, seed: int, progress: Progress
+    transcripts: Sequence[Transcript],
+    catalogue: Catalogue,
+    items: Sequence[Item],
+    user_encoder: UserEncoder,
+    seed: int,
+    progress: Progress,
 ) -> tuple[float, float, int]:
     """Recall of what the other folds teach and of the untrained model, and how many moments were asked."""
     chance = np.random.default_rng(seed)
@@ -83,10 +88,10 @@ def _proof(
             continue
         drawn = sorted(chance.choice(fresh, min(len(fresh), PROVED // FOLDS), replace=False).tolist())
         part = [(transcripts[n].said, transcripts[n].wanted) for n in drawn]
-        model = learned(known, catalogue, items, people, seed=seed, progress=progress)
+        model = learned(known, catalogue, items, user_encoder, seed=seed, progress=progress)
         space = space_of(catalogue, items, model)
-        sums[0] += len(part) * recall(space, people, model.weights_of(space.names), part, AT)
-        sums[1] += len(part) * recall(bare, people, plain.weights_of(bare.names), part, AT)
+        sums[0] += len(part) * recall(space, user_encoder, model.weights_of(space.names), part, AT)
+        sums[1] += len(part) * recall(bare, user_encoder, plain.weights_of(bare.names), part, AT)
         asked += len(part)
     if not asked:
         raise TrainingError("no dialogue recommends an item that it did not name before", hint="Check ids and titles.")

@@ -14,7 +14,8 @@ from genrec.progress import SILENT, Progress
 from genrec.ranking.prompter import Prompter
 from genrec.retrieval.systems import System
 from genrec.retrieval.zero_shot import ZeroShot
-from genrec.settings import RankTrainSettings, Settings
+from genrec.settings import Settings
+from genrec.settings.train_sections import RankTrainSettings
 from genrec.training.adapter_training import (
     CHECKPOINTS,
     Base,

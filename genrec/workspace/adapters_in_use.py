@@ -8,7 +8,7 @@ from genrec.errors import WorkspaceError
 from genrec.files import read_json, write_json
 from genrec.llm.adapters import Adapter, RankingChoice
 from genrec.ranking.prompter import Method
-from genrec.settings import RankSettings
+from genrec.settings.sections import RankSettings
 from genrec.understanding.llm_reader import Trust
 from genrec.workspace.folder import Workspace
 

@@ -14,7 +14,8 @@ from typing import Literal
 
 from genrec.errors import GenrecError
 from genrec.models.sources import Kind, Weights, default_cache, inspect
-from genrec.settings import ModelSettings, Settings
+from genrec.settings import Settings
+from genrec.settings.sections import ModelSettings
 
 Status = Literal["ok", "missing", "warning"]
 GIB = 1024**3
@@ -207,7 +208,7 @@ def _without(kind: Kind) -> str:
 
 
 def _store(settings: Settings, workspace: Path) -> Finding:
-    from genrec.store import Store
+    from genrec.store.store import Store
 
     if not settings.store.url and not workspace.is_dir():
         return Finding(
@@ -226,7 +227,7 @@ def _captions(settings: Settings, workspace: Path) -> Iterator[Finding]:
     """How many items lack text, and whether those who would write now have written what there is; nothing without a store."""
     from genrec.llm.adapter_registry import AdapterRegistry
     from genrec.prompts import Prompts
-    from genrec.store import Store
+    from genrec.store.store import Store
 
     prompts, language = Prompts(workspace / "prompts"), settings.caption.language
     registry = AdapterRegistry(workspace / "adapters", wanted=settings.adapters, models=settings.models, prompts=prompts)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from sqlalchemy import event as sqlalchemy_event
 
 from genrec.recommender import Recommender
-from genrec.store import Store
+from genrec.store.store import Store
 from tests.shop import PEOPLE
 
 

@@ -17,7 +17,7 @@ from genrec.reasons.facts import Facts
 from genrec.reasons.reason_writer import prompt_of
 from genrec.recommender import Recommender
 from genrec.retrieval.zero_shot import ZeroShot
-from genrec.settings import RankSettings, RetrievalSettings
+from genrec.settings.sections import RankSettings, RetrievalSettings
 from genrec.types import Recommendation, Stage
 from genrec.workspace.adapters_in_use import CHOICES, read_choices, served_ranking, write_choice
 from genrec.workspace.folder import Workspace

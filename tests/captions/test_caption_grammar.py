@@ -9,7 +9,7 @@ from genrec.captions import caption_grammar
 from genrec.captions.caption_checker import fault
 from genrec.captions.caption_prompt import Caption, CaptionFacts, prompt, read, state
 from genrec.captions.caption_template import caption as template
-from genrec.captions.caption_words import ENGLISH, wording
+from genrec.captions.caption_languages import ENGLISH, wording
 from genrec.llm.fake import FakeLLM
 from genrec.llm.protocol import WriteRequest
 from genrec.prompts import Prompts

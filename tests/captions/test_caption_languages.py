@@ -7,7 +7,7 @@ import pytest
 from genrec.captions.caption_checker import fault
 from genrec.captions.caption_prompt import CAPTION_CHARS, Caption, CaptionFacts
 from genrec.captions.caption_template import caption
-from genrec.captions.caption_words import ENGLISH, languages, wording
+from genrec.captions.caption_languages import ENGLISH, languages, wording
 from genrec.errors import ConfigError, PromptError
 from genrec.prompts import Prompts
 from genrec.reasons.facts import TITLE_CHARS

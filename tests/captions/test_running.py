@@ -12,13 +12,13 @@ import pytest
 from genrec.captions.caption_checker import fault
 from genrec.captions.caption_prompt import Caption, CaptionFacts
 from genrec.captions.caption_run import Options
-from genrec.captions.caption_words import ENGLISH, wording
+from genrec.captions.caption_languages import ENGLISH, wording
 from genrec.captions.caption_writer import Pace, Request, TextWriter
 from genrec.captions.captioner import Captioner
 from genrec.errors import AdapterError, ConfigError, EngineError, UnknownItemError, WorkspaceError
 from genrec.llm.protocol import WriteRequest
 from genrec.prompts import Prompts
-from genrec.settings import CaptionSettings
+from genrec.settings.sections import CaptionSettings
 from genrec.types import Event, Item, StoredCaption
 from genrec.workspace.folder import Workspace
 from tests.captions.world import ALL, ALONE, BEHAVIOUR, NO_TEXT, NO_TITLE, Shop, Typist

@@ -9,7 +9,7 @@ from genrec.chat import replies, sessions
 from genrec.errors import ConfigError, StoreError, UnknownSessionError
 from genrec.filters import Field, Has
 from genrec.recommender import Recommender
-from genrec.store import Store
+from genrec.store.store import Store
 from genrec.types import LIKE
 from genrec.understanding.state import KEPT_TURNS, Turn
 

@@ -19,7 +19,7 @@ from genrec.index.protocol import IndexSpec, Point
 from genrec.retrieval.catalogue import Catalogue
 from genrec.retrieval.item_vectors import ModalityVectors, unit_rows
 from genrec.retrieval.user_encoders import MeanUserEncoder
-from genrec.settings import RetrievalSettings
+from genrec.settings.sections import RetrievalSettings
 from genrec.types import Item
 
 N = 60

@@ -14,7 +14,8 @@ from genrec.llm.fake import FakeLLM
 from genrec.progress import SILENT, Progress
 from genrec.prompts import Prompts
 from genrec.retrieval.systems import System
-from genrec.settings import RankSettings, Settings
+from genrec.settings import Settings
+from genrec.settings.sections import RankSettings
 from genrec.workspace.folder import Workspace
 from genrec.workspace.ingest import ingest
 from tests import shop

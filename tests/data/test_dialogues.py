@@ -39,7 +39,7 @@ def test_empty_lines_are_passed_over_and_rows_counted_without_them(write: Callab
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "not JSON that can be read"),
+        ("{", "not JSON: Expecting property name"),
         ("[1]", "a row is an object, not list"),
         ('{"rec": ["b"]}', "there is no context or messages"),
         ('{"context": ["a"]}', "there is no rec or recommended"),

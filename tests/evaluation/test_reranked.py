@@ -27,7 +27,7 @@ from genrec.ranking.prompter import Profile
 from genrec.ranking.ranker import Ranker, RankRequest
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content, System
-from genrec.settings import RankSettings
+from genrec.settings.sections import RankSettings
 from genrec.types import Item
 from tests.baselines import baseline_world
 from tests.evaluation.events import Noise, Popular, content, random_sequences, sequences

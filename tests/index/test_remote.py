@@ -18,7 +18,7 @@ from genrec.errors import IndexFault
 from genrec.index import open_index
 from genrec.index.cluster import ClusterIndex
 from genrec.index.protocol import Dense, IndexSpec, Lexical, Point, Query, VectorIndex
-from genrec.settings import IndexSettings
+from genrec.settings.sections import IndexSettings
 from tests.index.contract import AXES, FILMS, SPEC, Contract
 from tests.index.qdrant_server import Backend, serve
 

@@ -9,7 +9,7 @@ import pytest
 
 from genrec.errors import EngineError
 from genrec.llm.protocol import Likelihood
-from genrec.settings import LlmSettings
+from genrec.settings.sections import LlmSettings
 from tests.llm.vllm_double import NAME, Double, Fault, Handler, Json, logp
 
 LIMIT_S = 20.0

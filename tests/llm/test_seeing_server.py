@@ -7,7 +7,7 @@ import pytest
 
 from genrec.llm.openai_engine import RemoteLLM
 from genrec.llm.protocol import LLM
-from genrec.settings import LlmSettings
+from genrec.settings.sections import LlmSettings
 from genrec.workspace.folder import Workspace
 from tests.llm import engines, seeing
 from tests.llm.asking import writing

@@ -24,7 +24,7 @@ from genrec.llm.openai_engine import RemoteLLM
 from genrec.llm.protocol import LLM, Likelihood
 from genrec.prompts import Prompts
 from genrec.ranking.ranker import Ranker
-from genrec.settings import LlmSettings, RankSettings
+from genrec.settings.sections import LlmSettings, RankSettings
 from genrec.workspace.folder import Workspace
 from tests.llm import cards, engines, seeing
 from tests.llm.asking import CONTEXT, PREFIX, assert_same, labels, likelihood, markers, mixed, writing

@@ -16,7 +16,7 @@ import pytest
 from genrec.errors import AdapterError, ConfigError, EngineError, MediaError
 from genrec.llm.protocol import LLM, Likelihood, WriteRequest
 from genrec.models.sources import Weights
-from genrec.settings import LlmSettings
+from genrec.settings.sections import LlmSettings
 from tests.llm import engines, seeing
 from tests.llm.asking import CONTEXT, PREFIX, assert_same, labels, likelihood, markers, mixed, writing
 from tests.llm.test_engines import *  # noqa: F403 - the contract, run on the `engine` below

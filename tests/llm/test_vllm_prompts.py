@@ -14,7 +14,7 @@ from genrec.errors import EngineError, LabelError
 from genrec.llm import vllm_options
 from genrec.llm.protocol import Labels, Likelihood, Markers, ScoreRequest, Scores, WriteRequest
 from genrec.llm.vllm_prompts import MOST_NEXT, Answer, Call, Rows, plan, score, together, written
-from genrec.settings import LlmSettings
+from genrec.settings.sections import LlmSettings
 from tests.llm import engines
 
 LONG = 10_000

@@ -17,7 +17,7 @@ import pytest
 from genrec.errors import EngineError
 from genrec.llm.vllm_server import GRACE_S, Server, Vllm, command, find_vllm
 from genrec.models.sources import Weights
-from genrec.settings import LlmSettings
+from genrec.settings.sections import LlmSettings
 from genrec.workspace.folder import Workspace
 from tests.llm import cards, engines
 from tests.llm.serving import READY_S, serve

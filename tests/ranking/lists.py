@@ -9,7 +9,7 @@ from genrec.llm.protocol import LLM, ScoreRequest, Scores
 from genrec.prompts import Prompts
 from genrec.ranking.prompter import Method, Profile
 from genrec.ranking.ranker import Ranker, Ranking, RankRequest
-from genrec.settings import RankSettings
+from genrec.settings.sections import RankSettings
 from genrec.types import Item
 
 METHODS: tuple[Method, ...] = ("likelihood", "labels", "markers")

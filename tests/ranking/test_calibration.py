@@ -13,7 +13,7 @@ from genrec.prompts import Prompts
 from genrec.ranking.fusion_weights import LACKING, Choice, Fitted, Measured, fit, gains, measure
 from genrec.ranking.prompter import Method, Profile, Prompter
 from genrec.ranking.ranker import Ranker, RankRequest
-from genrec.settings import RankSettings
+from genrec.settings.sections import RankSettings
 from genrec.types import Item
 
 N = 20

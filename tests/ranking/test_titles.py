@@ -13,7 +13,7 @@ from genrec.llm.protocol import Likelihood
 from genrec.prompts import Prompts
 from genrec.ranking.prompter import Profile, Prompter, Titles
 from genrec.ranking.ranker import Ranker
-from genrec.settings import RankSettings
+from genrec.settings.sections import RankSettings
 from genrec.types import Item
 from tests.ranking.lists import a_list
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from genrec.reasons.evidence import CatalogueFacts, Past, gather
+from genrec.reasons.evidence import CatalogueFacts, PastItem, gather_evidence
 from genrec.reasons.facts import sentence, state, title
 from genrec.types import Item
 
@@ -34,47 +34,47 @@ CATALOGUE = CatalogueFacts(
 
 
 def found(
-    past: list[Past], shares: list[float], *, cited: int = 2, item: Item = SHOWN, query: str = "", stated: str = ""
+    past: list[PastItem], shares: list[float], *, cited: int = 2, item: Item = SHOWN, query: str = "", stated: str = ""
 ) -> list:
     interests = [stated] if stated else []
-    return list(gather(item, past, np.array(shares), catalogue=CATALOGUE, cited=cited, query=query, interests=interests))
+    return list(gather_evidence(item, past, np.array(shares), catalogue=CATALOGUE, cited=cited, query=query, interests=interests))
 
 
-def cited_ids(past: list[Past], shares: list[float], cited: int = 5) -> list[str]:
+def cited_ids(past: list[PastItem], shares: list[float], cited: int = 5) -> list[str]:
     return [e.item_ids[0] for e in found(past, shares, cited=cited) if e.kind == "history"]
 
 
 def test_history_is_cited_by_share_with_its_weight() -> None:
-    evidence = found([Past(item=A, liked=True), Past(item=B), Past(item=C)], [0.1, 0.5, 0.3])
+    evidence = found([PastItem(item=A, liked=True), PastItem(item=B), PastItem(item=C)], [0.1, 0.5, 0.3])
     history = [e for e in evidence if e.kind == "history"]
     assert [(e.item_ids, e.value) for e in history] == [(("b",), "chosen"), (("c",), "chosen")]
     assert [e.weight for e in history] == pytest.approx([0.5, 0.3])
 
 
 def test_cited_limits_the_history_and_equal_shares_keep_their_order() -> None:
-    past = [Past(item=C), Past(item=A), Past(item=B)]
+    past = [PastItem(item=C), PastItem(item=A), PastItem(item=B)]
     assert cited_ids(past, [0.2, 0.2, 0.2]) == ["c", "a", "b"]
     assert cited_ids(past, [0.2, 0.2, 0.2], cited=1) == ["c"]
 
 
 def test_what_carries_nothing_is_not_cited() -> None:
-    past = [Past(item=A), Past(item=B), Past(item=C)]
-    assert cited_ids([Past(item=C)], [1e-9]) == []
+    past = [PastItem(item=A), PastItem(item=B), PastItem(item=C)]
+    assert cited_ids([PastItem(item=C)], [1e-9]) == []
     assert cited_ids(past, [0.0, -0.4, 0.01]) == ["c"]
 
 
 def test_where_nothing_carries_the_latest_that_shares_the_rarest_value_is_cited_with_no_weight() -> None:
-    past = [Past(item=A), Past(item=B), Past(item=C)]
+    past = [PastItem(item=A), PastItem(item=B), PastItem(item=C)]
     first, *rest = found(past, [0.0, -0.4, 1e-9])
     assert (first.kind, first.item_ids, first.weight) == ("history", ("a",), 0.0)
     assert [(e.value, e.item_ids) for e in rest] == [("War", ("a",)), ("UK", ("a",)), ("Sci-Fi", ("a",))]
     again = Item(item_id="a2", attributes=A.attributes)
-    assert cited_ids([*past, Past(item=again), Past(item=again, liked=False)], [0.0] * 5) == ["a2"]
-    assert cited_ids([Past(item=A, liked=False)], [0.0]) == []
+    assert cited_ids([*past, PastItem(item=again), PastItem(item=again, liked=False)], [0.0] * 5) == ["a2"]
+    assert cited_ids([PastItem(item=A, liked=False)], [0.0]) == []
 
 
 def test_items_valued_below_the_mean_are_cited_only_where_nothing_else_carries() -> None:
-    past = [Past(item=A, liked=False), Past(item=B, liked=None), Past(item=C, liked=True)]
+    past = [PastItem(item=A, liked=False), PastItem(item=B, liked=None), PastItem(item=C, liked=True)]
     assert cited_ids(past, [0.9, 0.1, 0.05]) == ["b", "c"]
     assert cited_ids(past, [0.9, 0.0, -0.1]) == ["a"]
     (only,) = [e for e in found(past, [0.9, 0.0, 0.0]) if e.kind == "history"]
@@ -82,7 +82,7 @@ def test_items_valued_below_the_mean_are_cited_only_where_nothing_else_carries()
 
 
 def test_shared_values_most_shared_first_then_the_rarest() -> None:
-    evidence = [e for e in found([Past(item=A), Past(item=B)], [0.5, 0.4]) if e.kind == "attribute"]
+    evidence = [e for e in found([PastItem(item=A), PastItem(item=B)], [0.5, 0.4]) if e.kind == "attribute"]
     assert [(e.attribute, e.value, e.item_ids) for e in evidence] == [
         ("genres", "Sci-Fi", ("a", "b")),
         ("genres", "War", ("a",)),
@@ -94,19 +94,19 @@ def test_shared_values_most_shared_first_then_the_rarest() -> None:
 @pytest.mark.parametrize(("having", "is_evidence"), [(50, True), (51, False)])
 def test_what_most_items_have_says_nothing(having: int, is_evidence: bool) -> None:
     catalogue = CatalogueFacts(values={("genres", "Comedy"): having}, items=100, people={})
-    evidence = gather(C, [Past(item=C)], np.array([0.5]), catalogue=catalogue, cited=1)
+    evidence = gather_evidence(C, [PastItem(item=C)], np.array([0.5]), catalogue=catalogue, cited=1)
     assert ("Comedy" in {e.value for e in evidence}) is is_evidence
 
 
 def test_a_value_of_every_item_a_number_and_a_flag_are_no_evidence() -> None:
-    values = {e.value for e in found([Past(item=A), Past(item=B), Past(item=C)], [0.5, 0.4, 0.3], cited=5)}
+    values = {e.value for e in found([PastItem(item=A), PastItem(item=B), PastItem(item=C)], [0.5, 0.4, 0.3], cited=5)}
     assert "English" not in values
     assert not {"1990", "True", "true"} & values
 
 
 def test_a_value_is_shared_only_within_one_attribute_and_with_cited_items() -> None:
-    assert [e.value for e in found([Past(item=C)], [0.5]) if e.kind == "attribute"] == []  # its studio is UK, not its country
-    evidence = found([Past(item=A), Past(item=B)], [0.1, 0.5], cited=1)
+    assert [e.value for e in found([PastItem(item=C)], [0.5]) if e.kind == "attribute"] == []  # its studio is UK, not its country
+    evidence = found([PastItem(item=A), PastItem(item=B)], [0.1, 0.5], cited=1)
     assert [(e.value, e.item_ids) for e in evidence if e.kind == "attribute"] == [("Sci-Fi", ("b",))]
 
 
@@ -126,34 +126,34 @@ def test_stated_interests_that_the_item_has() -> None:
 
 def test_popularity_only_where_nothing_personal_is() -> None:
     assert [(e.kind, e.value) for e in found([], [])] == [("popularity", "7")]
-    assert [e.kind for e in found([Past(item=C)], [0.5])] == ["history"]
+    assert [e.kind for e in found([PastItem(item=C)], [0.5])] == ["history"]
     assert [e.kind for e in found([], [], query="space")] == ["query"]
     assert found([], [], item=C) == []
 
 
 def test_liked_only_when_every_cited_item_was() -> None:
-    def liked(*past: Past) -> bool:
+    def liked(*past: PastItem) -> bool:
         return state(found(list(past), [0.5] * len(past)), ITEMS).liked
 
-    assert liked(Past(item=A, liked=True), Past(item=B, liked=True))
-    assert not liked(Past(item=A, liked=True), Past(item=B, liked=None))
-    assert not liked(Past(item=A, liked=False))
+    assert liked(PastItem(item=A, liked=True), PastItem(item=B, liked=True))
+    assert not liked(PastItem(item=A, liked=True), PastItem(item=B, liked=None))
+    assert not liked(PastItem(item=A, liked=False))
     assert not state((), ITEMS).liked
 
 
 def test_values_that_all_cited_items_share_are_said() -> None:
-    facts = state(found([Past(item=A), Past(item=B)], [0.5, 0.4]), ITEMS)
+    facts = state(found([PastItem(item=A), PastItem(item=B)], [0.5, 0.4]), ITEMS)
     assert (facts.past, facts.shared) == (("Alpha", "Beta"), (("genre", ("Sci-Fi",)),))
     assert sentence(facts) == 'You chose "Alpha" and "Beta", and it has the same genre Sci-Fi.'
 
 
 def test_a_weak_item_is_not_cited_beside_a_strong_one() -> None:
-    assert cited_ids([Past(item=A), Past(item=B)], [0.4, 0.1]) == ["a", "b"]
-    assert cited_ids([Past(item=A), Past(item=B)], [0.4, 0.09]) == ["a"]
+    assert cited_ids([PastItem(item=A), PastItem(item=B)], [0.4, 0.1]) == ["a", "b"]
+    assert cited_ids([PastItem(item=A), PastItem(item=B)], [0.4, 0.09]) == ["a"]
 
 
 def test_where_nothing_is_shared_by_all_the_item_that_shares_something_is_cited() -> None:
-    facts = state(found([Past(item=C), Past(item=A)], [0.5, 0.4]), ITEMS)
+    facts = state(found([PastItem(item=C), PastItem(item=A)], [0.5, 0.4]), ITEMS)
     assert facts.past == ("Alpha",)
     assert facts.shared == (("genres", ("War", "Sci-Fi")), ("country", ("UK",)))
     assert len(facts.evidence) > len(facts.past)  # the evidence stays whole
@@ -161,7 +161,7 @@ def test_where_nothing_is_shared_by_all_the_item_that_shares_something_is_cited(
 
 def test_two_items_of_one_title_are_cited_once() -> None:
     twin = Item(item_id="t", title="Alpha")
-    facts = state(found([Past(item=A), Past(item=twin)], [0.5, 0.4]), {**ITEMS, "t": twin})
+    facts = state(found([PastItem(item=A), PastItem(item=twin)], [0.5, 0.4]), {**ITEMS, "t": twin})
     assert facts.past == ("Alpha",)
 
 
@@ -176,16 +176,16 @@ TAGGED = Item(item_id="t", title="Tin Stars", attributes={"tags": ("sci-fi", "UK
 
 
 def shared_of(item: Item, *past: Item) -> list[tuple[str, str, tuple[str, ...]]]:
-    evidence = found([Past(item=one) for one in past], [0.5] * len(past), item=item, cited=len(past))
+    evidence = found([PastItem(item=one) for one in past], [0.5] * len(past), item=item, cited=len(past))
     return [(e.attribute, e.value, e.item_ids) for e in evidence if e.kind == "attribute"]
 
 
 def test_a_tag_of_a_model_is_a_value_of_the_attribute_that_has_it() -> None:
     assert shared_of(TAGGED, B) == [("genres", "Sci-Fi", ("b",))]
     assert shared_of(B, TAGGED) == [("genres", "Sci-Fi", ("t",))]
-    evidence = found([Past(item=B)], [0.5], item=TAGGED)
+    evidence = found([PastItem(item=B)], [0.5], item=TAGGED)
     assert state(evidence, ITEMS, item=TAGGED).generated == ("t",)
-    assert state(found([Past(item=TAGGED)], [0.5], item=B), {**ITEMS, "t": TAGGED}, item=B).generated == ("t",)
+    assert state(found([PastItem(item=TAGGED)], [0.5], item=B), {**ITEMS, "t": TAGGED}, item=B).generated == ("t",)
 
 
 def test_a_tag_says_nothing_of_an_attribute_that_the_item_tells_or_that_people_gave_as_a_tag() -> None:
@@ -196,6 +196,6 @@ def test_a_tag_says_nothing_of_an_attribute_that_the_item_tells_or_that_people_g
 
 def test_a_tag_of_two_meanings_is_no_evidence() -> None:
     twice = replace(CATALOGUE, values={**CATALOGUE.values, ("studio", "UK"): 3})
-    evidence = gather(TAGGED, [Past(item=A), Past(item=C)], np.array([0.5, 0.5]), catalogue=twice, cited=2)
+    evidence = gather_evidence(TAGGED, [PastItem(item=A), PastItem(item=C)], np.array([0.5, 0.5]), catalogue=twice, cited=2)
     assert "UK" not in {e.value for e in evidence if e.kind == "attribute"}
     assert ("country", "UK", ("a",)) in shared_of(TAGGED, A)

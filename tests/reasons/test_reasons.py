@@ -12,7 +12,7 @@ from genrec.prompts import Prompts
 from genrec.reasons.facts import BRIEF_CHARS, Facts, brief, sentence
 from genrec.reasons.reason_checker import fault
 from genrec.reasons.reason_writer import SEEDS, ReasonWriter, prompt_of
-from genrec.settings import ReasonSettings
+from genrec.settings.sections import ReasonSettings
 from genrec.types import Evidence
 
 

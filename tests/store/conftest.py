@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from genrec.store import Store
+from genrec.store.store import Store
 
 _numbers = itertools.count()
 

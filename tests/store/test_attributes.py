@@ -4,7 +4,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from genrec.store import Changes, Store
+from genrec.store.records import Changes
+from genrec.store.store import Store
 from genrec.types import AttributeValue, Item
 
 from .test_contract import FULL, typed

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import create_engine, insert, select
 
 from genrec.errors import DataError
-from genrec.store import CaptionCounts, Changes, Store
+from genrec.store.records import CaptionCounts, Changes
+from genrec.store.store import Store
 from genrec.store.tables import items
 from genrec.types import Item, StoredCaption
 from tests.store.test_triples import upgraded_to

@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from genrec.errors import StoreError
-from genrec.store import Changes, Store
+from genrec.store.records import Changes
+from genrec.store.store import Store
 from genrec.types import Event, Item
 
 pytestmark = pytest.mark.postgres

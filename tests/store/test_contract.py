@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from genrec.errors import DataError, StoreError, UnknownItemError, UnknownUserError
-from genrec.store import Changes, Counts, Forgotten, Store
+from genrec.store.records import Changes, Counts, Forgotten
+from genrec.store.store import Store
 from genrec.types import AttributeValue, Event, Item, User
 
 Open = Callable[[str], Store]

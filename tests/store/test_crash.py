@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import Pool, event
 
 from genrec.errors import StoreError
-from genrec.store import Changes, Store
+from genrec.store.records import Changes
+from genrec.store.store import Store
 from genrec.types import Event, Item
 
 from .conftest import PostgresServer

@@ -17,8 +17,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
 
 from genrec.errors import StoreError
-from genrec.store import Store
 from genrec.store.engine import MIGRATIONS, make_engine, parse_url
+from genrec.store.store import Store
 from genrec.store.tables import REVISION, VERSION_TABLE, metadata
 from genrec.types import Event, Item
 
@@ -268,6 +268,7 @@ def test_the_package_is_cheap_to_import() -> None:
 
 def test_opening_an_existing_store_does_not_load_alembic(sqlite_url: str, opened: Open) -> None:
     opened(sqlite_url)
-    code = f"import sys; from genrec.store import Store; Store.open({sqlite_url!r}).close(); print('alembic' in sys.modules)"
+    code = "import sys; from genrec.store.store import Store; "
+    code += f"Store.open({sqlite_url!r}).close(); print('alembic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import event as sqlalchemy_event
 
 from genrec.errors import UnknownUserError
-from genrec.store import Store
+from genrec.store.store import Store
 from genrec.types import Event, User
 
 from .test_contract import typed

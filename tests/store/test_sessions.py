@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from genrec.errors import DataError, StoreError
-from genrec.store import Store
 from genrec.store.records import Forgotten, Session
+from genrec.store.store import Store
 from genrec.types import Event
 
 FIRST = Session(session_id="s1", user_id="anna", version=1, turns=[{"text": "hällo", "shown": ["a"]}], updated_at=5.0)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, insert, text
 
 from genrec.errors import DataError, StoreError
-from genrec.store import Changes, Store
 from genrec.store.engine import MIGRATIONS, make_engine, parse_url
+from genrec.store.records import Changes
+from genrec.store.store import Store
 from genrec.store.tables import REVISION, VERSION_TABLE, events, items
 from genrec.types import Event, Item, Triple
 

@@ -6,7 +6,7 @@ import sys
 from itertools import count
 
 from genrec.errors import StoreError
-from genrec.store import Store
+from genrec.store.store import Store
 from genrec.types import Event, Item
 
 EVENTS_A_CALL = 7

@@ -11,7 +11,8 @@ import pytest
 from genrec.errors import AdapterError, ConfigError, TrainingError, WeightsError, WorkspaceError
 from genrec.llm.adapters import CARD, read
 from genrec.progress import SILENT
-from genrec.settings import ModelSettings, WriteTrainSettings
+from genrec.settings.sections import ModelSettings
+from genrec.settings.train_sections import WriteTrainSettings
 from genrec.training import adapter_training as adapting
 from genrec.training import lessons
 from genrec.training import train_rerank as rerank_workspace

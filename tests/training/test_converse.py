@@ -13,7 +13,7 @@ from genrec.errors import DataError, RowError, TableError
 from genrec.filters import Filter, parse
 from genrec.llm.adapters import PAGE
 from genrec.prompts import Prompts
-from genrec.settings import ChatTrainSettings
+from genrec.settings.train_sections import ChatTrainSettings
 from genrec.training.train_converse import compared, dry_run, train_converse
 from genrec.training.turn_agreement import alone, fitted, joined, right, same
 from genrec.training.turn_examples import Turn, parted, read_turns, shipped_turns, summary

@@ -17,7 +17,7 @@ from genrec.progress import SILENT
 from genrec.prompts import Prompts
 from genrec.ranking.fusion_weights import Fitted
 from genrec.retrieval.sequences import Sequences
-from genrec.settings import RankTrainSettings
+from genrec.settings.train_sections import RankTrainSettings
 from genrec.training.adapter_training import Base
 from genrec.training.candidate_lists import Lists, candidates
 from genrec.training.checkpoint import STATE

@@ -11,7 +11,8 @@ from genrec.progress import SILENT
 from genrec.retrieval.learned_retriever import LearnedRetriever, event_tensors, item_tensors
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.zero_shot import ZeroShot
-from genrec.settings import RetrievalSettings, RetrieverTrainSettings
+from genrec.settings.sections import RetrievalSettings
+from genrec.settings.train_sections import RetrieverTrainSettings
 from genrec.training.learned_system import Learned
 from tests.training import world
 

@@ -12,7 +12,7 @@ from genrec.retrieval.item_transitions import transitions
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
 from genrec.retrieval.zero_shot import fused_rows
-from genrec.settings import RetrievalSettings
+from genrec.settings.sections import RetrievalSettings
 from genrec.training import retriever_teacher as module
 from genrec.training.retriever_batches import Batch, Batches
 from genrec.training.retriever_teacher import EPSILON, TRANSITION_HALF_LIFE, Teacher

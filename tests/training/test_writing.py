@@ -14,7 +14,7 @@ from genrec.llm.protocol import Likelihood
 from genrec.prompts import Prompts
 from genrec.reasons.facts import Facts
 from genrec.reasons.reason_writer import prompt_of
-from genrec.settings import ReasonSettings
+from genrec.settings.sections import ReasonSettings
 from genrec.training.adapter_training import Base
 from genrec.training.lessons import rows, steps
 from genrec.training.writing_examples import Written, halves, read_examples, shipped_examples, summary, varied

@@ -12,7 +12,8 @@ from genrec.prompts import Prompts
 from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content, SystemDefaults
-from genrec.settings import ModelSettings, RankTrainSettings
+from genrec.settings.sections import ModelSettings
+from genrec.settings.train_sections import RankTrainSettings
 from genrec.training.adapter_training import Base, open_base, tunable
 from genrec.training.lora import Tuned
 from genrec.training.ranker_training import Course, Source, source

@@ -10,7 +10,8 @@ from genrec.retrieval.learned_retriever import LearnedItems, LearnedRetriever
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
 from genrec.retrieval.zero_shot import fused_rows
-from genrec.settings import RetrievalSettings, RetrieverTrainSettings
+from genrec.settings.sections import RetrievalSettings
+from genrec.settings.train_sections import RetrieverTrainSettings
 from genrec.training.retriever_training import Trainer
 from genrec.types import Item
 

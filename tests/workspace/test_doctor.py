@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from genrec.settings import Settings, load_settings
-from genrec.store import Store
+from genrec.store.store import Store
 from genrec.types import Event, Item
 from genrec.workspace import doctor
 from genrec.workspace.doctor import Finding, examine
