@@ -27,7 +27,7 @@ from genrec.answer.request import (
     checked_ids,
     settled_request,
 )
-from genrec.captions.caption_run import Captioned, Options
+from genrec.captions.caption_run import Captioned, CaptionOptions
 from genrec.captions.captioner import Captioner
 from genrec.chat.messages import ChatAnswer, ChatChunk, messages_of
 from genrec.chat.sessions import open_dialogue
@@ -275,7 +275,7 @@ class AsyncRecommender:
         workspace = self.workspace
         if only is not None:
             checked_choice("only", only, ("title", "text"))
-        options = Options(only=only, items=checked_ids("items", items), new=new, rewrite=rewrite, limit=limit)
+        options = CaptionOptions(only=only, items=checked_ids("items", items), new=new, rewrite=rewrite, limit=limit)
         llm = None if workspace.settings.caption.write == "template" else await self._pipeline.llm()
         captioner = await asyncio.to_thread(Captioner, workspace, llm, progress)
         outcome = await captioner.write(await asyncio.to_thread(captioner.plan, options))

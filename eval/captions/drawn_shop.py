@@ -31,7 +31,7 @@ from eval.provenance import RESULTS_FOLDER, provenance
 from eval.shop import catalogue
 from eval.shop.kinds import SAID
 from genrec.captions import tag_terms as vocabulary
-from genrec.captions.caption_run import Options
+from genrec.captions.caption_run import CaptionOptions
 from genrec.captions.captioner import Captioner, load_llm
 from genrec.captions.tagging import Tag, Tagger
 from genrec.data.ingest_report import Report
@@ -85,7 +85,7 @@ class World:
 def tagger_of(workspace: Workspace, image: ImageEncoder) -> Tagger:
     vectors = ModalityVectors.load(workspace.vectors)
     items = [item for batch in workspace.store.all_items(given=True) for item in batch]
-    words = vocabulary.mine(items, vocabulary.general())
+    words = vocabulary.catalogue_vocabulary(items, vocabulary.general_vocabulary())
     popularity = load_catalogue(workspace).popularity
     return Tagger.fit(items, vectors.matrices, vectors.present, words, encoders={"image": image.encode_texts}, people=popularity)
 
@@ -253,9 +253,9 @@ def caption(world: World, before: Path | None) -> dict[str, Any]:
         if before is not None:
             taken_over(workspace, before)
         captioner = Captioner(workspace, load_llm(workspace))
-        planned = captioner.plan(Options())
+        planned = captioner.plan(CaptionOptions())
         made = asyncio.run(captioner.write(planned))
-        again = len(Captioner(workspace, None).plan(Options(new=True)).targets)
+        again = len(Captioner(workspace, None).plan(CaptionOptions(new=True)).targets)
         start = time.perf_counter()
         built = build(workspace)
         held = {one.item_id: one for batch in workspace.store.all_captions() for one in batch}

@@ -40,7 +40,7 @@ from eval.captions import drawn_shop as captions
 from eval.explanations.first_tries import Asked, first_tries
 from eval.provenance import RESULTS_FOLDER, provenance
 from genrec.answer.request import Explain, settled_request
-from genrec.captions.caption_run import Options
+from genrec.captions.caption_run import CaptionOptions
 from genrec.captions.captioner import Captioner, load_llm
 from genrec.data.ingest_report import Report
 from genrec.metrics import gain
@@ -194,7 +194,7 @@ def caption(films: Films, folder: Path) -> dict[str, Any]:
     """Write, build again; tags against the truth."""
     with Workspace.open(folder) as workspace:
         captioner = Captioner(workspace, load_llm(workspace))
-        planned = captioner.plan(Options())
+        planned = captioner.plan(CaptionOptions())
         made = asyncio.run(captioner.write(planned))
         build(workspace)
         held = {one.item_id: one for batch in workspace.store.all_captions() for one in batch}

@@ -36,7 +36,7 @@ from eval.provenance import RESULTS_FOLDER, provenance
 from eval.shop import catalogue
 from eval.shop.kinds import Thing
 from eval.shop.scene import any_thing
-from genrec.captions.caption_run import Options
+from genrec.captions.caption_run import CaptionOptions
 from genrec.captions.captioner import Captioner, load_llm
 from genrec.data.ingest_report import Report
 from genrec.llm.fake import FakeLLM
@@ -119,7 +119,7 @@ def write_all(folder: Path) -> None:
         llm = Noting(folder / REQUESTS, [used.name] if used else [])
         start, processor = time.perf_counter(), time.process_time()
         captioner = Captioner(workspace, llm)
-        planned = captioner.plan(Options())
+        planned = captioner.plan(CaptionOptions())
         seconds, own = time.perf_counter() - start, time.process_time() - processor
         processor = time.process_time()
         made = asyncio.run(captioner.write(planned))
@@ -222,7 +222,7 @@ async def _captions(workspace: Workspace, llm: LLM, ids: tuple[str, ...]) -> tup
     """What writing captions of these items takes, and what was asked of the engine."""
     recording: Any = Recording(llm)
     captioner = Captioner(workspace, recording)
-    planned = captioner.plan(Options(items=ids, rewrite=True))
+    planned = captioner.plan(CaptionOptions(items=ids, rewrite=True))
     processor = time.process_time()
     made = await captioner.write(planned)
     return {"seconds": made.seconds, "processor seconds": time.process_time() - processor}, recording.asked

@@ -32,9 +32,9 @@ from genrec.llm.protocol import LLM, WriteRequest
 from genrec.llm.transformers_engine import TransformersLLM
 from genrec.models.sources import resolve
 from genrec.prompts import Prompts
-from genrec.reasons.facts import Facts, fill, sentence
+from genrec.reasons.facts import Facts, insert_titles, template_sentence
 from genrec.reasons.reason_checker import fault
-from genrec.reasons.reason_writer import TUNED_TRIES, UNTUNED_TRIES, ReasonWriter, _opening, prompt_of
+from genrec.reasons.reason_writer import TUNED_TRIES, UNTUNED_TRIES, ReasonWriter, _opening, reason_prompt
 from genrec.recommender import Recommender
 from genrec.settings.sections import ReasonSettings
 from genrec.training.train_write import Accepted
@@ -96,7 +96,7 @@ def first_tries(
         seconds.append((time.perf_counter() - began) / len(part))
         print(f"{adapter or 'base'} at {temperature}: {len(texts)} of {len(requests)}", flush=True)
     whole = zip(openings, texts, asked, strict=True)
-    return [fill((opening + text).strip(), one.facts.past) for opening, text, one in whole], seconds
+    return [insert_titles((opening + text).strip(), one.facts.past) for opening, text, one in whole], seconds
 
 
 async def _write(llm: LLM, requests: Sequence[WriteRequest]) -> list[str]:
@@ -107,7 +107,7 @@ def figures(asked: Sequence[Asked], texts: Sequence[str], seconds: Sequence[floa
     """Of the first tries, and of what people see: the template's sentence where the checker refuses."""
     faults = [fault(text, one.facts) for text, one in zip(texts, asked, strict=True)]
     accepted = Accepted(task="reason", n=len(texts), accepted=sum(not one for one in faults), samples=())
-    shown = [text if not wrong else sentence(one.facts) for text, wrong, one in zip(texts, faults, asked, strict=True)]
+    shown = [text if not wrong else template_sentence(one.facts) for text, wrong, one in zip(texts, faults, asked, strict=True)]
     words = [len(text.split()) for text in shown]
     forms = Counter(QUOTED.sub('""', text) for text in shown)
     return {
@@ -190,14 +190,14 @@ def page(asked: Sequence[Asked], texts: Sequence[str], seed: int, about: str) ->
     lines = [f"# {len(rows)} reasons as they were written", "", about, ""]
     for place, row in enumerate(map(int, rows), 1):
         one, text = asked[row], texts[row]
-        _, given = prompt_of(Prompts(), one.facts, tuned=True)
+        _, given = reason_prompt(Prompts(), one.facts, tuned=True)
         told = [line for line in given.splitlines() if line.strip() and line.strip() != "Note:"]
         verdict = fault(text, one.facts)
         lines += [f"## {place}. {one.title} ({one.catalogue})", "", *(f"- {line}" for line in told), ""]
         lines += [
             f"> {text or '(nothing)'}",
             "",
-            f"Refused: {verdict}. Shown instead: {sentence(one.facts)}\n" if verdict else "",
+            f"Refused: {verdict}. Shown instead: {template_sentence(one.facts)}\n" if verdict else "",
         ]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -27,7 +27,7 @@ from genrec.captions.caption_prompt import CaptionFacts
 from genrec.llm.transformers_engine import TransformersLLM
 from genrec.models.sources import resolve
 from genrec.prompts import Prompts
-from genrec.reasons.facts import TITLE_CHARS, Facts, fill, mark, plain
+from genrec.reasons.facts import TITLE_CHARS, Facts, insert_titles, mark_titles, one_line
 from genrec.reasons.reason_checker import fault
 from genrec.reasons.reason_writer import SEEDS, ReasonWriter
 from genrec.settings.sections import ReasonSettings
@@ -92,10 +92,10 @@ class Draw:
     def _title(self, domain: str) -> str:
         title = self._one(self._pool.titles[domain]).rstrip("…")
         if self._rng.random() < 0.45:
-            return plain(title, TITLE_CHARS)
+            return one_line(title, TITLE_CHARS)
         a, b, c = (int(self._rng.integers(2, most)) for most in (200, 40, 10))
         more = [part.format(a=a, b=b, c=c) for part in self._some(MORE, int(self._rng.integers(1, 5)))]
-        return plain(title + self._one([", ", ", ", " - ", " "]) + ", ".join(more), TITLE_CHARS)
+        return one_line(title + self._one([", ", ", ", " - ", " "]) + ", ".join(more), TITLE_CHARS)
 
     def _shared(self, domain: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
         domains = [domain] if self._rng.random() < 0.8 else self._domains
@@ -127,7 +127,7 @@ def written(llm: TransformersLLM, adapter: str, asked: Sequence[tuple[str, Facts
             refused = []
             for n, answer in zip(left, texts, strict=True):
                 domain, facts = asked[n]
-                text = fill(answer.strip(), facts.past)
+                text = insert_titles(answer.strip(), facts.past)
                 if fault(text, facts):
                     refused.append(n)
                 elif not _says_twice(text, facts) and text not in found and forms[form := _form(text, facts)] < MOST_OF_A_FORM:
@@ -170,7 +170,7 @@ def mixed(own: Sequence[tuple[Written, int]], learned: Sequence[Written], seed: 
         past = tuple(dict.fromkeys(titles[int(rng.integers(len(titles)))] for _ in facts.past))
         if len(past) < len(facts.past):
             return one
-        made = replace(one, facts=replace(facts, past=past), text=fill(mark(one.text, facts.past), past))
+        made = replace(one, facts=replace(facts, past=past), text=insert_titles(mark_titles(one.text, facts.past), past))
         return one if made.fault(made.text) else made
 
     facts = [one.facts for one, _ in own if isinstance(one.facts, Facts)]
@@ -193,7 +193,7 @@ def line(one: Written) -> str:
         row: dict[str, Any] = {name: getattr(one.facts, name) for name in names} | {"text": one.text}
     else:
         row = {name: getattr(one.facts, name) for name in ("tags", "near", "together", "title")}
-        row |= {"attributes": dict(one.facts.attributes), "out": asdict(captions.read(one.text, one.facts))}
+        row |= {"attributes": dict(one.facts.attributes), "out": asdict(captions.parse_caption(one.text, one.facts))}
     return json.dumps({"domain": one.domain, **row}, ensure_ascii=False)
 
 

@@ -22,8 +22,8 @@ from genrec.progress import Progress
 from genrec.ranking.prompter import Profile
 from genrec.ranking.ranker import Ranker, RankRequest
 from genrec.reasons.evidence import CatalogueCounts, PastItem, gather_evidence, past_items, text_values
-from genrec.reasons.facts import Facts, state
-from genrec.reasons.reason_writer import ReasonWriter, from_template
+from genrec.reasons.facts import Facts, facts_of
+from genrec.reasons.reason_writer import ReasonWriter, template_reason
 from genrec.retrieval.catalogue import FUSED, Catalogue
 from genrec.retrieval.exploration import count_explored, exploration_for
 from genrec.retrieval.feedback import in_force, preferences_of
@@ -83,7 +83,7 @@ class Answer:
                 yield number, reason
         for number, facts in enumerate(self.facts):
             if number not in done:
-                yield number, from_template(facts)
+                yield number, template_reason(facts)
 
 
 class AnswerPipeline:
@@ -323,7 +323,7 @@ class AnswerPipeline:
                         interests=person.user.interests if person.stated_interests else (),
                         describe=self._workspace.settings.reasons.describe,
                     )
-                    facts.append(state(evidence, items, items[candidate.item_id]))
+                    facts.append(facts_of(evidence, items, items[candidate.item_id]))
         return facts
 
     def _shares(self, person: Person, shown: Sequence[Candidate]) -> np.ndarray:

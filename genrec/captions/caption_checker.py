@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from genrec.captions.caption_languages import BOTH, ENGLISH, FACT, NEAR, TOGETHER, Language
 from genrec.captions.caption_prompt import CAPTION_CHARS, MAX_TAGS, YES, Caption, CaptionFacts
-from genrec.captions.caption_languages import BOTH, ENGLISH, FACT, NEAR, TOGETHER, Wording
 from genrec.prompts import data
-from genrec.reasons.facts import TITLE_CHARS, any_of
+from genrec.reasons.facts import TITLE_CHARS, alternation
 
 MIN_TITLE = 2
 NOUNS_IN_CAPITALS = frozenset({"de", "lb"})
@@ -25,10 +25,10 @@ _HAS_DIGIT = re.compile(r"\d")
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class AllowedWords:
     """What may be said: plain words of the language; whole phrases; words; what restates a name, and what follows it."""
 
-    wording: Wording
+    wording: Language
     phrases: frozenset[str]
     words: frozenset[str]
     names: tuple[tuple[frozenset[str], frozenset[str]], ...]
@@ -43,38 +43,38 @@ class Verdict:
     """`fault`: why a caption may not be kept, or empty; `twice`: what one that may is clumsy in, or empty."""
 
     fault: str = ""
-    twice: str = ""
+    repetition: str = ""
 
 
-def verdict(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) -> Verdict:
+def check(caption: Caption, facts: CaptionFacts, wording: Language = ENGLISH) -> Verdict:
     """What is to be said of `caption`, in the language of `wording`."""
     if facts.empty:
         return Verdict(fault="there is no evidence to write from")
-    evidence = evidence_of(facts, wording)
+    evidence = allowed_words(facts, wording)
     wrong = (
         _title_fault(caption.title, facts, evidence)
         or _caption_fault(caption, facts, evidence)
         or _tags_fault(caption.tags, facts)
     )
-    return Verdict(fault=wrong) if wrong else Verdict(twice=_said_twice(caption, facts, evidence))
+    return Verdict(fault=wrong) if wrong else Verdict(repetition=_said_twice(caption, facts, evidence))
 
 
-def fault(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
+def fault(caption: Caption, facts: CaptionFacts, wording: Language = ENGLISH) -> str:
     """Why `caption` may not be kept, or an empty string when it may."""
-    return verdict(caption, facts, wording).fault
+    return check(caption, facts, wording).fault
 
 
-def text_fault(text: str, facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
+def text_fault(text: str, facts: CaptionFacts, wording: Language = ENGLISH) -> str:
     """Why `text`, of one or two sentences or less, says more than the evidence, or an empty string."""
-    return _text_fault("text", text, facts, evidence_of(facts, wording))
+    return _text_fault("text", text, facts, allowed_words(facts, wording))
 
 
-def beyond(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) -> tuple[str, ...]:
+def unsupported_phrases(caption: Caption, facts: CaptionFacts, wording: Language = ENGLISH) -> tuple[str, ...]:
     """What title and caption say that is in no evidence, in order, each once: words, or phrases of words that stand together.
 
     What nothing but text could bear out is left to `fault`: judgements, negations, numbers, names (a capital within a sentence).
     """
-    evidence = evidence_of(facts, wording)
+    evidence = allowed_words(facts, wording)
     found: dict[str, None] = {}
     for text, is_title in ((caption.title, True), (caption.caption, False)):
         if not (is_title and facts.title):
@@ -83,7 +83,7 @@ def beyond(caption: Caption, facts: CaptionFacts, wording: Wording = ENGLISH) ->
     return tuple(found)
 
 
-def _runs(said: str, evidence: Evidence, *, names: bool) -> Iterator[str]:
+def _runs(said: str, evidence: AllowedWords, *, names: bool) -> Iterator[str]:
     """Runs of words that only a picture could bear out. `names`: whether a capital makes a name."""
     wording = evidence.wording
     known = wording.plain | wording.near | wording.together | evidence.name_words
@@ -106,7 +106,7 @@ def _runs(said: str, evidence: Evidence, *, names: bool) -> Iterator[str]:
         yield " ".join(run)
 
 
-def _title_fault(title: str, facts: CaptionFacts, evidence: Evidence) -> str:
+def _title_fault(title: str, facts: CaptionFacts, evidence: AllowedWords) -> str:
     if facts.title:
         return "" if title == facts.title else "title: it is not the item's own title"
     if not MIN_TITLE <= len(title) <= TITLE_CHARS:
@@ -116,7 +116,7 @@ def _title_fault(title: str, facts: CaptionFacts, evidence: Evidence) -> str:
     return _text_fault("title", title, facts, evidence)
 
 
-def _caption_fault(caption: Caption, facts: CaptionFacts, evidence: Evidence) -> str:
+def _caption_fault(caption: Caption, facts: CaptionFacts, evidence: AllowedWords) -> str:
     text = caption.caption
     if not text:
         return "caption: it is empty"
@@ -139,7 +139,7 @@ def _tags_fault(tags: tuple[str, ...], facts: CaptionFacts) -> str:
     return ""
 
 
-def _said_twice(caption: Caption, facts: CaptionFacts, evidence: Evidence) -> str:
+def _said_twice(caption: Caption, facts: CaptionFacts, evidence: AllowedWords) -> str:
     """What the title or the caption says more often than the evidence does: true, but clumsy. Empty: nothing."""
     told = _told(facts)
     for field, text in (("title", "" if facts.title else caption.title), ("caption", caption.caption)):
@@ -150,7 +150,7 @@ def _said_twice(caption: Caption, facts: CaptionFacts, evidence: Evidence) -> st
     return ""
 
 
-def _text_fault(field: str, text: str, facts: CaptionFacts, evidence: Evidence) -> str:
+def _text_fault(field: str, text: str, facts: CaptionFacts, evidence: AllowedWords) -> str:
     if text != data(text):
         return f"{field}: it is not one plain line of text"
     cited = _cite(text, facts)
@@ -173,7 +173,7 @@ def _shape_fault(said: str) -> str:
     return ""
 
 
-def _citation_fault(cited: str, text: str, facts: CaptionFacts, wording: Wording) -> str:
+def _citation_fault(cited: str, text: str, facts: CaptionFacts, wording: Language) -> str:
     """Each list of cited titles stands behind words that say how its titles belong to the item."""
     for title in {*facts.near, *facts.together}:
         if text.count(f'"{title}"') > 1:
@@ -191,7 +191,7 @@ def _citation_fault(cited: str, text: str, facts: CaptionFacts, wording: Wording
     return ""
 
 
-def _word_fault(said: str, evidence: Evidence) -> str:
+def _word_fault(said: str, evidence: AllowedWords) -> str:
     wording = evidence.wording
     plain = set(wording.plain)
     plain |= wording.near if NEAR in said or BOTH in said else set()
@@ -213,7 +213,7 @@ def _word_fault(said: str, evidence: Evidence) -> str:
     return ""
 
 
-def _pair_fault(said: str, values: list[str], evidence: Evidence) -> str:
+def _pair_fault(said: str, values: list[str], evidence: AllowedWords) -> str:
     """`directed by` is followed by a director: never by what is only another attribute's value."""
     for number, found in enumerate(re.finditer(FACT, said)):
         before = _NAMED.search(said[: found.start()])
@@ -228,7 +228,7 @@ def _pair_fault(said: str, values: list[str], evidence: Evidence) -> str:
     return ""
 
 
-def _hollow_fault(said: str, values: list[str], facts: CaptionFacts, wording: Wording) -> str:
+def _hollow_fault(said: str, values: list[str], facts: CaptionFacts, wording: Language) -> str:
     """`A mug for a mug` is true and says nothing but mug."""
     times, different = len(values), set(values)
     if times < 2 or len(different) > 1 or times <= _told(facts)[values[0]]:
@@ -251,15 +251,15 @@ def _cite(text: str, facts: CaptionFacts) -> str:
         title = found[0][1:-1]
         return BOTH if title in near and title in together else NEAR if title in near else TOGETHER
 
-    return re.sub(any_of(f'"{title}"' for title in near | together), mark, text)
+    return re.sub(alternation(f'"{title}"' for title in near | together), mark, text)
 
 
-def _mark(cited: str, evidence: Evidence) -> tuple[str, list[str]]:
+def _mark(cited: str, evidence: AllowedWords) -> tuple[str, list[str]]:
     """`cited` with a mark for each whole fact, the longest first; the facts, in lower case, in order."""
     wording = evidence.wording
     exact = {phrase for phrase in evidence.phrases if wording.judgements.intersection(_words(phrase, wording))}
     other = evidence.phrases - exact
-    pattern = rf"(?<![^\W_])(?<!\d[.,:/])(?:{any_of(exact)}|(?i:{any_of(other)}))(?![^\W_]|[.,:/]\d)"
+    pattern = rf"(?<![^\W_])(?<!\d[.,:/])(?:{alternation(exact)}|(?i:{alternation(other)}))(?![^\W_]|[.,:/]\d)"
     values: list[str] = []
 
     def mark(found: re.Match[str]) -> str:
@@ -269,7 +269,7 @@ def _mark(cited: str, evidence: Evidence) -> tuple[str, list[str]]:
     return re.sub(pattern, mark, cited), values
 
 
-def evidence_of(facts: CaptionFacts, wording: Wording) -> Evidence:
+def allowed_words(facts: CaptionFacts, wording: Language) -> AllowedWords:
     """What the facts let a caption say."""
     values = [value for _, own in facts.attributes for value in own if value.lower() != "yes"]
     names = [name for name, _ in facts.attributes]
@@ -281,22 +281,22 @@ def evidence_of(facts: CaptionFacts, wording: Wording) -> Evidence:
         for name, own in facts.attributes
         if own != YES
     )
-    return Evidence(wording=wording, phrases=frozenset(phrases), words=frozenset(words), names=restated)
+    return AllowedWords(wording=wording, phrases=frozenset(phrases), words=frozenset(words), names=restated)
 
 
-def _parts(phrase: str, wording: Wording) -> set[str]:
+def _parts(phrase: str, wording: Language) -> set[str]:
     """The words that may be taken out of a phrase."""
     words = _words(phrase, wording)
     return set() if wording.negations.intersection(words) else words - wording.judgements
 
 
-def _numbers(word: str, wording: Wording) -> Iterator[str]:
+def _numbers(word: str, wording: Language) -> Iterator[str]:
     """`3` may be said as `three` or `trio`, and the other way."""
     yield from wording.numbers.get(word, "").split()
     yield from (figure for figure, words in wording.numbers.items() if word in words.split())
 
 
-def _restated(name: str, wording: Wording) -> Iterator[str]:
+def _restated(name: str, wording: Language) -> Iterator[str]:
     """An attribute's name and what restates it, in lower case, in the singular and the plural."""
     for word in _parts(name, wording):
         for form in wording.forms(word):
@@ -304,5 +304,5 @@ def _restated(name: str, wording: Wording) -> Iterator[str]:
             yield from wording.restated.get(form, "").split()
 
 
-def _words(text: str, wording: Wording) -> set[str]:
+def _words(text: str, wording: Language) -> set[str]:
     return {wording.bare(word) for word in _TOKEN.findall(text.lower())}

@@ -13,10 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genrec.captions.caption_prompt import EVIDENCE_TAGS, TITLES, CaptionFacts, state
-from genrec.captions.informative_attributes import by_titles, codes, in_order, lasting, with_units
+from genrec.captions.caption_prompt import EVIDENCE_TAGS, TITLES, CaptionFacts, caption_facts
+from genrec.captions.informative_attributes import (
+    attributes_named_in_titles,
+    code_attributes,
+    put_first,
+    with_units,
+    without_volatile,
+)
 from genrec.captions.tag_evidence import LEAST_KNOWN, neighbours
-from genrec.captions.tag_terms import Vocabulary, general, mine, phrases_of, values_of
+from genrec.captions.tag_terms import Vocabulary, catalogue_vocabulary, general_vocabulary, phrases_of, values_of
 from genrec.captions.tagging import Encode, Tag, Tagger
 from genrec.errors import ModelError, WorkspaceError
 from genrec.files import read_json
@@ -42,7 +48,7 @@ OWN_PHRASES, OWN_TEXT = 6, "text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class ItemEvidence:
     """What is known of one item. `row`: its row among the vectors, -1 where it came in after the build. `record`: JSON."""
 
     item: Item
@@ -63,7 +69,7 @@ class Known:
         return tuple({tag.text.lower(): tag.text for tag in self.tags if tag.group != OWN_TEXT}.values())
 
 
-class Evidence:
+class EvidenceCollector:
     """Looks at items of a built workspace. `notes`: what could not be used, and why."""
 
     def __init__(self, workspace: Workspace, progress: Progress = SILENT) -> None:
@@ -77,8 +83,8 @@ class Evidence:
             raise WorkspaceError(f"the build holds {len(lost)} items that the store has not, {lost[0]!r} first", hint=REBUILD)
         self._items = [given[item_id] for item_id in self._vectors.item_ids]
         self._all = given
-        self._codes = codes(given.values())
-        self._named = by_titles(given.values())
+        self._codes = code_attributes(given.values())
+        self._named = attributes_named_in_titles(given.values())
         self._common = _common(self._items) if len(self._items) >= LEAST_KNOWN else set()
         people = read_json(workspace.vectors / POPULARITY, hint=REBUILD)
         self._people = np.asarray(people, np.int64)
@@ -93,7 +99,7 @@ class Evidence:
         """All items of the store as people gave them, by id."""
         return self._all
 
-    def look(self, which: Sequence[str]) -> list[Known]:
+    def collect(self, which: Sequence[str]) -> list[ItemEvidence]:
         """What is known of each of these items of the store, in order."""
         if not which:
             return []
@@ -118,7 +124,7 @@ class Evidence:
     def tagger(self) -> Tagger:
         if self._tagger is None:
             vectors = self._vectors
-            vocabulary = mine(self._items, general(self._workspace.folder / "prompts"))
+            vocabulary = catalogue_vocabulary(self._items, general_vocabulary(self._workspace.folder / "prompts"))
             self._tagger = Tagger.fit(
                 self._items,
                 vectors.matrices,
@@ -150,10 +156,10 @@ class Evidence:
 
     def _known(
         self, item: Item, row: int, tags: Sequence[Tag], near: Sequence[tuple[int, float]], together: Sequence[tuple[int, int]]
-    ) -> Known:
+    ) -> ItemEvidence:
         attributes = {
             name: told
-            for name, value in lasting(item.attributes).items()
+            for name, value in without_volatile(item.attributes).items()
             if name not in self._codes and name != TAGS and (told := self._telling(name, value)) != ()
         }
         own_tags = item.attributes.get(TAGS, ())
@@ -166,8 +172,8 @@ class Evidence:
                 shown.append(tag.text)
         titles = [self._items[place].title for place, _ in near]
         chosen = [self._items[place].title for place, _ in together]
-        facts = state(
-            with_units(in_order(attributes, self._named)), tags=map(str, shown), near=titles, together=chosen, title=item.title
+        facts = caption_facts(
+            with_units(put_first(attributes, self._named)), tags=map(str, shown), near=titles, together=chosen, title=item.title
         )
         record: dict[str, Any] = {
             "facts": asdict(facts),
@@ -175,7 +181,7 @@ class Evidence:
             "near": [{"item_id": self._items[place].item_id, "cosine": round(cosine, 4)} for place, cosine in near],
             "together": [{"item_id": self._items[place].item_id, "people": people} for place, people in together],
         }
-        return Known(item=item, facts=facts, tags=tuple(tags), row=row, record=record)
+        return ItemEvidence(item=item, facts=facts, tags=tuple(tags), row=row, record=record)
 
     def _telling(self, name: str, value: AttributeValue) -> AttributeValue:
         """Without the texts that most of the catalogue has."""
@@ -188,7 +194,7 @@ class Evidence:
         matrix, present = self._vectors.matrices.get(IMAGE), self._vectors.present.get(IMAGE)
         if matrix is None or present is None:
             return {}
-        close = self._close(matrix, present, rows, background(matrix[present]))
+        close = self._close(matrix, present, rows, background_cosine(matrix[present]))
         return {row: _distinct(found, self._items) for row, found in close.items()}
 
     def _close(
@@ -228,7 +234,7 @@ class Evidence:
         return sparse.csc_array((ones, (pairs[0], pairs[1])), shape=shape)
 
 
-def background(rows: NDArray[np.float32]) -> float:
+def background_cosine(rows: NDArray[np.float32]) -> float:
     """The cosine that `BACKGROUND` of random pairs of these unit rows stay below; 1 where there are no two."""
     if len(rows) < 2:
         return 1.0

@@ -8,11 +8,11 @@ beyond that (`directed by` before a director, no judgements) it still has to fin
 import re
 from collections.abc import Iterable
 
-from genrec.captions.caption_checker import Evidence, evidence_of
-from genrec.captions.caption_prompt import MAX_TAGS, CaptionFacts, frame
-from genrec.captions.caption_template import caption as template
-from genrec.captions.caption_languages import ENGLISH, Wording
-from genrec.reasons.facts import WORD, mark
+from genrec.captions.caption_checker import AllowedWords, allowed_words
+from genrec.captions.caption_languages import ENGLISH, Language
+from genrec.captions.caption_prompt import MAX_TAGS, CaptionFacts, caption_schema
+from genrec.captions.caption_template import template_caption as template
+from genrec.reasons.facts import WORD, mark_titles
 
 TITLE_WORDS, CAPTION_WORDS = 9, 24
 """At most this many words or phrases after the first one."""
@@ -31,7 +31,7 @@ _PLURAL = re.compile(r"\b([^\W\d_]{3,}(?<![aisuxz])(?<!ie))s\b")
 _SPECIAL = re.compile(r"[.^$*+?()\[\]{}|\\/]")
 
 
-def schema(facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
+def schema(facts: CaptionFacts, wording: Language = ENGLISH) -> str:
     """For `WriteRequest.schema`: title, caption and tags; tags are those of the evidence, texts follow patterns in English.
 
     `examples` hold the template's texts, which their patterns allow.
@@ -41,20 +41,22 @@ def schema(facts: CaptionFacts, wording: Wording = ENGLISH) -> str:
     texts: dict[str, dict[str, object]] = {}
     if wording.code == ENGLISH.code and not facts.empty:
         plain = template(facts, wording)
-        evidence = evidence_of(facts, wording)
+        evidence = allowed_words(facts, wording)
         if not facts.title:
             unit, cited = _units(facts, evidence, LINKS)
-            texts["title"] = _text(rf"{cited}(?:[,:]? {unit}){{0,{TITLE_WORDS}}}", mark(plain.title, facts.cited))
+            texts["title"] = _text(rf"{cited}(?:[,:]? {unit}){{0,{TITLE_WORDS}}}", mark_titles(plain.title, facts.cited))
         _, cited = _units(facts, evidence, OFFERED)
-        texts["caption"] = _text(rf"{cited}(?:(?:[,;:]? |-){cited}){{0,{CAPTION_WORDS}}}[.!]", mark(plain.caption, facts.cited))
-    return frame(facts, {"items": tag, "maxItems": min(MAX_TAGS, len(words))}, **texts)
+        texts["caption"] = _text(
+            rf"{cited}(?:(?:[,;:]? |-){cited}){{0,{CAPTION_WORDS}}}[.!]", mark_titles(plain.caption, facts.cited)
+        )
+    return caption_schema(facts, {"items": tag, "maxItems": min(MAX_TAGS, len(words))}, **texts)
 
 
 def _text(pattern: str, example: str) -> dict[str, object]:
     return {"type": "string", "pattern": f"^(?:{pattern}|{_literal(example)})$", "examples": [example]}
 
 
-def _units(facts: CaptionFacts, evidence: Evidence, plain: frozenset[str]) -> tuple[str, str]:
+def _units(facts: CaptionFacts, evidence: AllowedWords, plain: frozenset[str]) -> tuple[str, str]:
     """Patterns of one word or whole value; the same or a cited title with what must stand before it. `plain`: those offered."""
     wording = evidence.wording
     forms = {form for word in evidence.words for form in wording.forms(word)}  # the checker's guesses: `countes`, `categorys`

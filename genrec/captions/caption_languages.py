@@ -130,7 +130,7 @@ NEGATIONS = frozenset("free hardly never no non none not without".split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Phrases:
+class TemplatePhrases:
     """How the template speaks. `{}` is where titles or tags go."""
 
     near: str = "Close to {}"
@@ -140,7 +140,7 @@ class Phrases:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wording:
+class Language:
     """The words of one language.
 
     plain         claim nothing; `near`, `together`: plain where a close title, one that the same people chose, is cited
@@ -165,7 +165,7 @@ class Wording:
     numbers: Mapping[str, str] = field(default_factory=lambda: NUMBERS)
     endings: tuple[str, ...] = ()
     clipped: re.Pattern[str] = re.compile(r"['’]s$")
-    phrases: Phrases = Phrases()
+    phrases: TemplatePhrases = TemplatePhrases()
 
     def forms(self, word: str) -> set[str]:
         """The word and what may be another form of it; a word with a figure has none."""
@@ -201,7 +201,7 @@ def _listed(*joins: str) -> re.Pattern[str]:
     return re.compile(rf"{_ANY}(?:(?:{between}){_ANY})*")
 
 
-ENGLISH = Wording(
+ENGLISH = Language(
     code=ENGLISH_CODE,
     name="English",
     plain=PLAIN,
@@ -222,20 +222,20 @@ ENGLISH = Wording(
 )
 
 
-def wording(code: str, prompts: Prompts) -> Wording:
+def load_language(code: str, prompts: Prompts) -> Language:
     """The words of the language `code`. Raises ConfigError when there is no file of it, PromptError when it cannot be read."""
     if code == ENGLISH_CODE:
         return ENGLISH
     path = prompts.path(f"{FOLDER}/{code}.txt") if _CODE.fullmatch(code) else None
     if path is None:
-        known = ", ".join(languages(prompts))
+        known = ", ".join(available_languages(prompts))
         raise ConfigError(
             f"caption.language is {code!r}: there are no word lists for it", hint=f"Take one of {known}, or see docs/captions.md."
         )
     sections = _sections(path)
     words = {name: frozenset(" ".join(lines).lower().split()) for name, lines in sections.items()}
     joins = [re.escape(word) for word in sorted(words["join"])]
-    return Wording(
+    return Language(
         code=code,
         name=" ".join(sections["name"]),
         plain=(words["plain"] | words["join"]) - words["negations"],
@@ -254,7 +254,7 @@ def wording(code: str, prompts: Prompts) -> Wording:
     )
 
 
-def languages(prompts: Prompts) -> list[str]:
+def available_languages(prompts: Prompts) -> list[str]:
     """Codes of the languages that there are words for."""
     return sorted({ENGLISH_CODE, *(path.stem for path in prompts.paths(FOLDER, "*.txt"))})
 
@@ -300,10 +300,10 @@ def _pairs(path: Path, lines: list[str]) -> dict[str, str]:
     return {key.strip().lower(): words.strip().lower() for key, _, words in split}
 
 
-def _phrases(path: Path, lines: list[str]) -> Phrases:
+def _phrases(path: Path, lines: list[str]) -> TemplatePhrases:
     given = {key.strip(): words.strip() for key, _, words in (line.partition("=") for line in lines)}
     if given.keys() != {"near", "together", "shows", "last"} or any("{}" not in given[key] for key in given.keys() - {"last"}):
         raise PromptError(
             f"{path}: [template] needs near, together and shows, each with {{}}, and last", hint="See another language's file."
         )
-    return Phrases(**given)
+    return TemplatePhrases(**given)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genrec.prompts import Prompts
-from genrec.reasons.facts import NAME_CHARS, TITLE_CHARS, VALUE_CHARS, fill, mark, plain
+from genrec.reasons.facts import NAME_CHARS, TITLE_CHARS, VALUE_CHARS, insert_titles, mark_titles, one_line
 from genrec.types import AttributeValue, scalars
 
 PROMPT = "caption"
@@ -62,7 +62,7 @@ class Caption:
     tags: tuple[str, ...] = ()
 
 
-def state(
+def caption_facts(
     attributes: Mapping[str, AttributeValue],
     tags: Iterable[str] = (),
     near: Iterable[str] = (),
@@ -73,17 +73,17 @@ def state(
 
     Values of `UNKNOWN` and flags that are false are left out; a true flag has the value `yes`.
     """
-    stated = [(plain(name.replace("_", " "), NAME_CHARS), _values(value)) for name, value in attributes.items()]
+    stated = [(one_line(name.replace("_", " "), NAME_CHARS), _values(value)) for name, value in attributes.items()]
     return CaptionFacts(
         attributes=tuple((name, values) for name, values in stated if name and values)[:ATTRIBUTES],
         tags=_distinct(tags, VALUE_CHARS)[:EVIDENCE_TAGS],
         near=_distinct(near, TITLE_CHARS)[:TITLES],
         together=_distinct(together, TITLE_CHARS)[:TITLES],
-        title=plain(title, TITLE_CHARS),
+        title=one_line(title, TITLE_CHARS),
     )
 
 
-def prompt(prompts: Prompts, facts: CaptionFacts, *, tuned: bool) -> tuple[str, str]:
+def render_prompt(prompts: Prompts, facts: CaptionFacts, *, tuned: bool) -> tuple[str, str]:
     """(prefix, rest) for a `WriteRequest`; the prefix is the same for all items. `tuned`: without the examples.
 
     Raises PromptError.
@@ -96,7 +96,7 @@ def prompt(prompts: Prompts, facts: CaptionFacts, *, tuned: bool) -> tuple[str, 
     return prefix, rest
 
 
-def frame(facts: CaptionFacts, tags: Mapping[str, object], **texts: Mapping[str, object]) -> str:
+def caption_schema(facts: CaptionFacts, tags: Mapping[str, object], **texts: Mapping[str, object]) -> str:
     """The JSON schema of a caption, whose `tags` have a schema of their own and so may the `texts`, title and caption."""
     title = {"type": "string", "maxLength": 0 if facts.title else TITLE_CHARS}
     said = {"title": title, "caption": {"type": "string", "maxLength": CAPTION_CHARS}} | texts
@@ -111,7 +111,7 @@ def frame(facts: CaptionFacts, tags: Mapping[str, object], **texts: Mapping[str,
     )
 
 
-def read(text: str, facts: CaptionFacts) -> Caption:
+def parse_caption(text: str, facts: CaptionFacts) -> Caption:
     """The caption in one line of JSON that was written from `facts`: titles in the place of their marks, the item's own title
     where it has one, each tag once. Raises ValueError that says what is wrong with it.
     """
@@ -121,14 +121,14 @@ def read(text: str, facts: CaptionFacts) -> Caption:
         raise ValueError(f"not JSON: {error}") from error
     if not isinstance(value, dict) or set(value) != {"title", "caption", "tags"}:
         raise ValueError("not one object of title, caption and tags")
-    title, caption = (fill(_text(value, name), facts.cited) for name in ("title", "caption"))
+    title, caption = (insert_titles(_text(value, name), facts.cited) for name in ("title", "caption"))
     return Caption(title=facts.title or title, caption=caption, tags=_tags(value["tags"]))
 
 
-def line(caption: Caption, facts: CaptionFacts) -> str:
+def to_json(caption: Caption, facts: CaptionFacts) -> str:
     """The one line of JSON that a model is to write from `facts` for `caption`; `read` reads it."""
-    title = "" if facts.title else mark(caption.title, facts.cited)
-    value = {"title": title, "caption": mark(caption.caption, facts.cited), "tags": list(caption.tags)}
+    title = "" if facts.title else mark_titles(caption.title, facts.cited)
+    value = {"title": title, "caption": mark_titles(caption.caption, facts.cited), "tags": list(caption.tags)}
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -164,6 +164,6 @@ def _distinct(texts: Iterable[str], limit: int) -> tuple[str, ...]:
     """Each text once, whatever its case, in order, without the empty ones."""
     found: dict[str, str] = {}
     for text in texts:
-        if said := plain(text, limit):
+        if said := one_line(text, limit):
             found.setdefault(said.lower(), said)
     return tuple(found.values())

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from genrec.captions.caption_evidence import OWN_TEXT, Evidence, Known
-from genrec.captions.caption_writer import Request, Spent, Writer, Written
+from genrec.captions.caption_evidence import OWN_TEXT, EvidenceCollector, ItemEvidence
+from genrec.captions.caption_writer import CaptionRequest, Usage, Writer, WrittenCaption
 from genrec.errors import EngineError, GenrecError, UnknownItemError
 from genrec.progress import SILENT, Progress
 from genrec.types import HUMAN, Item, StoredCaption
@@ -26,7 +26,7 @@ GIVE_UP = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class CaptionOptions:
     """only: write that part alone; items: only these; new: no caption anew; rewrite: also those that hold; limit: so many."""
 
     only: Part | None = None
@@ -40,12 +40,12 @@ class Options:
 class Target:
     """An item to write about. `parts`: what it lacks and is to get."""
 
-    known: Known
+    known: ItemEvidence
     parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class CaptionPlan:
     """lacking: items that lack what was asked for; unchanged: their caption holds; nothing: without any evidence, ids."""
 
     lacking: int
@@ -71,23 +71,25 @@ class Plan:
 class Captioned:
     """What a run did. `failed`: items without an answer of the engine, with its words; `sources`: captions by who wrote them."""
 
-    plan: Plan
+    plan: CaptionPlan
     written: int = 0
     sources: Counter[str] = field(default_factory=Counter)
     refused: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
-    spent: Spent = field(default_factory=Spent)
+    spent: Usage = field(default_factory=Usage)
 
 
-def lacking(item: Item, captions: Sequence[StoredCaption], only: Part | None) -> tuple[Part, ...]:
+def missing_parts(item: Item, captions: Sequence[StoredCaption], only: Part | None) -> tuple[Part, ...]:
     """The parts that nobody gave: `item` with its human's words; a human's empty word is one, too."""
     settled = {part for one in captions if one.source == HUMAN for part in PARTS if getattr(one, part) is not None}
     wanted = PARTS if only is None else (only,)
     return tuple(part for part in wanted if not getattr(item, part) and part not in settled)
 
 
-def plan(workspace: Workspace, evidence: Evidence, writer: Writer, model: str, options: Options) -> Plan:
+def make_plan(
+    workspace: Workspace, evidence: EvidenceCollector, writer: Writer, model: str, options: CaptionOptions
+) -> CaptionPlan:
     """Which items are to be written about. Raises UnknownItemError for one of `options.items` that is not there."""
     held: dict[str, list[StoredCaption]] = {}
     for batch in workspace.store.all_captions():
@@ -98,12 +100,12 @@ def plan(workspace: Workspace, evidence: Evidence, writer: Writer, model: str, o
         raise UnknownItemError(f"there is no item {unknown[0]!r:.80}")
     wanted: dict[str, tuple[Part, ...]] = {}
     for item_id in options.items or evidence.items:
-        if parts := lacking(evidence.items[item_id], held.get(item_id, ()), options.only):
+        if parts := missing_parts(evidence.items[item_id], held.get(item_id, ()), options.only):
             wanted[item_id] = parts
     models = {item_id: one for item_id in wanted for one in held.get(item_id, ()) if one.source != HUMAN}
     settled = {item_id for item_id, one in models.items() if not _may_change(one, options)}
     found, unchanged, nothing, changed = [], len(settled), [], 0
-    for known in evidence.look([item_id for item_id in wanted if item_id not in settled]):
+    for known in evidence.collect([item_id for item_id in wanted if item_id not in settled]):
         item_id = known.item.item_id
         before = models.get(item_id)
         parts = wanted[item_id]
@@ -116,7 +118,7 @@ def plan(workspace: Workspace, evidence: Evidence, writer: Writer, model: str, o
             kept = tuple(part for part in PARTS if before and getattr(before, part) and not getattr(known.item, part))
             found.append(Target(known=known, parts=tuple(part for part in PARTS if part in {*parts, *kept})))
     targets = tuple(found[: options.limit])
-    return Plan(
+    return CaptionPlan(
         lacking=len(wanted),
         unchanged=unchanged,
         nothing=tuple(nothing),
@@ -133,22 +135,26 @@ def _groundless(left: Sequence[str]) -> Iterator[str]:
         yield f"what {len(left)} captions were written from is gone ({named}): `genrec caption --revert ITEM` takes one back"
 
 
-def _may_change(caption: StoredCaption, options: Options) -> bool:
+def _may_change(caption: StoredCaption, options: CaptionOptions) -> bool:
     """A caption from a file, or any where only new ones are wanted, is left alone unless its item is named."""
     return options.rewrite or bool(options.items) or not (options.new or caption.imported)
 
 
-def _holds(caption: StoredCaption, known: Known, parts: Sequence[Part], writer: Writer, model: str, workspace: Workspace) -> bool:
+def _holds(
+    caption: StoredCaption, known: ItemEvidence, parts: Sequence[Part], writer: Writer, model: str, workspace: Workspace
+) -> bool:
     """Whether a caption was written from the same evidence by the same writer, and has all parts that are wanted."""
     made_by = (caption.model, caption.adapter, caption.language, caption.evidence_digest)
     now = (model, writer.adapter, workspace.settings.caption.language, known.digest)
     return made_by == now and writer.uses(caption.prompt) and all(getattr(caption, part) is not None for part in parts)
 
 
-class Run:
+class CaptionRun:
     """Writes the targets of a plan, many at a time, and keeps what is written."""
 
-    def __init__(self, workspace: Workspace, writer: Writer, model: str, planned: Plan, progress: Progress = SILENT) -> None:
+    def __init__(
+        self, workspace: Workspace, writer: Writer, model: str, planned: CaptionPlan, progress: Progress = SILENT
+    ) -> None:
         self._workspace = workspace
         self._writer = writer
         self._model = model
@@ -189,7 +195,7 @@ class Run:
             known = target.known
             image = self._workspace.folder / known.item.image if known.item.image else None
             try:
-                written = await self._writer.write(Request(facts=known.facts, row=known.row, image=image), seed=number)
+                written = await self._writer.write(CaptionRequest(facts=known.facts, row=known.row, image=image), seed=number)
             except EngineError as error:
                 self._failed(known.item.item_id, error)
             else:
@@ -220,7 +226,7 @@ class Run:
         if done:
             self._workspace.store.put_captions(done)
 
-    def _stored(self, target: Target, written: Written) -> StoredCaption:
+    def _stored(self, target: Target, written: WrittenCaption) -> StoredCaption:
         known, made = target.known, written.caption
         order = {tag.lower(): place for place, tag in enumerate(made.tags)}
         given = {tag.lower(): tag for tag in (*written.seen, *known.tag_texts)}.values()
@@ -246,7 +252,7 @@ class Run:
         )
 
 
-def doubt_of(target: Target, written: Written) -> tuple[float, str]:
+def doubt_of(target: Target, written: WrittenCaption) -> tuple[float, str]:
     """(doubt in [0, 1], why): thin evidence, uncertain tags, texts that the checker refused."""
     facts, tags = target.known.facts, target.known.tags
     given = {tag.text.lower() for tag in tags}

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from genrec.captions.caption_languages import Language
 from genrec.captions.caption_prompt import CAPTION_CHARS, MAX_TAGS, YES, Caption, CaptionFacts
-from genrec.captions.caption_languages import Wording
 from genrec.prompts import data
 from genrec.reasons.facts import TITLE_CHARS
 
@@ -15,14 +15,14 @@ NAMED = 6
 _LETTER = re.compile(r"[^\W\d_]")
 
 
-def caption(facts: CaptionFacts, wording: Wording) -> Caption:
+def template_caption(facts: CaptionFacts, wording: Language) -> Caption:
     """Title, one or two sentences and tags from `facts`. Raises ValueError when they are empty."""
     if facts.empty:
         raise ValueError("there is no evidence to write from")
     return Caption(title=facts.title or _title(facts, wording), caption=_text(facts, wording), tags=facts.tag_words[:MAX_TAGS])
 
 
-def _title(facts: CaptionFacts, wording: Wording) -> str:
+def _title(facts: CaptionFacts, wording: Language) -> str:
     """Its best words; where there are fewer than two, also a title that it belongs to."""
     words = _words(facts)[:TITLE_PARTS]
     phrase, titles = (wording.phrases.near, facts.near) if facts.near else (wording.phrases.together, facts.together)
@@ -50,13 +50,13 @@ def _words(facts: CaptionFacts) -> list[str]:
     return list({word.lower(): word for word in said}.values()) or [f"{name} {own[0]}" for name, own in rows]
 
 
-def _text(facts: CaptionFacts, wording: Wording) -> str:
+def _text(facts: CaptionFacts, wording: Language) -> str:
     """At most `CAPTION_CHARS` characters: what does not fit is left out from the end of each list."""
     fitting = (text for most in range(NAMED, 1, -1) if len(text := _said(facts, wording, most)) <= CAPTION_CHARS)
     return next(fitting, data(_said(facts, wording, 1), CAPTION_CHARS - 1).rstrip(".") + ".")
 
 
-def _said(facts: CaptionFacts, wording: Wording, most: int) -> str:
+def _said(facts: CaptionFacts, wording: Language, most: int) -> str:
     said = wording.phrases
     values = [name if own == YES else f"{name}: {', '.join(own[:most])}" for name, own in facts.attributes[:most]]
     shown = [said.shows.format(_listed(facts.tags[:most], wording))] if facts.tags else []
@@ -71,7 +71,7 @@ def _said(facts: CaptionFacts, wording: Wording, most: int) -> str:
     return written or f"{facts.title.rstrip('.')}."
 
 
-def _listed(words: Sequence[str], wording: Wording) -> str:
+def _listed(words: Sequence[str], wording: Language) -> str:
     return f" {wording.phrases.last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else list(words))
 
 

@@ -11,10 +11,10 @@ from typing import Protocol
 from genrec.captions import caption_grammar
 from genrec.captions import caption_prompt as captions
 from genrec.captions import picture_captions as picture_caption
-from genrec.captions.caption_checker import verdict
+from genrec.captions.caption_checker import check
+from genrec.captions.caption_languages import ENGLISH_CODE, Language
 from genrec.captions.caption_prompt import Caption, CaptionFacts
-from genrec.captions.caption_template import caption as from_template
-from genrec.captions.caption_languages import ENGLISH_CODE, Wording
+from genrec.captions.caption_template import template_caption as from_template
 from genrec.errors import UnfinishedError
 from genrec.llm.protocol import LLM, WriteRequest
 from genrec.prompts import Prompts
@@ -32,7 +32,7 @@ BearsOut = Callable[[int, str], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class CaptionRequest:
     """What one caption is written from. `row`: the item's row among the vectors, -1 where it has none; `image`: its picture."""
 
     facts: CaptionFacts
@@ -41,7 +41,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class WrittenCaption:
     """A caption that may be kept, who wrote it, why earlier tries were refused. `seen`: terms that only the picture bears out."""
 
     caption: Caption
@@ -51,7 +51,7 @@ class Written:
 
 
 @dataclass(slots=True)
-class Spent:
+class Usage:
     """What the engine was asked for so far."""
 
     requests: int = 0
@@ -77,7 +77,7 @@ class Writer(Protocol):
         ...
 
     @property
-    def spent(self) -> Spent:
+    def spent(self) -> Usage:
         """What the engine was asked for so far."""
         ...
 
@@ -85,16 +85,16 @@ class Writer(Protocol):
         """The part of the prompt that is the same for all items. Raises PromptError."""
         ...
 
-    def rest(self, request: Request) -> str:
+    def rest(self, request: CaptionRequest) -> str:
         """The other part. Raises PromptError."""
         ...
 
-    async def write(self, request: Request, seed: int) -> Written:
+    async def write(self, request: CaptionRequest, seed: int) -> WrittenCaption:
         """Raises EngineError when the engine gives no text at all, PromptError."""
         ...
 
 
-class Pace:
+class RateLimiter:
     """At most so much a minute, evenly spaced: what is asked for too soon waits for its turn."""
 
     def __init__(self, per_minute: float) -> None:
@@ -118,9 +118,9 @@ class TemplateWriter:
     prompt = ""
     adapter = ""
 
-    def __init__(self, wording: Wording) -> None:
+    def __init__(self, wording: Language) -> None:
         self._wording = wording
-        self.spent = Spent()
+        self.spent = Usage()
 
     def uses(self, prompt: str) -> bool:
         return prompt == self.prompt
@@ -128,11 +128,11 @@ class TemplateWriter:
     def prefix(self) -> str:
         return ""
 
-    def rest(self, request: Request) -> str:
+    def rest(self, request: CaptionRequest) -> str:
         return ""
 
-    async def write(self, request: Request, seed: int) -> Written:
-        return Written(caption=from_template(request.facts, self._wording), source="template")
+    async def write(self, request: CaptionRequest, seed: int) -> WrittenCaption:
+        return WrittenCaption(caption=from_template(request.facts, self._wording), source="template")
 
 
 @dataclass(slots=True)
@@ -147,16 +147,16 @@ class TextWriter:
     llm: LLM
     prompts: Prompts
     settings: CaptionSettings
-    wording: Wording
+    wording: Language
     adapter: str = ""
     bears_out: BearsOut | None = None
-    spent: Spent = field(default_factory=Spent)
+    spent: Usage = field(default_factory=Usage)
     prompt: str = field(init=False)
-    requests: Pace = field(init=False)
-    tokens: Pace = field(init=False)
+    requests: RateLimiter = field(init=False)
+    tokens: RateLimiter = field(init=False)
 
     def __post_init__(self) -> None:
-        self.requests, self.tokens = Pace(self.settings.requests_per_minute), Pace(self.settings.tokens_per_minute)
+        self.requests, self.tokens = RateLimiter(self.settings.requests_per_minute), RateLimiter(self.settings.tokens_per_minute)
         if self.wording.code != ENGLISH_CODE:
             self.adapter = ""
         self.prompt = "+".join(map(self.prompts.digest, self._prompts))
@@ -177,10 +177,10 @@ class TextWriter:
     def prefix(self) -> str:
         return self._parts(CaptionFacts(tags=("x",)))[0]
 
-    def rest(self, request: Request) -> str:
+    def rest(self, request: CaptionRequest) -> str:
         return self._parts(request.facts)[1]
 
-    async def write(self, request: Request, seed: int) -> Written:
+    async def write(self, request: CaptionRequest, seed: int) -> WrittenCaption:
         refused: list[str] = []
         if self._shows and (found := await self._from_picture(request, seed, refused)):
             return found
@@ -193,22 +193,22 @@ class TextWriter:
             schema=caption_grammar.schema(request.facts, self.wording),
             adapter=self.adapter,
         )
-        clumsy: Written | None = None  # true, but kept only where nothing better comes
+        clumsy: WrittenCaption | None = None  # true, but kept only where nothing better comes
         async for written in self._tries(asked, request.facts, seed, refused):
-            found = verdict(written, request.facts, self.wording)
+            found = check(written, request.facts, self.wording)
             if found.fault:
                 refused.append(found.fault)
-            elif found.twice:
-                clumsy = clumsy or Written(caption=written, source="llm", refused=tuple(refused))
+            elif found.repetition:
+                clumsy = clumsy or WrittenCaption(caption=written, source="llm", refused=tuple(refused))
             else:
-                return Written(caption=written, source="llm", refused=tuple(refused))
+                return WrittenCaption(caption=written, source="llm", refused=tuple(refused))
         if clumsy is not None:
             return clumsy
-        return Written(caption=from_template(request.facts, self.wording), source="template", refused=tuple(refused))
+        return WrittenCaption(caption=from_template(request.facts, self.wording), source="template", refused=tuple(refused))
 
-    async def _from_picture(self, request: Request, seed: int, refused: list[str]) -> Written | None:
+    async def _from_picture(self, request: CaptionRequest, seed: int, refused: list[str]) -> WrittenCaption | None:
         """What a model that sees writes; None where there is no whole picture, or nothing of it may be kept."""
-        if request.image is None or await asyncio.to_thread(picture_caption.fits, request.image):
+        if request.image is None or await asyncio.to_thread(picture_caption.picture_fault, request.image):
             return None
         prefix, rest = picture_caption.prompt(self.prompts, request.facts)
         bears_out = partial(self.bears_out, request.row) if self.bears_out is not None and request.row >= 0 else None
@@ -220,9 +220,9 @@ class TextWriter:
             images=(request.image,),
         )
         async for written in self._tries(asked, request.facts, seed, refused):
-            judged = await asyncio.to_thread(picture_caption.judge, written, request.facts, bears_out)
+            judged = await asyncio.to_thread(picture_caption.check_with_picture, written, request.facts, bears_out)
             if not judged.fault:
-                return Written(caption=judged.caption, source="picture", refused=tuple(refused), seen=judged.seen)
+                return WrittenCaption(caption=judged.caption, source="picture", refused=tuple(refused), seen=judged.seen)
             refused.append(judged.fault)
         return None
 
@@ -248,14 +248,14 @@ class TextWriter:
             return None
         self.spent.tokens_out += self.llm.count_tokens(text)
         try:
-            return captions.read(text, facts)
+            return captions.parse_caption(text, facts)
         except ValueError as error:
             refused.append(str(error))
             return None
 
     def _parts(self, facts: CaptionFacts) -> Sequence[str]:
         if self.wording.code == ENGLISH_CODE:
-            return captions.prompt(self.prompts, facts, tuned=bool(self.adapter))
+            return captions.render_prompt(self.prompts, facts, tuned=bool(self.adapter))
         return self.prompts.parts(
             LANGUAGE_PROMPT,
             2,

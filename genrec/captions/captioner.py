@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from genrec.captions.caption_evidence import Evidence
-from genrec.captions.caption_run import Captioned, Options, Plan, Run, plan
-from genrec.captions.caption_languages import wording
-from genrec.captions.caption_writer import MINUTE, Request, TemplateWriter, TextWriter, Writer
+from genrec.captions.caption_evidence import EvidenceCollector
+from genrec.captions.caption_languages import load_language
+from genrec.captions.caption_run import Captioned, CaptionOptions, CaptionPlan, CaptionRun, make_plan
+from genrec.captions.caption_writer import MINUTE, CaptionRequest, TemplateWriter, TextWriter, Writer
 from genrec.llm.protocol import LLM
 from genrec.progress import SILENT, Progress
 from genrec.settings.sections import CaptionSettings
@@ -39,14 +39,16 @@ class Estimate:
     cost: float | None
 
 
-def estimate(planned: Plan, writer: Writer, model: str, llm: LLM | None, settings: CaptionSettings, store: Store) -> Estimate:
+def estimate(
+    planned: CaptionPlan, writer: Writer, model: str, llm: LLM | None, settings: CaptionSettings, store: Store
+) -> Estimate:
     """Count the prompts of `planned`. Raises PromptError, EngineError where a server is asked for tokens and does not answer."""
     count = len(planned.targets)
     told = measured(store, model, writer)
     if llm is None:
         seconds = _seconds(count, told)
         return Estimate(captions=count, by_llm=False, requests=0, tokens_in=0, tokens_out=0, seconds=seconds, cost=0.0)
-    prompts = [writer.rest(Request(facts=target.known.facts)) for target in planned.targets]
+    prompts = [writer.rest(CaptionRequest(facts=target.known.facts)) for target in planned.targets]
     once = llm.count_tokens(writer.prefix()) * count + sum(map(llm.count_tokens, prompts))
     tries = told.get("tries", TRIES)
     tokens_in, tokens_out = round(once * tries), round(count * tries * told.get("tokens_out", TOKENS_OUT))
@@ -107,36 +109,36 @@ class Captioner:
         self._llm = llm
         self._progress = progress
         self.notes: list[str] = []
-        self._evidence = Evidence(workspace, progress)
+        self._evidence = EvidenceCollector(workspace, progress)
         self.writer = self._writer()
         self.model = llm.id if llm is not None else ""
 
-    def plan(self, options: Options) -> Plan:
+    def plan(self, options: CaptionOptions) -> CaptionPlan:
         """What is to be written, and from which evidence. Raises UnknownItemError, StoreError."""
-        made = plan(self._workspace, self._evidence, self.writer, self.model, options)
+        made = make_plan(self._workspace, self._evidence, self.writer, self.model, options)
         self.notes += [note for note in made.notes if note not in self.notes]
         return made
 
-    def estimate(self, planned: Plan) -> Estimate:
+    def estimate(self, planned: CaptionPlan) -> Estimate:
         """What `write` would cost. Raises PromptError, EngineError."""
         return estimate(planned, self.writer, self.model, self._llm, self._workspace.settings.caption, self._workspace.store)
 
-    async def write(self, planned: Plan) -> Captioned:
+    async def write(self, planned: CaptionPlan) -> Captioned:
         """Write and keep. Raises EngineError when the engine answers no more, StoreError; what was written before is kept."""
-        outcome = await Run(self._workspace, self.writer, self.model, planned, self._progress).write()
+        outcome = await CaptionRun(self._workspace, self.writer, self.model, planned, self._progress).write()
         remember(self._workspace.store, self.model, self.writer, outcome)
         return outcome
 
     def _writer(self) -> Writer:
         settings = self._workspace.settings.caption
-        words = wording(settings.language, self._workspace.prompts)
+        words = load_language(settings.language, self._workspace.prompts)
         if self._llm is None:
             return TemplateWriter(words)
         used = self._workspace.registry.in_use("write")
         if used.note:
             self.notes.append(used.note)
         adapter = used.adapter.name if used.adapter else ""
-        bears_out = self._evidence.tagger.bears_out if self._llm.sees else None
+        bears_out = self._evidence.tagger.picture_supports if self._llm.sees else None
         return TextWriter(self._llm, self._workspace.prompts, settings, words, adapter, bears_out)
 
 

@@ -36,7 +36,7 @@ _PART = re.compile(r"[\s_()-]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
-def codes(items: Iterable[Item]) -> frozenset[str]:
+def code_attributes(items: Iterable[Item]) -> frozenset[str]:
     """Attributes whose values are addresses, or codes that hardly any two items share: `tt0114709`, `4006381333931`."""
     seen: dict[str, Counter[object]] = {}
     coded: Counter[str] = Counter()
@@ -56,12 +56,12 @@ def _is_code(value: str | int) -> bool:
     return abs(value) >= 10 ** (CODE_DIGITS - 1) if isinstance(value, int) else _CODE.fullmatch(value) is not None
 
 
-def lasting(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
+def without_volatile(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
     """Without prices, stocks and ratings: a caption that names them would be false tomorrow, or paid for each day anew."""
     return {name: value for name, value in attributes.items() if not (_is_number(value) and PASSING & _parts(name))}
 
 
-def by_titles(items: Iterable[Item]) -> list[str]:
+def attributes_named_in_titles(items: Iterable[Item]) -> list[str]:
     """Attributes whose values people's titles name, those named by the largest share of titles first."""
     named: dict[str, list[bool]] = {}
     for item in items:
@@ -75,7 +75,7 @@ def by_titles(items: Iterable[Item]) -> list[str]:
     return sorted((name for name, share in shares.items() if share >= NAMED), key=lambda name: -shares[name])
 
 
-def in_order(attributes: Mapping[str, AttributeValue], first: Sequence[str]) -> dict[str, AttributeValue]:
+def put_first(attributes: Mapping[str, AttributeValue], first: Sequence[str]) -> dict[str, AttributeValue]:
     """`attributes`, those of `first` before the others."""
     names = [name for name in first if name in attributes]
     return {name: attributes[name] for name in dict.fromkeys([*names, *attributes])}

@@ -20,9 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from genrec.captions.caption_checker import beyond, fault, text_fault
-from genrec.captions.caption_prompt import MAX_TAGS, Caption, CaptionFacts, frame
+from genrec.captions.caption_checker import fault, text_fault, unsupported_phrases
 from genrec.captions.caption_languages import ENGLISH
+from genrec.captions.caption_prompt import MAX_TAGS, Caption, CaptionFacts, caption_schema
 from genrec.errors import MediaError
 from genrec.prompts import Prompts
 from genrec.reasons.facts import NAME_CHARS, TITLE_CHARS, VALUE_CHARS
@@ -35,7 +35,7 @@ BearsOut = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class PictureVerdict:
     """What is left of an answer: the caption with only tags that are borne out; `facts` with what the picture `seen` adds.
 
     `fault`: why it may not be kept, or an empty string.
@@ -47,7 +47,7 @@ class Judged:
     fault: str
 
 
-def fits(picture: Path) -> str:
+def picture_fault(picture: Path) -> str:
     """Why `picture` cannot be shown to a model, or an empty string. The item is then captioned from the other evidence."""
     from genrec.models.pictures import open_rgb
 
@@ -71,10 +71,10 @@ def prompt(prompts: Prompts, facts: CaptionFacts) -> tuple[str, str]:
 
 def schema(facts: CaptionFacts) -> str:
     """The JSON schema of what is written, for `WriteRequest.schema`; unlike from text alone, tags may be new."""
-    return frame(facts, {"items": {"type": "string", "maxLength": VALUE_CHARS}, "maxItems": MAX_TAGS})
+    return caption_schema(facts, {"items": {"type": "string", "maxLength": VALUE_CHARS}, "maxItems": MAX_TAGS})
 
 
-def judge(caption: Caption, facts: CaptionFacts, bears_out: BearsOut | None) -> Judged:
+def check_with_picture(caption: Caption, facts: CaptionFacts, bears_out: BearsOut | None) -> PictureVerdict:
     """Hold `caption` (of `captions.read`) against the evidence and, word by word, against the picture.
 
     A word beyond the evidence must be borne out by itself, and a phrase of several such words as a whole, too: a false word in it
@@ -92,7 +92,7 @@ def judge(caption: Caption, facts: CaptionFacts, bears_out: BearsOut | None) -> 
         words = phrase.split()
         return all(map(borne, words)) and (len(words) < 2 or borne(phrase))
 
-    terms = beyond(caption, facts)
+    terms = unsupported_phrases(caption, facts)
     seen = [term for term in terms if proved(term)]
     known = {word.lower() for word in (*facts.tag_words, *seen)}
     for tag in (tag.lower() for tag in caption.tags):
@@ -105,10 +105,10 @@ def judge(caption: Caption, facts: CaptionFacts, bears_out: BearsOut | None) -> 
     unproved = [term for term in terms if term not in seen and any(f"`{word}`" in why for word in term.split())]
     if unproved and bears_out is not None:
         why = f"the picture does not bear out `{unproved[0]}`"
-    return Judged(caption=kept, facts=whole, seen=tuple(seen), fault=why)
+    return PictureVerdict(caption=kept, facts=whole, seen=tuple(seen), fault=why)
 
 
 def _follows(tag: str, facts: CaptionFacts, proved: Callable[[str], bool]) -> bool:
     """Whether each word of a tag is evidence or borne out."""
-    runs = beyond(Caption(title="", caption=tag), facts)
+    runs = unsupported_phrases(Caption(title="", caption=tag), facts)
     return all(map(proved, runs)) and not text_fault(tag, replace(facts, tags=(*facts.tags, *runs)))

@@ -23,7 +23,7 @@ COVARIANCE_SHRINKAGE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Typical:
+class NoveltyDetector:
     """`means` (T, D): of the scores of the items that have a value, NaN for one that none has; `inverse` (D, D) of the covariance
     within values; `limit`: the largest squared distance of a typical item."""
 
@@ -32,7 +32,7 @@ class Typical:
     limit: float
 
     @classmethod
-    def fit(cls, looks: NDArray, value: NDArray[np.int64], values: int, fold: NDArray[np.int64]) -> "Typical | None":
+    def fit(cls, looks: NDArray, value: NDArray[np.int64], values: int, fold: NDArray[np.int64]) -> "NoveltyDetector | None":
         """`looks` (n, D) scores of known items, `value` (n,) the one that each has, `fold` (n,): who is measured by the others.
 
         None where there are too many scores for so few items.
@@ -89,7 +89,7 @@ DOUBT = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weights:
+class LogisticWeights:
     """Of a logistic regression on features (F,): `scale` (F,) divides them first."""
 
     scale: NDArray[np.float64]
@@ -107,7 +107,7 @@ class Calibration:
     above 1 where no threshold gives the precision; `precision`: seen above it; `recall`: share of the true terms above it;
     `typical`: of items with one value at most, by the features at `looks`; None: all count as typical."""
 
-    weights: Weights
+    weights: LogisticWeights
     single: bool
     score: NDArray[np.float64]
     share: NDArray[np.float64]
@@ -115,7 +115,7 @@ class Calibration:
     precision: float
     recall: float
     looks: tuple[int, ...] = ()
-    typical: Typical | None = None
+    typical: NoveltyDetector | None = None
 
     def probabilities(self, features: NDArray, prior: NDArray) -> NDArray[np.float64]:
         """(n, T) for features (n, T, F); where an item has one value at most, 0 for all but its best, and for that one, too,
@@ -128,7 +128,7 @@ class Calibration:
         return shares
 
 
-def fit_weights(features: NDArray, truth: NDArray, offset: NDArray, towards: Weights | None = None) -> Weights:
+def fit_logistic(features: NDArray, truth: NDArray, offset: NDArray, towards: LogisticWeights | None = None) -> LogisticWeights:
     """Logistic regression with the log-odds `offset` (n,) as given, on features (n, F) and truth (n,).
 
     `towards`: weights that the slopes are drawn to; zero where None.
@@ -149,15 +149,15 @@ def fit_weights(features: NDArray, truth: NDArray, offset: NDArray, towards: Wei
     begin = np.concatenate([middle, [towards.base if towards else 0.0]])
     bounds = [(0.0, None)] * x.shape[1] + [(None, None)]  # each kind of evidence speaks for a term, never against it
     found = optimize.minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200})
-    return Weights(scale=scale, slope=found.x[:-1], base=float(found.x[-1]))
+    return LogisticWeights(scale=scale, slope=found.x[:-1], base=float(found.x[-1]))
 
 
-def joined(parts: Sequence[tuple[NDArray, NDArray, NDArray]]) -> tuple[NDArray, NDArray, NDArray]:
+def concatenated(parts: Sequence[tuple[NDArray, NDArray, NDArray]]) -> tuple[NDArray, NDArray, NDArray]:
     """Features, truth and offset of several groups as one."""
     return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]), np.concatenate([p[2] for p in parts])
 
 
-def candidate_scores(weights: Weights, features: NDArray, prior: NDArray, *, single: bool) -> NDArray[np.float64]:
+def candidate_scores(weights: LogisticWeights, features: NDArray, prior: NDArray, *, single: bool) -> NDArray[np.float64]:
     """(n, T) log-odds; where only one value can be true they compete, and all but the best are -inf."""
     scores = weights.log_odds(features) + prior
     if not single:
@@ -176,7 +176,7 @@ def calibrate(
     truth: NDArray,
     prior: NDArray,
     *,
-    pooled: Weights,
+    pooled: LogisticWeights,
     single: bool,
     precision: float,
     looks: Sequence[int] = (),
@@ -189,9 +189,9 @@ def calibrate(
     fold = np.random.default_rng(seed).permutation(n) % FOLDS
     scores = np.zeros((n, width))
 
-    def fitted(rows: NDArray) -> Weights:
+    def fitted(rows: NDArray) -> LogisticWeights:
         offset = np.tile(prior, len(rows))
-        return fit_weights(features[rows].reshape(-1, kinds), truth[rows].ravel(), offset, pooled)
+        return fit_logistic(features[rows].reshape(-1, kinds), truth[rows].ravel(), offset, pooled)
 
     for part in range(FOLDS):
         left, rest = np.flatnonzero(fold == part), np.flatnonzero(fold != part)
@@ -199,7 +199,9 @@ def calibrate(
             scores[left] = candidate_scores(fitted(rest), features[left], prior, single=single)
     given = np.isfinite(scores)
     score, share = _isotonic(scores[given], truth[given])
-    typical = Typical.fit(scores_of(features, looks), truth.argmax(axis=1), width, fold) if single and len(looks) else None
+    typical = (
+        NoveltyDetector.fit(scores_of(features, looks), truth.argmax(axis=1), width, fold) if single and len(looks) else None
+    )
     if typical is not None:
         given = given & typical.holds(scores_of(features, looks), scores.argmax(axis=1))[:, None]
     threshold, reached, recall = _threshold(np.interp(scores, score, share, left=0.0), truth, given, precision)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 
 Floats = NDArray[np.float32]
-Near = tuple[NDArray[np.int64], Floats]
+Neighbours = tuple[NDArray[np.int64], Floats]
 """Neighbours (n, k), nearest first, -1 where there is none, and their cosines (n, k)."""
 Pattern = tuple[str, ...]
 """Names of the modalities that an item has."""
@@ -60,7 +60,7 @@ class Modality:
             self._moments.extend([mean.astype(np.float32), (moved.T @ moved / max(1, len(rows))).astype(np.float32)])
         return self._moments[0], self._moments[1]
 
-    def standing(self, which: NDArray[np.int64], terms: Floats) -> Floats:
+    def z_scores(self, which: NDArray[np.int64], terms: Floats) -> Floats:
         """(n, len(terms)) how far each term stands out for each item: standard deviations over the catalogue."""
         mean, covariance = self.moments()
         spread = np.sqrt(np.maximum(((terms @ covariance) * terms).sum(axis=1), 1e-12))
@@ -166,7 +166,7 @@ class Probe:
         return (out / self._spread).astype(np.float32)
 
 
-def lead(scores: Floats) -> Floats:
+def margin(scores: Floats) -> Floats:
     """(n, T) by how much each term is ahead of the best other one; 0 where there is no other."""
     if scores.shape[1] < 2:
         return np.zeros_like(scores)
@@ -201,18 +201,18 @@ class GroupEvidence:
         starts = np.cumsum([0, *(3 + 2 * (self._modalities[name].terms is not None) for name in pattern)])
         return tuple(int(start) + 1 for start in starts[:-1])
 
-    def features(self, which: NDArray[np.int64], pattern: Pattern, near: Mapping[str, Near]) -> Floats:
+    def features(self, which: NDArray[np.int64], pattern: Pattern, near: Mapping[str, Neighbours]) -> Floats:
         """(n, T, F) float32 for items that have all modalities of `pattern`. `near`: by modality, their neighbours."""
         parts: list[Floats] = []
         for name in pattern:
             m = self._modalities[name]
             trust = np.ones((len(which), 1), np.float32) if m.trust is None else m.trust[which, None]
             probe = self._probes[name].scores(which) * trust
-            parts += [votes(*near[name], self.labels) * trust, probe, lead(probe)]
+            parts += [votes(*near[name], self.labels) * trust, probe, margin(probe)]
             if m.terms is not None:
                 terms = m.terms[self.terms.start : self.terms.stop]
-                standing = m.standing(which, terms - terms.mean(axis=0) if len(terms) > 1 else terms)
-                parts += [standing, lead(standing)]
+                standing = m.z_scores(which, terms - terms.mean(axis=0) if len(terms) > 1 else terms)
+                parts += [standing, margin(standing)]
         return np.stack(parts, axis=2)
 
 

@@ -15,10 +15,10 @@ from typing import Literal
 from genrec.captions.caption_prompt import UNKNOWN
 from genrec.errors import PromptError
 from genrec.prompts import shipped_folder
-from genrec.reasons.facts import VALUE_CHARS, plain
+from genrec.reasons.facts import VALUE_CHARS, one_line
 from genrec.types import AttributeValue, Item, scalars
 
-Kind = Literal["attribute", "phrase", "general"]
+TermKind = Literal["attribute", "phrase", "general"]
 GENERAL_FILE = Path("vocabulary") / "general.json"
 PHRASES = "phrases"
 """The group of all phrases."""
@@ -54,7 +54,7 @@ class Term:
     """`group`: an attribute's name as the catalogue has it, `PHRASES`, or a group of the general file. `prompts`: what is
     encoded to compare it with pictures."""
 
-    kind: Kind
+    kind: TermKind
     group: str
     text: str
     prompts: tuple[str, ...]
@@ -66,9 +66,9 @@ class Vocabulary:
 
     terms: tuple[Term, ...]
 
-    def groups(self) -> dict[tuple[Kind, str], range]:
+    def groups(self) -> dict[tuple[TermKind, str], range]:
         """Where the terms of each group stand."""
-        found: dict[tuple[Kind, str], range] = {}
+        found: dict[tuple[TermKind, str], range] = {}
         for place, term in enumerate(self.terms):
             start = found[term.kind, term.group].start if (term.kind, term.group) in found else place
             found[term.kind, term.group] = range(start, place + 1)
@@ -76,13 +76,13 @@ class Vocabulary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GeneralGroup:
+class TermGroup:
     templates: tuple[str, ...]
     names: tuple[str, ...]
     terms: tuple[str, ...]
 
 
-def general(folder: Path | None = None) -> dict[str, GeneralGroup]:
+def general_vocabulary(folder: Path | None = None) -> dict[str, TermGroup]:
     """The general vocabulary by group: the file in `folder` (a workspace's `prompts`) or the shipped one.
 
     Raises PromptError that names the file and what is wrong with it.
@@ -99,7 +99,7 @@ def general(folder: Path | None = None) -> dict[str, GeneralGroup]:
         ) from error
 
 
-def mine(items: Sequence[Item], groups: Mapping[str, GeneralGroup]) -> Vocabulary:
+def catalogue_vocabulary(items: Sequence[Item], groups: Mapping[str, TermGroup]) -> Vocabulary:
     """The vocabulary of a catalogue: its attribute values, its phrases, and what of `groups` it does not have itself."""
     templates = {name: group.templates for group in groups.values() for name in group.names}
     values = list(_values(items))
@@ -119,7 +119,7 @@ def mine(items: Sequence[Item], groups: Mapping[str, GeneralGroup]) -> Vocabular
 
 def values_of(value: AttributeValue) -> tuple[str, ...]:
     """The values of an attribute that can be terms, as they are shown: words, not numbers, flags or addresses."""
-    said = [plain(part, VALUE_CHARS) for part in scalars(value) if isinstance(part, str) and len(part) <= VALUE_CHARS]
+    said = [one_line(part, VALUE_CHARS) for part in scalars(value) if isinstance(part, str) and len(part) <= VALUE_CHARS]
     return tuple(dict.fromkeys(word for word in said if word.lower() not in UNKNOWN and "://" not in word and _WORD.search(word)))
 
 
@@ -142,7 +142,7 @@ def text_of(item: Item) -> str:
     return f"{item.title}\n{item.text}"
 
 
-def _group(path: Path, name: str, group: Mapping[str, object]) -> GeneralGroup:
+def _group(path: Path, name: str, group: Mapping[str, object]) -> TermGroup:
     lists: dict[str, tuple[str, ...]] = {}
     for key in ("templates", "names", "terms"):
         value = group.get(key, [])
@@ -153,7 +153,7 @@ def _group(path: Path, name: str, group: Mapping[str, object]) -> GeneralGroup:
         raise ValueError(f"group {name!r}: each template needs one {{}}, and one template is needed")
     if unknown := set(group) - set(lists):
         raise ValueError(f"group {name!r}: unknown keys {sorted(unknown)}")
-    return GeneralGroup(**lists)
+    return TermGroup(**lists)
 
 
 def _prompts(templates: Iterable[str], text: str) -> tuple[str, ...]:

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, special
 
-from genrec.captions.tag_calibration import Calibration, Weights, calibrate, fit_weights, joined
-from genrec.captions.tag_evidence import LEAST_KNOWN, Floats, GroupEvidence, Labels, Modality, Near, Pattern, neighbours
-from genrec.captions.tag_terms import PHRASES, Kind, Vocabulary, phrases_of, text_of, values_of
+from genrec.captions.tag_calibration import Calibration, LogisticWeights, calibrate, concatenated, fit_logistic
+from genrec.captions.tag_evidence import LEAST_KNOWN, Floats, GroupEvidence, Labels, Modality, Neighbours, Pattern, neighbours
+from genrec.captions.tag_terms import PHRASES, TermKind, Vocabulary, phrases_of, text_of, values_of
 from genrec.errors import DataError
 from genrec.progress import SILENT, Progress
 from genrec.types import Item
@@ -37,7 +37,7 @@ GENERAL_PRIOR, PROPOSED_PRIOR = 0.002, 0.5
 """How likely a general term is before anything is seen; and one that a model which saw the picture proposes."""
 GENERAL_Z = 4.0
 """A general term must stand out by this many standard deviations, whatever its probability."""
-UNLEARNED = Weights(scale=np.ones(1), slope=np.array([2.0]), base=-2.0)
+UNLEARNED = LogisticWeights(scale=np.ones(1), slope=np.array([2.0]), base=-2.0)
 """Log-likelihood ratio of standing out, in nats, where no attribute of the catalogue shows what it is worth."""
 SOURCE_SHARE = 0.2
 
@@ -51,7 +51,7 @@ class Tag:
     `behaviour:near` (items that the same people chose have it), and so for any other modality.
     """
 
-    kind: Kind
+    kind: TermKind
     group: str
     text: str
     probability: float
@@ -60,7 +60,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Group:
-    kind: Kind
+    kind: TermKind
     name: str
     evidence: GroupEvidence
     single: bool
@@ -87,7 +87,7 @@ class Tagger:
         }
         self._calibrations: dict[tuple[int, Pattern], Calibration] = {}
         self._calibrated: set[Pattern] = set()
-        self._looks: dict[str, Weights] = {}
+        self._looks: dict[str, LogisticWeights] = {}
         self._places = {(term.kind, term.text.lower()): place for place, term in reversed(list(enumerate(vocabulary.terms)))}
 
     @classmethod
@@ -155,7 +155,7 @@ class Tagger:
         ordered = {row: _ordered(tags) for row, tags in found.items()}
         return [ordered[int(row)] for row in wanted]
 
-    def bears_out(self, row: int, term: str) -> bool:
+    def picture_supports(self, row: int, term: str) -> bool:
         """Whether what the item looks (or sounds) like bears out `term`, any text: it stands out from the catalogue so far that
         a proposed term is true with the wished precision. False for an item without such a modality.
         """
@@ -164,7 +164,7 @@ class Tagger:
             if m is None or m.terms is None or not m.present[row] or m.present.sum() < LEAST_KNOWN:
                 continue
             vector = _unit(np.asarray(encode([term, f"a picture of {term}"])).mean(axis=0, keepdims=True))
-            standing = m.standing(np.array([row]), vector - m.terms.mean(axis=0))
+            standing = m.z_scores(np.array([row]), vector - m.terms.mean(axis=0))
             odds = self._look(name).log_odds(standing[..., None]) + special.logit(PROPOSED_PRIOR)
             if special.expit(odds).item() >= self._precision:
                 return True
@@ -189,7 +189,7 @@ class Tagger:
             if value
         }
 
-    def _near(self, name: str, rows: NDArray[np.int64]) -> Near:
+    def _near(self, name: str, rows: NDArray[np.int64]) -> Neighbours:
         found = list(neighbours(self._modalities[name].rows, rows, self._pools[name]))
         if not found:
             return np.full((len(rows), 1), -1), np.full((len(rows), 1), -1.0, np.float32)
@@ -208,7 +208,7 @@ class Tagger:
                 prior = np.tile(evidence.prior, len(few))
                 flat = few.reshape(-1, features.shape[2])
                 by_kinds.setdefault(evidence.kinds(part), []).append((flat, truth[: len(few)].ravel(), prior))
-            pooled = {kinds: fit_weights(*joined(rows)) for kinds, rows in by_kinds.items()}
+            pooled = {kinds: fit_logistic(*concatenated(rows)) for kinds, rows in by_kinds.items()}
             for number, features, truth in samples:
                 group = self._groups[number]
                 self._calibrations[number, part] = calibrate(
@@ -246,7 +246,7 @@ class Tagger:
         return found
 
     def _learned(
-        self, number: int, rows: NDArray[np.int64], pattern: Pattern, near: Mapping[str, Near], found: dict[int, list[Tag]]
+        self, number: int, rows: NDArray[np.int64], pattern: Pattern, near: Mapping[str, Neighbours], found: dict[int, list[Tag]]
     ) -> None:
         group = self._groups[number]
         part = tuple(name for name in pattern if name in group.evidence.names)
@@ -279,7 +279,7 @@ class Tagger:
                 if kind != "general" or len(terms) < 2:
                     continue
                 vectors = m.terms[terms.start : terms.stop]
-                standing = m.standing(rows, vectors - vectors.mean(axis=0))
+                standing = m.z_scores(rows, vectors - vectors.mean(axis=0))
                 best = standing.argmax(axis=1)
                 top = standing[np.arange(len(rows)), best]
                 chance = special.expit(self._look(name).log_odds(top[:, None]) + special.logit(GENERAL_PRIOR))
@@ -290,7 +290,7 @@ class Tagger:
                     )
                     found[int(rows[place])].append(tag)
 
-    def _look(self, name: str) -> Weights:
+    def _look(self, name: str) -> LogisticWeights:
         """What standing out is worth in this modality: log-likelihood ratio, learned on the attributes."""
         if name not in self._looks:
             m, parts = self._modalities[name], []
@@ -301,10 +301,10 @@ class Tagger:
                 if group.kind != "attribute" or len(terms) < 2 or len(rows) < LEAST_KNOWN or m.terms is None:
                     continue
                 vectors = m.terms[terms.start : terms.stop]
-                standing = m.standing(rows, vectors - vectors.mean(axis=0))
+                standing = m.z_scores(rows, vectors - vectors.mean(axis=0))
                 truth = labels.rows(rows)
                 parts.append((standing.reshape(-1, 1), truth.ravel(), np.tile(group.evidence.prior, len(rows))))
-            self._looks[name] = fit_weights(*joined(parts)) if parts else UNLEARNED
+            self._looks[name] = fit_logistic(*concatenated(parts)) if parts else UNLEARNED
         return self._looks[name]
 
 
@@ -326,7 +326,7 @@ def _encode(encode: Encode, vocabulary: Vocabulary, progress: Progress) -> Float
     return _unit(np.add.reduceat(np.concatenate(rows), np.concatenate([[0], np.cumsum(counts)[:-1]]), axis=0))
 
 
-def _labels(items: Sequence[Item], vocabulary: Vocabulary, kind: Kind, name: str, terms: range) -> Labels:
+def _labels(items: Sequence[Item], vocabulary: Vocabulary, kind: TermKind, name: str, terms: range) -> Labels:
     place = {vocabulary.terms[term].text.lower(): term - terms.start for term in terms}
     indices, offsets, known = [], [0], np.zeros(len(items), bool)
     texts = sum(bool(item.text) for item in items) >= 0.2 * sum(bool(item.title) for item in items)

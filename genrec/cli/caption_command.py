@@ -12,7 +12,7 @@ from genrec.cli.options import JsonOption, WorkspaceOption, given, open_workspac
 from genrec.cli.printing import Bars, print_columns, print_value, say, say_built
 
 if TYPE_CHECKING:
-    from genrec.captions.caption_run import Captioned, Options, Plan
+    from genrec.captions.caption_run import Captioned, CaptionOptions, CaptionPlan
     from genrec.captions.captioner import Captioner, Estimate
     from genrec.types import StoredCaption
     from genrec.workspace.folder import Workspace
@@ -58,9 +58,9 @@ def caption(
         elif mode:
             _edit(opened, mode, modes[mode], title=title, text=text, tags=tags)
         else:
-            from genrec.captions.caption_run import Options
+            from genrec.captions.caption_run import CaptionOptions
 
-            options = Options(only=only, items=tuple(items or ()), new=new, rewrite=all, limit=limit)
+            options = CaptionOptions(only=only, items=tuple(items or ()), new=new, rewrite=all, limit=limit)
             _run(opened, options, dry_run=dry_run, build=build, json=json)
 
 
@@ -80,7 +80,7 @@ def _mode(modes: dict[str, Any], run: dict[str, Any], limit: dict[str, Any], wor
     return mode
 
 
-def _run(workspace: "Workspace", options: "Options", *, dry_run: bool, build: bool, json: bool) -> None:
+def _run(workspace: "Workspace", options: "CaptionOptions", *, dry_run: bool, build: bool, json: bool) -> None:
     from genrec.captions.captioner import Captioner, load_llm
     from genrec.workspace.build import build as make
 
@@ -112,7 +112,7 @@ def _run(workspace: "Workspace", options: "Options", *, dry_run: bool, build: bo
     return None
 
 
-def _say_plan(captioner: "Captioner", planned: "Plan") -> None:
+def _say_plan(captioner: "Captioner", planned: "CaptionPlan") -> None:
     for note in captioner.notes:
         say(f"note: {note}")
     say(
@@ -145,7 +145,7 @@ def _say_outcome(outcome: "Captioned") -> None:
 _WHO = {"llm": "the LLM", "picture": "the LLM that sees", "template": "the template", "human": "a person"}
 
 
-def _print_estimate(planned: "Plan", estimate: "Estimate", json: bool) -> None:
+def _print_estimate(planned: "CaptionPlan", estimate: "Estimate", json: bool) -> None:
     if json:
         counts = {"lacking": planned.lacking, "unchanged": planned.unchanged, "changed": planned.changed}
         known = {"nothing_known": list(planned.nothing), "evidence": planned.kinds()}

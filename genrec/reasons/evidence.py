@@ -33,7 +33,7 @@ class PastItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CatalogueFacts:
+class CatalogueCounts:
     """What is known of the whole catalogue: how many items have each text value, how many items and people there are."""
 
     values: Mapping[tuple[str, str], int]
@@ -49,7 +49,9 @@ def past_items(events: Sequence[Event], items: Mapping[str, Item]) -> list[PastI
     ordered = sorted(last.values(), key=lambda event: event.timestamp)
     liked = {event.item_id for event in events if event.kind == LIKE}
     return [
-        PastItem(item=items[event.item_id], liked=event.item_id in liked or (None if event.value is None else event.value >= mean))
+        PastItem(
+            item=items[event.item_id], liked=event.item_id in liked or (None if event.value is None else event.value >= mean)
+        )
         for event in ordered
         if event.item_id in items
     ]
@@ -65,7 +67,7 @@ def gather_evidence(
     past: Sequence[PastItem],
     shares: np.ndarray,
     *,
-    catalogue: CatalogueFacts,
+    catalogue: CatalogueCounts,
     cited: int,
     query: str = "",
     interests: Sequence[str] = (),
@@ -99,7 +101,7 @@ def _history(past: Sequence[PastItem], shares: np.ndarray, cited: int) -> list[E
     return [_cited(past[n], float(shares[n])) for n in order[:cited] if shares[n] >= MIN_OF_TOP * shares[order[0]]]
 
 
-def _likest(item: Item, past: Sequence[PastItem], catalogue: CatalogueFacts) -> list[Evidence]:
+def _likest(item: Item, past: Sequence[PastItem], catalogue: CatalogueCounts) -> list[Evidence]:
     """The latest past item, not disliked, that shares the item's rarest shared value; it moves the score by nothing."""
     fit = [one for one in past if one.liked is not False]
     shared = _attributes(item, [one.item for one in fit], catalogue)
@@ -114,7 +116,7 @@ def _cited(past: PastItem, weight: float) -> Evidence:
     return Evidence(kind="history", item_ids=(past.item.item_id,), value=value, weight=weight)
 
 
-def _attributes(item: Item, cited: Sequence[Item], catalogue: CatalogueFacts) -> list[Evidence]:
+def _attributes(item: Item, cited: Sequence[Item], catalogue: CatalogueCounts) -> list[Evidence]:
     """Text values that the item shares with cited past items; most shared first, then the rarest in the catalogue.
 
     A tag that a model gave is a value of the one attribute that has this value among these items, where the tagged item does not

@@ -48,7 +48,7 @@ class Facts:
         return ""
 
 
-def state(evidence: Sequence[Evidence], items: Mapping[str, Item], item: Item | None = None) -> Facts:
+def facts_of(evidence: Sequence[Evidence], items: Mapping[str, Item], item: Item | None = None) -> Facts:
     """Put evidence in words. `items` holds every cited item; `item` is the recommended one, for what of it is generated.
 
     Only values that all cited titles share are named; where there are none, only the first title is cited, with what it shares.
@@ -67,13 +67,13 @@ def state(evidence: Sequence[Evidence], items: Mapping[str, Item], item: Item | 
     popularity = [int(e.value) for e in evidence if e.kind == "popularity"]
     return Facts(
         evidence=tuple(evidence),
-        past=tuple(dict.fromkeys(title(items[h.item_ids[0]]) for h in history)),
+        past=tuple(dict.fromkeys(shown_title(items[h.item_ids[0]]) for h in history)),
         liked=bool(history) and all(h.value == LIKED for h in history),
         shared=tuple((_counted(name, len(values)), tuple(values)) for name, values in shared.items()),
-        words=tuple(plain(e.value, NAME_CHARS) for e in evidence if e.kind == "query")[:WORDS],
-        interests=tuple(plain(e.value, NAME_CHARS) for e in evidence if e.kind == "interest")[:WORDS],
+        words=tuple(one_line(e.value, NAME_CHARS) for e in evidence if e.kind == "query")[:WORDS],
+        interests=tuple(one_line(e.value, NAME_CHARS) for e in evidence if e.kind == "interest")[:WORDS],
         people=popularity[0] if popularity else 0,
-        described=next((plain(e.value, DESCRIBED_CHARS).rstrip(".") for e in evidence if e.kind == "caption"), ""),
+        described=next((one_line(e.value, DESCRIBED_CHARS).rstrip(".") for e in evidence if e.kind == "caption"), ""),
         generated=_generated(evidence, items, item),
     )
 
@@ -97,7 +97,7 @@ def _by_tag(item: Item, shared: Evidence) -> bool:
 
 def _said(evidence: Evidence) -> tuple[str, str]:
     """An attribute's name and value as a reason says them."""
-    return plain(evidence.attribute.replace("_", " "), NAME_CHARS), plain(evidence.value, VALUE_CHARS)
+    return one_line(evidence.attribute.replace("_", " "), NAME_CHARS), one_line(evidence.value, VALUE_CHARS)
 
 
 def _counted(name: str, values: int) -> str:
@@ -106,30 +106,30 @@ def _counted(name: str, values: int) -> str:
     return name[:-1] if plural and values == 1 and len(name) > 3 else name
 
 
-def title(item: Item) -> str:
+def shown_title(item: Item) -> str:
     """An item's title as a reason quotes it, its id where it has none."""
-    return plain(item.title, TITLE_CHARS) or plain(item.item_id, TITLE_CHARS) or "untitled"
+    return one_line(item.title, TITLE_CHARS) or one_line(item.item_id, TITLE_CHARS) or "untitled"
 
 
-def brief(named: str) -> str:
+def short_title(named: str) -> str:
     """A title's first part: words of a long one would be repeated as if they were said of the item."""
     name = _MORE.sub("", named)
     return name if len(name) <= BRIEF_CHARS else name[: BRIEF_CHARS + 1].rsplit(" ", 1)[0][:BRIEF_CHARS]
 
 
-def plain(text: str, limit: int) -> str:
+def one_line(text: str, limit: int) -> str:
     """One line without double quotation marks, which are for the titles that a reason cites."""
     return data(text.replace('"', "'"), limit)
 
 
-def described(facts: Facts) -> str:
+def quoted_description(facts: Facts) -> str:
     """What is added to a reason to quote what genrec wrote about the item, empty where there is nothing."""
     return f' Described by genrec as: "{facts.described}".' if facts.described else ""
 
 
-def sentence(facts: Facts) -> str:
+def template_sentence(facts: Facts) -> str:
     """The plain template: true by construction, whatever the facts are."""
-    return _first(facts) + described(facts)
+    return _first(facts) + quoted_description(facts)
 
 
 def _first(facts: Facts) -> str:
@@ -154,7 +154,7 @@ def _first(facts: Facts) -> str:
     return "Nothing in your history points to it: it fills the list."
 
 
-def any_of(phrases: Iterable[str]) -> str:
+def alternation(phrases: Iterable[str]) -> str:
     """A pattern for any of these phrases, the longest first; without phrases it matches nothing."""
     return "|".join(re.escape(phrase) for phrase in sorted(phrases, key=lambda phrase: (-len(phrase), phrase))) or "(?!)"
 
@@ -162,7 +162,7 @@ def any_of(phrases: Iterable[str]) -> str:
 _MARK = re.compile(r'"?\[(\d{1,2})\]"?')
 
 
-def fill(text: str, titles: Sequence[str]) -> str:
+def insert_titles(text: str, titles: Sequence[str]) -> str:
     """`text` with titles in the place of their marks, which count from 1; a mark without a title stays."""
 
     def cite(found: re.Match[str]) -> str:
@@ -172,7 +172,7 @@ def fill(text: str, titles: Sequence[str]) -> str:
     return _MARK.sub(cite, text)
 
 
-def mark(text: str, titles: Sequence[str]) -> str:
+def mark_titles(text: str, titles: Sequence[str]) -> str:
     """`text` with marks in the place of titles in double quotes: what a model is to write for it."""
     for number in sorted(range(len(titles)), key=lambda n: (-len(titles[n]), n)):
         text = text.replace(f'"{titles[number]}"', f"[{number + 1}]")

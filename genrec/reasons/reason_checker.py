@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from genrec.reasons.facts import WORD, Facts, any_of, described
+from genrec.reasons.facts import WORD, Facts, alternation, quoted_description
 
 PLAIN = frozenset(
     """
@@ -56,7 +56,7 @@ def fault(text: str, facts: Facts) -> str:
     """Why `text` may not be shown, or an empty string when it may."""
     if not text or text != text.strip() or min(text) < " ":
         return "it is not one line of text"
-    if added := described(facts):  # the quotation is marked as generated: it is no claim of the reason
+    if added := quoted_description(facts):  # the quotation is marked as generated: it is no claim of the reason
         text = text.removesuffix(added)
     said = _read(text, facts)
     words = [word.lower() for word in WORD.findall(said.text)]
@@ -140,7 +140,7 @@ def _read(text: str, facts: Facts) -> _Said:
     phrases = {*names, *values, *bare, *facts.words, *facts.interests, str(facts.people or "")} - {""}
     meant = {phrase.lower(): value.lower() for phrase, value in bare.items()}
     # a title is cited letter for letter, the case of a fact does not matter
-    pattern = rf"(?P<title>{any_of(titles)})|(?<![^\W_])(?P<fact>(?i:{any_of(phrases)}))(?![^\W_])"
+    pattern = rf"(?P<title>{alternation(titles)})|(?<![^\W_])(?P<fact>(?i:{alternation(phrases)}))(?![^\W_])"
     cited: Counter[str] = Counter()
     said: list[str] = []
     parts, wrong, before, done = [], "", "", 0

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from genrec.llm.protocol import LLM, WriteRequest
 from genrec.prompts import Prompts
-from genrec.reasons.facts import TITLE_CHARS, Facts, brief, fill, sentence
+from genrec.reasons.facts import TITLE_CHARS, Facts, insert_titles, short_title, template_sentence
 from genrec.reasons.reason_checker import fault
 from genrec.settings.sections import ReasonSettings
 from genrec.types import Reason
@@ -59,17 +59,17 @@ class ReasonWriter:
             for attempt, temperature in enumerate(TUNED_TRIES if self._adapter else UNTUNED_TRIES):
                 seed = number + attempt * SEEDS
                 (written,) = await self._llm.write([self._request(facts, opening, temperature, seed)])
-                text = fill((opening + written).strip(), facts.past)
+                text = insert_titles((opening + written).strip(), facts.past)
                 if fault(text, facts):
                     continue
                 if text not in taken:
                     taken.add(text)
                     return _by_llm(text, facts)
                 repeated = text
-        return _by_llm(repeated, facts) if repeated else from_template(facts)
+        return _by_llm(repeated, facts) if repeated else template_reason(facts)
 
     def _request(self, facts: Facts, opening: str, temperature: float, seed: int) -> WriteRequest:
-        prefix, prompt = prompt_of(self._prompts, facts, opening=opening, tuned=bool(self._adapter))
+        prefix, prompt = reason_prompt(self._prompts, facts, opening=opening, tuned=bool(self._adapter))
         return WriteRequest(
             prefix=prefix,
             prompt=prompt,
@@ -81,7 +81,7 @@ class ReasonWriter:
         )
 
 
-def prompt_of(prompts: Prompts, facts: Facts, *, opening: str = "", tuned: bool = False) -> tuple[str, str]:
+def reason_prompt(prompts: Prompts, facts: Facts, *, opening: str = "", tuned: bool = False) -> tuple[str, str]:
     """(prefix, rest) of the prompt whose continuation is the reason, after `opening`. Raises PromptError."""
     prefix, rest = prompts.parts(
         PROMPT,
@@ -90,7 +90,7 @@ def prompt_of(prompts: Prompts, facts: Facts, *, opening: str = "", tuned: bool 
             "kind": facts.kind,
             "tuned": tuned,
             "opening": opening,
-            "past": [brief(title) for title in facts.past],
+            "past": [short_title(title) for title in facts.past],
             "liked": facts.liked,
             "shared": facts.shared,
             "words": facts.words or facts.interests,
@@ -113,6 +113,8 @@ def _by_llm(text: str, facts: Facts) -> Reason:
     return Reason(text=text, evidence=evidence, verified=True, source="llm", generated=facts.generated)
 
 
-def from_template(facts: Facts) -> Reason:
+def template_reason(facts: Facts) -> Reason:
     """The template's sentence; it says only what is in the facts."""
-    return Reason(text=sentence(facts), evidence=facts.evidence, verified=True, source="template", generated=facts.generated)
+    return Reason(
+        text=template_sentence(facts), evidence=facts.evidence, verified=True, source="template", generated=facts.generated
+    )

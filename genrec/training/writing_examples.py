@@ -17,8 +17,8 @@ from genrec.errors import DataError
 from genrec.llm.protocol import WriteRequest
 from genrec.prompts import Prompts, shipped_folder
 from genrec.reasons import reason_checker as check
-from genrec.reasons.facts import Facts, fill, mark
-from genrec.reasons.reason_writer import prompt_of
+from genrec.reasons.facts import Facts, insert_titles, mark_titles
+from genrec.reasons.reason_writer import reason_prompt
 
 HELD_OUT = 10
 """One example of this many is not learned from."""
@@ -39,21 +39,21 @@ class Written:
     def prompt(self, prompts: Prompts) -> tuple[str, str]:
         """(prefix, rest) as serving asks an adapter. Raises PromptError."""
         if isinstance(self.facts, Facts):
-            return prompt_of(prompts, self.facts, tuned=True)
-        return captions.prompt(prompts, self.facts, tuned=True)
+            return reason_prompt(prompts, self.facts, tuned=True)
+        return captions.render_prompt(prompts, self.facts, tuned=True)
 
     def target(self) -> str:
         """What is to be written after the prompt."""
         if isinstance(self.facts, Facts):
-            return f" {mark(self.text, self.facts.past)}\n"
+            return f" {mark_titles(self.text, self.facts.past)}\n"
         return f"{self.text}\n"
 
     def fault(self, written: str) -> str:
         """Why the checker refuses `written`, empty when it accepts it."""
         if isinstance(self.facts, Facts):
-            return check.fault(fill(written.strip(), self.facts.past), self.facts)
+            return check.fault(insert_titles(written.strip(), self.facts.past), self.facts)
         try:
-            return caption_check.fault(captions.read(written, self.facts), self.facts)
+            return caption_check.fault(captions.parse_caption(written, self.facts), self.facts)
         except ValueError as error:
             return str(error)
 
@@ -93,7 +93,7 @@ def _written(row: Any) -> Written:
         facts = _caption_facts(row)
         if facts.title and caption.title != facts.title:
             raise ValueError(f"out: title is {caption.title!r:.60}, the item has one of its own")
-        return Written(facts=facts, text=captions.line(caption, facts), domain=_domain(row))
+        return Written(facts=facts, text=captions.to_json(caption, facts), domain=_domain(row))
     facts = Facts(
         past=texts(row, "past"),
         liked=get(row, "liked", bool),
@@ -154,7 +154,7 @@ def _swapped(one: Written, pool: Mapping[str, Sequence[str]], rng: np.random.Gen
     facts, text = one.facts, one.text
     if not isinstance(facts, Facts) or not facts.shared:
         return one
-    text = mark(text, facts.past)
+    text = mark_titles(text, facts.past)
     shared: list[tuple[str, tuple[str, ...]]] = []
     for name, values in facts.shared:
         others = pool[name.removesuffix("s")]
@@ -165,7 +165,7 @@ def _swapped(one: Written, pool: Mapping[str, Sequence[str]], rng: np.random.Gen
             text = re.sub(rf"(?<![^\W_]){re.escape(old)}(?![^\W_])", lambda _, value=value: value, text)
         shared.append((name, tuple(new)))
     facts = replace(facts, shared=tuple(shared))
-    made = replace(one, facts=facts, text=fill(text, facts.past))
+    made = replace(one, facts=facts, text=insert_titles(text, facts.past))
     return one if made.fault(made.text) else made
 
 

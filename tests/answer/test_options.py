@@ -9,7 +9,7 @@ import pytest
 
 from genrec.errors import ConfigError, WorkspaceError
 from genrec.prompts import Prompts
-from genrec.reasons.facts import state
+from genrec.reasons.facts import facts_of
 from genrec.reasons.reason_checker import fault
 from genrec.recommender import AsyncRecommender, Recommender
 from genrec.retrieval.mean_profile import leave_one_out
@@ -93,7 +93,7 @@ def test_every_reason_is_true(genrec: Recommender) -> None:
                 for item in (row.item, *(cited[one] for one in evidence.item_ids)):
                     found = item.attributes[evidence.attribute]
                     assert evidence.value in (found if isinstance(found, tuple) else (found,))
-        assert fault(row.reason.text, state(row.reason.evidence, cited)) == ""
+        assert fault(row.reason.text, facts_of(row.reason.evidence, cited)) == ""
 
 
 def means(retriever: Retriever) -> MeanUserEncoder:

@@ -14,7 +14,7 @@ from genrec.llm.adapter_registry import ACTIVE
 from genrec.llm.adapters import RankingChoice, read
 from genrec.prompts import Prompts
 from genrec.reasons.facts import Facts
-from genrec.reasons.reason_writer import prompt_of
+from genrec.reasons.reason_writer import reason_prompt
 from genrec.recommender import Recommender
 from genrec.retrieval.zero_shot import ZeroShot
 from genrec.settings.sections import RankSettings, RetrievalSettings
@@ -219,7 +219,7 @@ class TestTrace:
 
 def test_an_adapter_writes_without_examples_in_the_prompt(made: Path) -> None:
     facts = Facts(past=("Alien",), liked=True, shared=(), words=(), interests=())
-    plain, tuned = (prompt_of(Prompts(), facts, tuned=one) for one in (False, True))
+    plain, tuned = (reason_prompt(Prompts(), facts, tuned=one) for one in (False, True))
     assert "The Night Manager" in plain[0]
     assert "The Night Manager" not in tuned[0]
     assert plain[1] == tuned[1]

@@ -43,7 +43,7 @@ class World:
     ) -> Tagger:
         rows = {name: self.rows[name] for name in modalities}
         present = {name: self.present()[name] for name in modalities}
-        terms = vocabulary.mine(self.items, vocabulary.general())
+        terms = vocabulary.catalogue_vocabulary(self.items, vocabulary.general_vocabulary())
         encoders = {"image": self.encode} if words and "image" in rows else {}
         return Tagger.fit(self.items, rows, present, terms, encoders=encoders, precision=precision)
 

@@ -7,13 +7,13 @@ import pytest
 
 from genrec.captions import caption_grammar
 from genrec.captions.caption_checker import fault
-from genrec.captions.caption_prompt import Caption, CaptionFacts, prompt, read, state
-from genrec.captions.caption_template import caption as template
-from genrec.captions.caption_languages import ENGLISH, wording
+from genrec.captions.caption_languages import ENGLISH, load_language
+from genrec.captions.caption_prompt import Caption, CaptionFacts, caption_facts, parse_caption, render_prompt
+from genrec.captions.caption_template import template_caption as template
 from genrec.llm.fake import FakeLLM
 from genrec.llm.protocol import WriteRequest
 from genrec.prompts import Prompts
-from genrec.reasons.facts import mark
+from genrec.reasons.facts import mark_titles
 from tests.captions.test_caption_texts import ACCEPTED, BEHAVIOUR, CIRCLES, FILM, OWN, TAGS, WHOLE
 
 THREE = CaptionFacts(tags=("drama",), together=("Ed", "Heat", "Big"))
@@ -21,10 +21,10 @@ THREE = CaptionFacts(tags=("drama",), together=("Ed", "Heat", "Big"))
 
 @pytest.mark.parametrize("facts", [CIRCLES, TAGS, FILM, BEHAVIOUR, WHOLE, OWN])
 async def test_an_engine_writes_what_the_schema_says(facts: CaptionFacts) -> None:
-    prefix, rest = prompt(Prompts(), facts, tuned=False)
+    prefix, rest = render_prompt(Prompts(), facts, tuned=False)
     request = WriteRequest(prefix=prefix, prompt=rest, max_tokens=200, stop=("\n",), schema=caption_grammar.schema(facts))
     (written,) = await FakeLLM().write([request])
-    caption = read(written, facts)
+    caption = parse_caption(written, facts)
     assert json.loads(caption_grammar.schema(facts))["required"] == ["title", "caption", "tags"]
     assert {tag.lower() for tag in caption.tags} <= {word.lower() for word in facts.tag_words}
     assert bool(json.loads(written)["title"]) <= (not facts.title)
@@ -42,16 +42,16 @@ def test_the_patterns_are_of_the_words_that_the_checker_lets_pass(facts: Caption
     made = json.loads(caption_grammar.schema(facts))["properties"]
     plain = template(facts, ENGLISH)
     if not facts.title:
-        assert re.fullmatch(made["title"]["pattern"].strip("^$"), mark(plain.title, facts.cited))
-        assert made["title"]["examples"] == [mark(plain.title, facts.cited)]
+        assert re.fullmatch(made["title"]["pattern"].strip("^$"), mark_titles(plain.title, facts.cited))
+        assert made["title"]["examples"] == [mark_titles(plain.title, facts.cited)]
     pattern = made["caption"]["pattern"].strip("^$")
-    assert re.fullmatch(pattern, mark(plain.caption, facts.cited))
+    assert re.fullmatch(pattern, mark_titles(plain.caption, facts.cited))
     for stray in ("Won an award.", "Beautiful.", f"{facts.near[0]}." if facts.near else "Unheard of.", "[1]."):
         assert not re.fullmatch(pattern, stray)
 
 
 def test_the_patterns_offer_no_verbs_in_titles_and_no_guessed_forms() -> None:
-    facts = state({"genres": ("Drama",), "category": "clock", "count": "4", "series": "Blue", "director": "Ann Lee"})
+    facts = caption_facts({"genres": ("Drama",), "category": "clock", "count": "4", "series": "Blue", "director": "Ann Lee"})
     made = json.loads(caption_grammar.schema(facts))["properties"]
     title, text = (re.compile(made[name]["pattern"]) for name in ("title", "caption"))
     for said in ("Four Blue Clocks", "Drama by Ann Lee", "Clock in the Genre of Drama", "Drama Directed by Ann Lee"):
@@ -82,6 +82,6 @@ def test_the_patterns_leave_room(facts: CaptionFacts, texts: list[str]) -> None:
 
 
 def test_other_languages_have_no_patterns() -> None:
-    german = wording("de", Prompts())
+    german = load_language("de", Prompts())
     texts = json.loads(caption_grammar.schema(CIRCLES, german))["properties"]
     assert texts["title"].keys() == texts["caption"].keys() == {"type", "maxLength"}

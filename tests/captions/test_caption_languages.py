@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from genrec.captions.caption_checker import fault
+from genrec.captions.caption_languages import ENGLISH, available_languages, load_language
 from genrec.captions.caption_prompt import CAPTION_CHARS, Caption, CaptionFacts
-from genrec.captions.caption_template import caption
-from genrec.captions.caption_languages import ENGLISH, languages, wording
+from genrec.captions.caption_template import template_caption
 from genrec.errors import ConfigError, PromptError
 from genrec.prompts import Prompts
 from genrec.reasons.facts import TITLE_CHARS
@@ -50,14 +50,14 @@ REFUSED = [
 
 
 def test_these_languages_ship() -> None:
-    assert languages(Prompts()) == LANGUAGES
+    assert available_languages(Prompts()) == LANGUAGES
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
 @pytest.mark.parametrize("facts", FACTS.values(), ids=FACTS.keys())
 def test_the_template_says_only_what_the_checker_accepts(code: str, facts: CaptionFacts) -> None:
-    words = wording(code, Prompts())
-    made = caption(facts, words)
+    words = load_language(code, Prompts())
+    made = template_caption(facts, words)
     assert 2 <= len(made.title) <= TITLE_CHARS
     assert len(made.caption) <= CAPTION_CHARS
     if len(facts.tags) < 12:  # a caption of very much is cut within a word
@@ -67,11 +67,11 @@ def test_the_template_says_only_what_the_checker_accepts(code: str, facts: Capti
 
 
 def test_the_template_names_the_best_tags_first() -> None:
-    made = caption(FACTS["all"], ENGLISH)
+    made = template_caption(FACTS["all"], ENGLISH)
     assert made.title == "Mug, red, blue"
     assert made.caption == 'Shows mug; colour: red, blue. Close to "A-Z", often chosen with "B, C".'
     assert made.tags == ("red", "blue", "mug")
-    assert caption(FACTS["title alone"], ENGLISH) == Caption(title="Heat", caption="Heat.")
+    assert template_caption(FACTS["title alone"], ENGLISH) == Caption(title="Heat", caption="Heat.")
 
 
 @pytest.mark.parametrize(
@@ -88,29 +88,29 @@ def test_the_template_names_what_it_is_before_what_is_said_of_it(
     attributes: tuple[tuple[str, tuple[str, ...]], ...], tags: tuple[str, ...], title: str
 ) -> None:
     facts = CaptionFacts(attributes=attributes, tags=tags)
-    made = caption(facts, ENGLISH)
+    made = template_caption(facts, ENGLISH)
     assert made.title == title
     assert fault(made, facts, ENGLISH) == ""
 
 
 def test_nothing_is_written_from_nothing() -> None:
     with pytest.raises(ValueError, match="no evidence"):
-        caption(CaptionFacts(), ENGLISH)
+        template_caption(CaptionFacts(), ENGLISH)
 
 
 @pytest.mark.parametrize(("code", "facts", "title", "text"), ACCEPTED, ids=[row[0] for row in ACCEPTED])
 def test_inflected_words_of_the_evidence_are_the_evidence(code: str, facts: CaptionFacts, title: str, text: str) -> None:
-    assert fault(Caption(title=title, caption=text), facts, wording(code, Prompts())) == ""
+    assert fault(Caption(title=title, caption=text), facts, load_language(code, Prompts())) == ""
 
 
 @pytest.mark.parametrize(("code", "facts", "title", "text", "why"), REFUSED, ids=[f"{row[0]} {row[4]}" for row in REFUSED])
 def test_what_the_evidence_does_not_say_is_refused(code: str, facts: CaptionFacts, title: str, text: str, why: str) -> None:
-    assert why in fault(Caption(title=title, caption=text), facts, wording(code, Prompts()))
+    assert why in fault(Caption(title=title, caption=text), facts, load_language(code, Prompts()))
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_plain_words_neither_judge_nor_deny(code: str) -> None:
-    words = wording(code, Prompts())
+    words = load_language(code, Prompts())
     plain = words.plain | words.near | words.together
     assert not plain & words.judgements
     assert not plain & words.negations
@@ -119,7 +119,7 @@ def test_plain_words_neither_judge_nor_deny(code: str) -> None:
 @pytest.mark.parametrize("code", ["xx", "EN", "../de", "", "d"])
 def test_a_language_without_words_is_refused(code: str) -> None:
     with pytest.raises(ConfigError, match=r"caption\.language") as caught:
-        wording(code, Prompts())
+        load_language(code, Prompts())
     assert "de, en, es, fr" in caught.value.hint
 
 
@@ -131,19 +131,19 @@ def test_a_workspace_may_bring_a_language(tmp_path: Path) -> None:
     text = shipped.read_text(encoding="utf-8").replace("\nSpanish\n", "\nCatalan\n").replace("Parecido a {}", "Semblant a {}")
     own.write_text(text, encoding="utf-8")
     prompts = Prompts(tmp_path)
-    assert languages(prompts) == ["ca", *LANGUAGES]
-    words = wording("ca", prompts)
+    assert available_languages(prompts) == ["ca", *LANGUAGES]
+    words = load_language("ca", prompts)
     assert words.name == "Catalan"
-    assert caption(FACTS["near"], words).title == 'Semblant a "Blue Train"'
+    assert template_caption(FACTS["near"], words).title == 'Semblant a "Blue Train"'
     own.write_text(text.replace("[numbers]", "[figures]"), encoding="utf-8")
     with pytest.raises(PromptError, match="figures, numbers"):
-        wording("ca", prompts)
+        load_language("ca", prompts)
     own.write_text("words\n" + text.partition("[name]")[1], encoding="utf-8")
     with pytest.raises(PromptError, match="line 1"):
-        wording("ca", prompts)
+        load_language("ca", prompts)
     own.write_text(text.replace("shows = ", "show = "), encoding="utf-8")
     with pytest.raises(PromptError, match="template"):
-        wording("ca", prompts)
+        load_language("ca", prompts)
     own.write_text(text.replace("1 = uno", "1 uno"), encoding="utf-8")
     with pytest.raises(PromptError, match="`1 uno una un` has no `=`"):
-        wording("ca", prompts)
+        load_language("ca", prompts)

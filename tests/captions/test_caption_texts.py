@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.captions.caption_checker import Verdict, fault, verdict
-from genrec.captions.caption_prompt import Caption, CaptionFacts, line, prompt, read, state
+from genrec.captions.caption_checker import Verdict, check, fault
+from genrec.captions.caption_prompt import Caption, CaptionFacts, caption_facts, parse_caption, render_prompt, to_json
 from genrec.errors import PromptError
 from genrec.prompts import Prompts
 from genrec.types import AttributeValue
@@ -176,7 +176,7 @@ VALUES: st.SearchStrategy[AttributeValue] = (
     TEXTS | st.integers() | st.booleans() | st.floats() | st.lists(TEXTS, max_size=3).map(tuple)
 )
 EVIDENCE = st.builds(
-    state,
+    caption_facts,
     st.dictionaries(TEXTS, VALUES, max_size=3),
     st.lists(TEXTS, max_size=3),
     st.lists(TEXTS, max_size=2),
@@ -188,7 +188,7 @@ EVIDENCE = st.builds(
 @settings(deadline=None, max_examples=100)
 @given(EVIDENCE)
 def test_hostile_evidence_stays_on_its_lines_and_can_be_cited(facts: CaptionFacts) -> None:
-    _, rest = prompt(Prompts(), facts, tuned=True)
+    _, rest = render_prompt(Prompts(), facts, tuned=True)
     fields = [facts.tags, facts.near, facts.together, facts.title]
     lines = [row for row in rest.split("\n") if row]
     assert len(lines) == 2 + len(facts.attributes) + sum(map(bool, fields))
@@ -204,7 +204,7 @@ def test_hostile_evidence_stays_on_its_lines_and_can_be_cited(facts: CaptionFact
 
 
 def test_state_keeps_what_can_be_said() -> None:
-    facts = state(
+    facts = caption_facts(
         {"light_colour": "warm  white", "waterproof": False, "vegan": True, "count": 3, "width": 2.50, "author": "n/a", "x": ()},
         tags=["Red", "red", "", 'a "b"'],
         near=["A", "B", "C", "D"],
@@ -214,12 +214,12 @@ def test_state_keeps_what_can_be_said() -> None:
     assert facts.tags == ("Red", "a 'b'")
     assert facts.near == ("A", "B", "C")
     assert facts.title == "The 'Best'"
-    assert state({}).empty
-    assert not state({}, together=["A"]).empty
+    assert caption_facts({}).empty
+    assert not caption_facts({}, together=["A"]).empty
 
 
 def test_the_prompt_states_all_evidence_behind_a_constant_prefix() -> None:
-    prefix, rest = prompt(Prompts(), FILM, tuned=False)
+    prefix, rest = render_prompt(Prompts(), FILM, tuned=False)
     assert rest == (
         "Evidence:\n"
         "Title: Alien (1979)\n"
@@ -230,19 +230,19 @@ def test_the_prompt_states_all_evidence_behind_a_constant_prefix() -> None:
         'Chosen with: [2] "Aliens (1986)"; [3] "Blade Runner (1982)"\n'
         "JSON:\n"
     )
-    assert prompt(Prompts(), TAGS, tuned=False) == (prefix, "Evidence:\nTags: red, triangle, paper\nJSON:\n")
+    assert render_prompt(Prompts(), TAGS, tuned=False) == (prefix, "Evidence:\nTags: red, triangle, paper\nJSON:\n")
 
 
 def test_a_tuned_adapter_needs_no_examples() -> None:
-    shown, rest = prompt(Prompts(), TAGS, tuned=False)
-    tuned, same = prompt(Prompts(), TAGS, tuned=True)
+    shown, rest = render_prompt(Prompts(), TAGS, tuned=False)
+    tuned, same = render_prompt(Prompts(), TAGS, tuned=True)
     assert (shown.count("JSON:"), tuned.count("JSON:")) == (3, 0)
     assert shown.startswith(tuned.rstrip())
     assert same == rest
 
 
 def test_the_examples_of_the_prompt_pass_the_checker() -> None:
-    prefix, _ = prompt(Prompts(), TAGS, tuned=False)
+    prefix, _ = render_prompt(Prompts(), TAGS, tuned=False)
     examples = [
         CaptionFacts(attributes=(("material", ("Oak", "Brass")), ("room", ("Office",))), tags=("desk lamp", "warm light")),
         BEHAVIOUR,
@@ -251,15 +251,15 @@ def test_the_examples_of_the_prompt_pass_the_checker() -> None:
     written = [row for row in prefix.split("\n") if row.startswith("{")]
     assert len(written) == len(examples)
     for facts, text in zip(examples, written, strict=True):
-        assert prompt(Prompts(), facts, tuned=False)[1] in prefix
-        assert fault(read(text, facts), facts) == ""
-        assert line(read(text, facts), facts) == text
+        assert render_prompt(Prompts(), facts, tuned=False)[1] in prefix
+        assert fault(parse_caption(text, facts), facts) == ""
+        assert to_json(parse_caption(text, facts), facts) == text
 
 
 def test_a_template_without_the_cut_is_refused(tmp_path: Path) -> None:
     (tmp_path / "caption.j2").write_text("{{ facts.title }}")
     with pytest.raises(PromptError, match=r"caption\.j2 has 1 parts, 2 are needed"):
-        prompt(Prompts(tmp_path), TAGS, tuned=False)
+        render_prompt(Prompts(tmp_path), TAGS, tuned=False)
 
 
 @pytest.mark.parametrize(
@@ -280,31 +280,38 @@ def test_a_template_without_the_cut_is_refused(tmp_path: Path) -> None:
 )
 def test_what_is_no_caption_is_not_read(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        read(text, TAGS)
+        parse_caption(text, TAGS)
 
 
 def test_a_line_is_one_line_and_is_read_back() -> None:
     facts = CaptionFacts(near=("Blå tåg",), together=("Giant Steps", "Blå tåg"), tags=("röd",))
     caption = Caption(title='Close to "Blå tåg"', caption='Chosen with "Giant Steps", close to "Blå tåg".', tags=("röd",))
     written = '{"title": "Close to [1]", "caption": "Chosen with [2], close to [1].", "tags": ["röd"]}'
-    assert line(caption, facts) == written
-    assert read(written, facts) == caption
-    assert read(written.replace("[1]", '\\"[1]\\"'), facts) == caption
+    assert to_json(caption, facts) == written
+    assert parse_caption(written, facts) == caption
+    assert parse_caption(written.replace("[1]", '\\"[1]\\"'), facts) == caption
 
 
 def test_the_own_title_is_not_for_the_model_to_write() -> None:
     caption = Caption(title=OWN.title, caption="Written by Charles Dickens.")
-    assert line(caption, OWN).startswith('{"title": "", ')
-    assert read(line(caption, OWN), OWN) == read(line(caption, OWN).replace('""', '"Another"', 1), OWN) == caption
+    assert to_json(caption, OWN).startswith('{"title": "", ')
+    assert (
+        parse_caption(to_json(caption, OWN), OWN)
+        == parse_caption(to_json(caption, OWN).replace('""', '"Another"', 1), OWN)
+        == caption
+    )
 
 
 def test_a_mark_without_a_title_is_refused() -> None:
     written = '{"title": "Close to [1]", "caption": "Close to [4].", "tags": []}'
-    assert "the sign [" in fault(read(written, BEHAVIOUR), BEHAVIOUR)
+    assert "the sign [" in fault(parse_caption(written, BEHAVIOUR), BEHAVIOUR)
 
 
 def test_a_tag_counts_once() -> None:
-    assert read('{"title": "Red", "caption": "Red.", "tags": ["red", "Red", " paper", "red"]}', TAGS).tags == ("red", "paper")
+    assert parse_caption('{"title": "Red", "caption": "Red.", "tags": ["red", "Red", " paper", "red"]}', TAGS).tags == (
+        "red",
+        "paper",
+    )
 
 
 @pytest.mark.parametrize(
@@ -318,15 +325,15 @@ def test_a_tag_counts_once() -> None:
 def test_what_is_said_twice(title: str, text: str, why: str) -> None:
     caption = Caption(title=title, caption=text)
     assert fault(caption, CIRCLES) == ""
-    assert verdict(caption, CIRCLES).twice == why
+    assert check(caption, CIRCLES).repetition == why
 
 
 def test_what_the_evidence_says_twice_may_be_said_twice() -> None:
-    facts = state({"material": "terracotta", "colour": "terracotta"}, near=["Terracotta Pot"])
+    facts = caption_facts({"material": "terracotta", "colour": "terracotta"}, near=["Terracotta Pot"])
     said = Caption(title="Terracotta in Terracotta", caption='Terracotta, close to "Terracotta Pot".')
-    assert verdict(said, facts) == Verdict()
+    assert check(said, facts) == Verdict()
     own = replace(facts, title="Terracotta Terracotta Terracotta Pot")
-    assert verdict(replace(said, title=own.title), own) == Verdict()
+    assert check(replace(said, title=own.title), own) == Verdict()
 
 
 @pytest.mark.parametrize(
@@ -340,10 +347,10 @@ def test_what_the_evidence_says_twice_may_be_said_twice() -> None:
     ],
 )
 def test_one_value_again_and_again_says_nothing(text: str, why: str) -> None:
-    facts = state({"material": "steel"}, tags=["mug"], together=["Red Pot"])
+    facts = caption_facts({"material": "steel"}, tags=["mug"], together=["Red Pot"])
     assert fault(Caption(title="Steel Mug", caption=text), facts) == why
 
 
 def test_a_value_that_two_attributes_have_may_be_all_that_is_said() -> None:
-    facts = state({"name": "Lima", "origin": "Lima"})
+    facts = caption_facts({"name": "Lima", "origin": "Lima"})
     assert fault(Caption(title="Lima from Lima", caption="Lima from Lima."), facts) == ""

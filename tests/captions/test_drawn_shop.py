@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from eval.shop import catalogue
-from genrec.captions.caption_run import Options
+from genrec.captions.caption_run import CaptionOptions
 from genrec.captions.captioner import Captioner
 from genrec.data.ingest_report import Report
 from genrec.progress import SILENT
@@ -61,8 +61,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
         build(workspace)
         before = found(workspace, shop)
         captioner = Captioner(workspace, None)
-        asyncio.run(captioner.write(captioner.plan(Options())))
-        again = len(Captioner(workspace, None).plan(Options()).targets)
+        asyncio.run(captioner.write(captioner.plan(CaptionOptions())))
+        again = len(Captioner(workspace, None).plan(CaptionOptions()).targets)
         build(workspace)
         captions = {one.item_id: one for batch in workspace.store.all_captions() for one in batch}
         written = ModalityVectors.load(workspace.vectors).written

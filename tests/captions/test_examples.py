@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from genrec.captions import caption_checker as caption_check
-from genrec.captions.caption_prompt import MAX_TAGS, Caption, CaptionFacts, state
+from genrec.captions.caption_prompt import MAX_TAGS, Caption, CaptionFacts, caption_facts
 from genrec.prompts import shipped_folder
 from genrec.reasons import reason_checker as check
-from genrec.reasons.facts import NAME_CHARS, TITLE_CHARS, VALUE_CHARS, WORDS, Facts, plain
+from genrec.reasons.facts import NAME_CHARS, TITLE_CHARS, VALUE_CHARS, WORDS, Facts, one_line
 
 FOLDER = shipped_folder() / "examples"
 Line = tuple[str, dict[str, Any]]
@@ -84,8 +84,8 @@ def test_the_facts_of_every_reason_are_as_the_code_makes_them() -> None:
     for place, line in REASONS:
         shared, words, interests = _shared(line), line["words"], line["interests"]
         asked = max(len(words), len(interests)) <= WORDS and not (words and interests)
-        stated = all(plain(one, TITLE_CHARS) == one for one in line["past"]) and all(
-            plain(name, NAME_CHARS) == name and all(plain(value, VALUE_CHARS) == value for value in values)
+        stated = all(one_line(one, TITLE_CHARS) == one for one in line["past"]) and all(
+            one_line(name, NAME_CHARS) == name and all(one_line(value, VALUE_CHARS) == value for value in values)
             for name, values in shared
         )
         if not (asked and stated and (line["past"] or not (shared or line["liked"])) and (line["past"] or words or interests)):
@@ -102,7 +102,7 @@ def test_the_evidence_of_every_caption_is_as_the_code_makes_it() -> None:
     wrong = []
     for place, line in CAPTIONS:
         attributes = {name: tuple(values) for name, values in line["attributes"].items()}
-        if state(attributes, line["tags"], line["near"], line["together"], line["title"]) != _caption_facts(line):
+        if caption_facts(attributes, line["tags"], line["near"], line["together"], line["title"]) != _caption_facts(line):
             wrong.append(place)
     assert wrong == []
 

@@ -10,15 +10,15 @@ from genrec.captions import caption_prompt as captions
 from genrec.captions import picture_captions as picture_caption
 from genrec.captions.caption_checker import fault
 from genrec.captions.caption_prompt import Caption, CaptionFacts
-from genrec.captions.picture_captions import Judged, judge
+from genrec.captions.picture_captions import PictureVerdict, check_with_picture
 from genrec.prompts import Prompts
 
 LAMP = CaptionFacts(attributes=(("material", ("Brass",)),), near=("Night Owl",))
 SEEN = frozenset({"desk lamp", "desk", "lamp", "white", "table", "white table", "green", "brass desk lamp"})
 
 
-def judged(title: str, text: str, *tags: str, facts: CaptionFacts = LAMP, seen: frozenset[str] = SEEN) -> Judged:
-    return judge(Caption(title=title, caption=text, tags=tags), facts, seen.__contains__)
+def judged(title: str, text: str, *tags: str, facts: CaptionFacts = LAMP, seen: frozenset[str] = SEEN) -> PictureVerdict:
+    return check_with_picture(Caption(title=title, caption=text, tags=tags), facts, seen.__contains__)
 
 
 def test_what_the_picture_bears_out_becomes_evidence() -> None:
@@ -56,8 +56,8 @@ def test_tags_that_nothing_bears_out_are_left_away() -> None:
 
 def test_without_a_picture_encoder_only_the_evidence_counts() -> None:
     caption = Caption(title="Brass Lamp", caption="A brass lamp.")
-    assert "`lamp` is not in the evidence" in judge(caption, LAMP, None).fault
-    assert judge(Caption(title="Brass", caption="A piece in brass."), LAMP, None).fault == ""
+    assert "`lamp` is not in the evidence" in check_with_picture(caption, LAMP, None).fault
+    assert check_with_picture(Caption(title="Brass", caption="A piece in brass."), LAMP, None).fault == ""
 
 
 def test_a_picture_alone_is_evidence_enough_only_if_it_bears_something_out() -> None:
@@ -73,14 +73,16 @@ def test_each_term_is_asked_for_once() -> None:
         asked.append(term)
         return True
 
-    judge(Caption(title="Desk Lamp", caption="A lamp, and a lamp on a desk.", tags=("lamp", "desk")), LAMP, bears_out)
+    check_with_picture(
+        Caption(title="Desk Lamp", caption="A lamp, and a lamp on a desk.", tags=("lamp", "desk")), LAMP, bears_out
+    )
     assert sorted(asked) == sorted(set(asked)) == ["desk", "desk lamp", "lamp"]
 
 
 def test_an_own_title_stays_and_is_no_claim() -> None:
     facts = CaptionFacts(title="Moonlight")
-    written = captions.read(json.dumps({"title": "", "caption": "A desk lamp.", "tags": []}), facts)
-    found = judge(written, facts, SEEN.__contains__)
+    written = captions.parse_caption(json.dumps({"title": "", "caption": "A desk lamp.", "tags": []}), facts)
+    found = check_with_picture(written, facts, SEEN.__contains__)
     assert (found.fault, found.caption.title, found.seen) == ("", "Moonlight", ("desk lamp",))
 
 
@@ -104,6 +106,6 @@ def test_the_schema_leaves_tags_open_and_an_own_title_alone() -> None:
 def test_pictures_that_cannot_be_shown(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:40])
-    assert picture_caption.fits(tmp_path / "a.png") == ""
-    assert "damaged" in picture_caption.fits(tmp_path / "b.png")
-    assert "no such file" in picture_caption.fits(tmp_path / "c.png")
+    assert picture_caption.picture_fault(tmp_path / "a.png") == ""
+    assert "damaged" in picture_caption.picture_fault(tmp_path / "b.png")
+    assert "no such file" in picture_caption.picture_fault(tmp_path / "c.png")

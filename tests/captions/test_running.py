@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from genrec.captions.caption_checker import fault
+from genrec.captions.caption_languages import ENGLISH, load_language
 from genrec.captions.caption_prompt import Caption, CaptionFacts
-from genrec.captions.caption_run import Options
-from genrec.captions.caption_languages import ENGLISH, wording
-from genrec.captions.caption_writer import Pace, Request, TextWriter
+from genrec.captions.caption_run import CaptionOptions
+from genrec.captions.caption_writer import CaptionRequest, RateLimiter, TextWriter
 from genrec.captions.captioner import Captioner
 from genrec.errors import AdapterError, ConfigError, EngineError, UnknownItemError, WorkspaceError
 from genrec.llm.protocol import WriteRequest
@@ -85,7 +85,7 @@ async def test_what_changed_is_written_anew_and_nothing_else(opened: Shop) -> No
     war = store.item(NO_TEXT[0], given=True)
     store.put_items([replace(war, attributes={**war.attributes, "director": "Ana Lund"})])
     assert (await opened.run(new=True)).written == 0
-    plan = opened.captioner().plan(Options())
+    plan = opened.captioner().plan(CaptionOptions())
     assert [target.known.item.item_id for target in plan.targets] == [NO_TEXT[0]]
     assert plan.changed == 1
     assert (await opened.run()).written == 1
@@ -142,7 +142,7 @@ async def test_captions_whose_evidence_is_gone_are_named(opened: Shop) -> None:
     await opened.run(items=(ALONE,))
     opened.workspace.store.put_items([Item(item_id=ALONE)])
     captioner = opened.captioner()
-    planned = captioner.plan(Options())
+    planned = captioner.plan(CaptionOptions())
     assert (planned.nothing, opened.by_model()[ALONE].title) == ((ALONE,), "Red")
     assert any(ALONE in note and "--revert" in note for note in captioner.notes)
 
@@ -276,11 +276,11 @@ async def test_prompts_of_two_items_begin_the_same(opened: Shop) -> None:
 
 async def test_requests_and_tokens_a_minute_are_limited() -> None:
     start = time.perf_counter()
-    pace = Pace(600)
+    pace = RateLimiter(600)
     for _ in range(3):
         await pace.wait()
     assert 0.2 <= time.perf_counter() - start < 5
-    none = Pace(0)
+    none = RateLimiter(0)
     start = time.perf_counter()
     for _ in range(100):
         await none.wait(1e9)
@@ -290,7 +290,7 @@ async def test_requests_and_tokens_a_minute_are_limited() -> None:
 @pytest.mark.parametrize("settings", [CaptionSettings(requests_per_minute=300), CaptionSettings(tokens_per_minute=60 * 5 * 300)])
 async def test_the_writer_keeps_to_the_limits(settings: CaptionSettings) -> None:
     writer = TextWriter(Typist(), Prompts(), settings, ENGLISH)
-    request = Request(facts=CaptionFacts(attributes=(("colour", ("red",)),)))
+    request = CaptionRequest(facts=CaptionFacts(attributes=(("colour", ("red",)),)))
     start = time.perf_counter()
     for seed in range(3):
         await writer.write(request, seed)
@@ -301,8 +301,8 @@ async def test_max_tokens_reach_the_engine() -> None:
     asked: list[WriteRequest] = []
     typist = Typist()
     typist.asked = asked
-    await TextWriter(typist, Prompts(), CaptionSettings(max_tokens=77), wording("en", Prompts())).write(
-        Request(facts=CaptionFacts(title="Heat", attributes=(("year", ("1995",)),))), seed=3
+    await TextWriter(typist, Prompts(), CaptionSettings(max_tokens=77), load_language("en", Prompts())).write(
+        CaptionRequest(facts=CaptionFacts(title="Heat", attributes=(("year", ("1995",)),))), seed=3
     )
     assert (asked[0].max_tokens, asked[0].seed) == (77, 3)
 
@@ -323,12 +323,12 @@ async def test_a_text_that_says_a_thing_twice_is_asked_for_again(texts: tuple[st
 
     writer = Writer()
     facts = CaptionFacts(attributes=(("colour", ("red",)), ("material", ("wool",))))
-    made = await TextWriter(writer, Prompts(), CaptionSettings(), ENGLISH).write(Request(facts=facts), seed=1)
+    made = await TextWriter(writer, Prompts(), CaptionSettings(), ENGLISH).write(CaptionRequest(facts=facts), seed=1)
     assert (made.caption.caption, made.source, made.refused, len(writer.asked)) == (kept, "llm", (), len(texts))
 
 
 async def test_titles_come_from_items_that_the_same_people_chose(opened: Shop) -> None:
-    known = {one.item.item_id: one for one in opened.captioner()._evidence.look(list(BEHAVIOUR))}
+    known = {one.item.item_id: one for one in opened.captioner()._evidence.collect(list(BEHAVIOUR))}
     for item_id in BEHAVIOUR:
         for told in known[item_id].record["together"]:
             histories = opened.workspace.store.histories(opened.workspace.store.user_ids())
@@ -336,4 +336,4 @@ async def test_titles_come_from_items_that_the_same_people_chose(opened: Shop) -
             assert len(both) == told["people"] >= 2
         assert known[item_id].facts.together
     opened.workspace.store.add_events([Event(user_id="x", item_id=ALONE, timestamp=1.0)])
-    assert opened.captioner()._evidence.look([ALONE])[0].facts.empty
+    assert opened.captioner()._evidence.collect([ALONE])[0].facts.empty

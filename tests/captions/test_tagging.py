@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genrec.captions import tag_terms as vocabulary
-from genrec.captions.tag_calibration import Typical, Weights, calibrate, fit_weights
+from genrec.captions.tag_calibration import LogisticWeights, NoveltyDetector, calibrate, fit_logistic
 from genrec.captions.tag_evidence import Labels, Modality, Probe, neighbours, votes
 from genrec.captions.tagging import Tagger, _labels
 from genrec.errors import DataError
@@ -21,7 +21,7 @@ def world() -> World:
 
 
 def labels_of(world: World, group: str) -> tuple[Labels, range]:
-    terms = vocabulary.mine(world.items, {})
+    terms = vocabulary.catalogue_vocabulary(world.items, {})
     place = terms.groups()["attribute", group]
     return _labels(world.items, terms, "attribute", group, place), place
 
@@ -120,12 +120,12 @@ def test_a_general_term_is_given_only_where_it_stands_out(world: World) -> None:
 
 def test_what_a_picture_bears_out(world: World) -> None:
     tagger = world.tagger()
-    true = np.mean([tagger.bears_out(row, world.truth[row]["colour"][0]) for row in range(200)])
-    false = np.mean([tagger.bears_out(row, world.truth[row + 1]["colour"][0]) for row in range(200)
+    true = np.mean([tagger.picture_supports(row, world.truth[row]["colour"][0]) for row in range(200)])
+    false = np.mean([tagger.picture_supports(row, world.truth[row + 1]["colour"][0]) for row in range(200)
                      if world.truth[row]["colour"] != world.truth[row + 1]["colour"]])  # fmt: skip
     assert true > 0.5
     assert false < 0.05
-    assert not world.tagger(words=False).bears_out(0, world.truth[0]["colour"][0])
+    assert not world.tagger(words=False).picture_supports(0, world.truth[0]["colour"][0])
 
 
 def test_text_vectors_take_no_part(world: World) -> None:
@@ -136,7 +136,7 @@ def test_text_vectors_take_no_part(world: World) -> None:
 
 def test_few_people_behind_an_item_count_less(world: World) -> None:
     def given(people: np.ndarray) -> int:
-        terms = vocabulary.mine(world.items, {})
+        terms = vocabulary.catalogue_vocabulary(world.items, {})
         rows, present = {"behaviour": world.rows["behaviour"]}, {"behaviour": world.present()["behaviour"]}
         return sum(map(len, Tagger.fit(world.items, rows, present, terms, encoders={}, people=people).tags(range(200))))
 
@@ -155,7 +155,7 @@ def test_a_catalogue_without_labels_gives_no_attributes() -> None:
     world = tag_world.make(items=120, unknown=120)
     assert not [tag for own in world.tagger().tags(range(120)) for tag in own if tag.kind != "general"]
     assert world.tagger(words=False).tags([]) == []
-    empty = Tagger.fit([Item(item_id="a")], {}, {}, vocabulary.mine([], {}), encoders={})
+    empty = Tagger.fit([Item(item_id="a")], {}, {}, vocabulary.catalogue_vocabulary([], {}), encoders={})
     assert empty.tags([0]) == [()]
 
 
@@ -209,22 +209,22 @@ def test_weights_never_turn_evidence_round() -> None:
     rng = np.random.default_rng(0)
     truth = rng.random(4000) < 0.3
     features = np.stack([truth + rng.normal(size=4000), -1.0 * truth + rng.normal(size=4000)], axis=1)
-    weights = fit_weights(features, truth, np.zeros(4000))
+    weights = fit_logistic(features, truth, np.zeros(4000))
     assert weights.slope[0] > 0.5
     assert weights.slope[1] == 0.0
 
 
 def test_weights_of_few_examples_stay_near_those_of_all() -> None:
-    pooled = Weights(scale=np.ones(1), slope=np.array([2.0]), base=0.0)
+    pooled = LogisticWeights(scale=np.ones(1), slope=np.array([2.0]), base=0.0)
     rng = np.random.default_rng(0)
     few, many = rng.normal(size=(10, 1)), rng.normal(size=(20_000, 1))
-    slopes = [fit_weights(x, rng.random(len(x)) < 0.5, np.zeros(len(x)), pooled).slope[0] for x in (few, many)]
+    slopes = [fit_logistic(x, rng.random(len(x)) < 0.5, np.zeros(len(x)), pooled).slope[0] for x in (few, many)]
     assert slopes[0] > 1.0 > 0.3 > slopes[1]
 
 
 def test_no_threshold_where_nothing_reaches_the_precision() -> None:
     rng = np.random.default_rng(0)
-    pooled = Weights(scale=np.ones(1), slope=np.array([1.0]), base=0.0)
+    pooled = LogisticWeights(scale=np.ones(1), slope=np.array([1.0]), base=0.0)
     made = calibrate(
         rng.normal(size=(200, 3, 1)), rng.random((200, 3)) < 0.3, np.zeros(3), pooled=pooled, single=False, precision=0.9
     )
@@ -254,10 +254,10 @@ def test_what_is_typical() -> None:
     value = rng.integers(3, size=600)
     looks = np.eye(3)[value] * 4 + rng.normal(size=(600, 3))
     fold = np.arange(600) % 5
-    typical = Typical.fit(looks, value, 4, fold)
+    typical = NoveltyDetector.fit(looks, value, 4, fold)
     assert typical is not None
     again = np.eye(3)[value] * 4 + rng.normal(size=(600, 3))
     assert 0.96 < typical.holds(again, value).mean() < 0.995
     assert typical.holds(again, (value + 1) % 3).mean() < 0.05
     assert not typical.holds(again, np.full(600, 3)).any()  # nobody has that value
-    assert Typical.fit(looks[:8], value[:8], 4, fold[:8]) is None
+    assert NoveltyDetector.fit(looks[:8], value[:8], 4, fold[:8]) is None

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genrec.captions.caption_evidence import Evidence, Known
+from genrec.captions.caption_evidence import EvidenceCollector, ItemEvidence
 from genrec.files import write_json
 from genrec.retrieval.item_vectors import ModalityVectors
 from genrec.settings import SETTINGS_FILE
@@ -15,7 +15,7 @@ from genrec.workspace.load import POPULARITY
 from tests.captions import tag_world
 
 
-def looked_at(folder: Path, world: tag_world.World, precision: float, people: int) -> list[Known]:
+def looked_at(folder: Path, world: tag_world.World, precision: float, people: int) -> list[ItemEvidence]:
     """Evidence for the items that tell nothing of themselves, from behaviour alone."""
     with Workspace.create(folder) as workspace:
         (folder / SETTINGS_FILE).write_text(f"[caption]\nprecision = {precision}\n", encoding="utf-8")
@@ -27,7 +27,7 @@ def looked_at(folder: Path, world: tag_world.World, precision: float, people: in
         ModalityVectors(tuple(ids), {"behaviour": rows}, {"behaviour": ones}, {"behaviour": "-"}).save(workspace.vectors)
         write_json(workspace.vectors / POPULARITY, [people if row < world.unknown else 500 for row in order])
     with Workspace.open(folder) as workspace:
-        return Evidence(workspace).look([f"i{row}" for row in range(world.unknown)])
+        return EvidenceCollector(workspace).collect([f"i{row}" for row in range(world.unknown)])
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from genrec.captions import tag_terms as vocabulary
-from genrec.captions.tag_terms import GENERAL_FILE, GeneralGroup, mine, phrases_of, values_of
+from genrec.captions.tag_terms import GENERAL_FILE, TermGroup, catalogue_vocabulary, phrases_of, values_of
 from genrec.errors import PromptError
 from genrec.types import Item
 
@@ -24,13 +24,13 @@ def test_values_of_five_items_are_terms_most_frequent_first() -> None:
         items(5, attributes={"colour": "Red"}) + items(3, attributes={"colour": "blue"}) + items(3, attributes={"colour": "Blue"})
     )
     shop += items(4, attributes={"colour": "rare"})
-    found = mine(shop, {})
+    found = catalogue_vocabulary(shop, {})
     assert texts(found, "attribute") == ["blue", "Red"]
     assert {term.group for term in found.terms} == {"colour"}
 
 
 def test_lists_count_value_by_value() -> None:
-    found = mine(items(5, attributes={"genres": ("noir", "farce", "noir")}), {})
+    found = catalogue_vocabulary(items(5, attributes={"genres": ("noir", "farce", "noir")}), {})
     assert sorted(texts(found, "attribute")) == ["farce", "noir"]
 
 
@@ -45,10 +45,10 @@ def test_phrases_belong_together() -> None:
         Item(item_id=str(n), title="Hong Kong nights" if n < 8 else f"The {chr(97 + n % 26) * 4} of nights") for n in range(30)
     ]
     shop += [Item(item_id=f"b{n}", title=f"{chr(97 + n % 26) * 5} in Hong Kong") for n in range(26)]
-    found = texts(mine(shop, {}), "phrase")
+    found = texts(catalogue_vocabulary(shop, {}), "phrase")
     assert "hong kong" not in found  # more than 30% of the titles
     shop += [Item(item_id=f"c{n}", title=f"{chr(97 + n % 26) * 6} {chr(98 + n % 25) * 7}") for n in range(80)]
-    found = texts(mine(shop, {}), "phrase")
+    found = texts(catalogue_vocabulary(shop, {}), "phrase")
     assert "hong kong" in found
     assert not {"hong", "kong", "the", "in", "of nights"} & set(found)
 
@@ -56,7 +56,7 @@ def test_phrases_belong_together() -> None:
 def test_words_that_stand_together_by_chance_are_no_phrase() -> None:
     words = ("lime", "plum", "pear", "fig", "date", "kiwi")
     shop = [Item(item_id=f"{a}{b}{n}", text=f"{a} {b}") for a in words for b in words for n in range(6)]
-    found = texts(mine(shop, {}), "phrase")
+    found = texts(catalogue_vocabulary(shop, {}), "phrase")
     assert not [phrase for phrase in found if " " in phrase]
 
 
@@ -65,8 +65,8 @@ def test_too_frequent_words_are_no_phrase() -> None:
         Item(item_id=str(n), text=f"genuine {'walnut' if n % 5 == 0 else 'cherry' if n % 5 == 1 else chr(97 + n % 26) * 4}")
         for n in range(50)
     ]
-    assert {"walnut", "cherry"} <= set(texts(mine(shop, {}), "phrase"))
-    assert "genuine" not in texts(mine(shop, {}), "phrase")
+    assert {"walnut", "cherry"} <= set(texts(catalogue_vocabulary(shop, {}), "phrase"))
+    assert "genuine" not in texts(catalogue_vocabulary(shop, {}), "phrase")
 
 
 def test_a_phrase_of_values_alone_is_none() -> None:
@@ -78,7 +78,7 @@ def test_a_phrase_of_values_alone_is_none() -> None:
         )
         for n in range(40)
     ]
-    found = mine(shop, {})
+    found = catalogue_vocabulary(shop, {})
     assert "handmade" in texts(found, "phrase")
     assert not {"red", "mug", "red mug"} & set(texts(found, "phrase"))
 
@@ -88,8 +88,8 @@ def test_phrases_do_not_cross_punctuation_or_begin_with_stop_words() -> None:
 
 
 def test_general_terms_that_the_catalogue_has_are_left_to_it() -> None:
-    groups = {"colours": GeneralGroup(templates=("{} thing",), names=("colour",), terms=("red", "mauve"))}
-    found = mine(items(5, attributes={"colour": "Red"}), groups)
+    groups = {"colours": TermGroup(templates=("{} thing",), names=("colour",), terms=("red", "mauve"))}
+    found = catalogue_vocabulary(items(5, attributes={"colour": "Red"}), groups)
     assert [(term.kind, term.text, term.prompts) for term in found.terms] == [
         ("attribute", "Red", ("Red thing",)),  # asked as the group that bears its attribute's name
         ("general", "mauve", ("mauve thing",)),
@@ -98,7 +98,7 @@ def test_general_terms_that_the_catalogue_has_are_left_to_it() -> None:
 
 def test_groups_stand_side_by_side() -> None:
     shop = items(5, attributes={"a": "one", "b": "two"}) + items(5, attributes={"b": "three"}, title="walnut")
-    found = mine(shop, vocabulary.general())
+    found = catalogue_vocabulary(shop, vocabulary.general_vocabulary())
     covered = [place for terms in found.groups().values() for place in terms]
     assert covered == list(range(len(found.terms)))
     for (kind, group), terms in found.groups().items():
@@ -106,7 +106,7 @@ def test_groups_stand_side_by_side() -> None:
 
 
 def test_the_shipped_vocabulary() -> None:
-    groups = vocabulary.general()
+    groups = vocabulary.general_vocabulary()
     assert {"objects", "colours", "materials", "patterns", "styles", "scenes"} <= set(groups)
     assert sum(len(group.terms) for group in groups.values()) >= 400
     assert all(len(set(group.terms)) == len(group.terms) for group in groups.values())
@@ -116,8 +116,8 @@ def test_a_workspace_has_its_own(tmp_path: Path) -> None:
     (tmp_path / "vocabulary").mkdir()
     own = {"groups": {"tools": {"templates": ["a {}"], "names": [], "terms": ["saw"]}}}
     (tmp_path / GENERAL_FILE).write_text(json.dumps(own), encoding="utf-8")
-    assert list(vocabulary.general(tmp_path)) == ["tools"]
-    assert "objects" in vocabulary.general(tmp_path / "elsewhere")
+    assert list(vocabulary.general_vocabulary(tmp_path)) == ["tools"]
+    assert "objects" in vocabulary.general_vocabulary(tmp_path / "elsewhere")
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,6 @@ def test_a_damaged_vocabulary_is_named(tmp_path: Path, text: str, fault: str) ->
     (tmp_path / "vocabulary").mkdir()
     (tmp_path / GENERAL_FILE).write_text(text, encoding="utf-8")
     with pytest.raises(PromptError, match=fault) as caught:
-        vocabulary.general(tmp_path)
+        vocabulary.general_vocabulary(tmp_path)
     assert str(tmp_path / GENERAL_FILE) in str(caught.value)
     assert caught.value.hint

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from genrec.captions.caption_run import Captioned, Options
+from genrec.captions.caption_run import Captioned, CaptionOptions
 from genrec.captions.captioner import Captioner
 from genrec.errors import EngineError, UnfinishedError
 from genrec.llm.fake import FakeLLM
@@ -71,7 +71,7 @@ class Shop:
 
     async def run(self, **options: object) -> Captioned:
         captioner = self.captioner()
-        return await captioner.write(captioner.plan(Options(**options)))  # type: ignore[arg-type] - the tests name real ones
+        return await captioner.write(captioner.plan(CaptionOptions(**options)))  # type: ignore[arg-type] - the tests name real ones
 
     def by_model(self) -> dict[str, StoredCaption]:
         stored = [one for batch in self.workspace.store.all_captions() for one in batch]

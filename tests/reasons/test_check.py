@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrec.reasons.facts import Facts, sentence, state
+from genrec.reasons.facts import Facts, facts_of, template_sentence
 from genrec.reasons.reason_checker import fault
 from genrec.types import Evidence, EvidenceKind, Item
 
@@ -205,24 +205,24 @@ def test_an_attribute_called_as_a_plain_word() -> None:
     items = {"0": Item(item_id="0", title="Alien")}
     shared = [("and", "A. B."), ("maker", "maker")]
     found = [Evidence(kind="attribute", item_ids=("0",), attribute=name, value=value, weight=0.5) for name, value in shared]
-    facts = state((Evidence(kind="history", item_ids=("0",), value="chosen", weight=0.5), *found), items)
+    facts = facts_of((Evidence(kind="history", item_ids=("0",), value="chosen", weight=0.5), *found), items)
     assert fault('You chose "Alien", and it has the same and A. B. and maker maker.', facts) == ""
 
 
 @settings(deadline=None, max_examples=400)
 @given(evidence())
 def test_the_template_says_only_facts(given: tuple[tuple[Evidence, ...], dict[str, Item]]) -> None:
-    facts = state(*given)
-    text = sentence(facts)
+    facts = facts_of(*given)
+    text = template_sentence(facts)
     assert fault(text, facts) == "", text
     assert "\n" not in text
 
 
 def test_what_genrec_wrote_is_quoted_as_such_or_not_at_all() -> None:
     told = (Evidence(kind="history", item_ids=("0",), value="chosen", weight=0.5), Evidence(kind="caption", value='A "red" mug.'))
-    facts = state(told, {"0": Item(item_id="0", title="Alien")})
+    facts = facts_of(told, {"0": Item(item_id="0", title="Alien")})
     text = 'It is close to "Alien", which you chose. Described by genrec as: "A \'red\' mug".'
-    assert sentence(facts) == text
+    assert template_sentence(facts) == text
     assert fault(text, facts) == ""
     for wrong in (
         text.replace("red", "blue"),
@@ -230,13 +230,16 @@ def test_what_genrec_wrote_is_quoted_as_such_or_not_at_all() -> None:
         text.replace(" Described by genrec", ""),
     ):
         assert fault(wrong, facts)
-    assert fault(text, state(told[:1], {"0": Item(item_id="0", title="Alien")}))
+    assert fault(text, facts_of(told[:1], {"0": Item(item_id="0", title="Alien")}))
 
 
 def test_every_kind_of_evidence_has_its_own_template() -> None:
     kinds: set[str] = set(get_args(EvidenceKind))
     assert kinds == {"history", "attribute", "query", "interest", "popularity", "caption"}
-    texts = [sentence(facts) for facts in (SPY, CHOSEN, ONE, PLAIN, ASKED, ASKED_PAST, STATED, POPULAR, Facts(people=1), EMPTY)]
+    texts = [
+        template_sentence(facts)
+        for facts in (SPY, CHOSEN, ONE, PLAIN, ASKED, ASKED_PAST, STATED, POPULAR, Facts(people=1), EMPTY)
+    ]
     assert texts == [
         'You liked "The Night Manager" and "Smiley\'s People", and it has the same genres Spy and Thriller.',
         'You chose "The Night Manager" and "Smiley\'s People", and it has the same genres Spy and Thriller.',

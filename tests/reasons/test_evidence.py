@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from genrec.reasons.evidence import CatalogueFacts, PastItem, gather_evidence
-from genrec.reasons.facts import sentence, state, title
+from genrec.reasons.evidence import CatalogueCounts, PastItem, gather_evidence
+from genrec.reasons.facts import facts_of, shown_title, template_sentence
 from genrec.types import Item
 
 SHOWN = Item(
@@ -19,7 +19,7 @@ A = Item(item_id="a", title="Alpha", attributes={"genres": ("Sci-Fi", "War"), "c
 B = Item(item_id="b", title="Beta", attributes={"genres": ("Sci-Fi",), "country": "USA", "language": "English", "year": 1990})
 C = Item(item_id="c", title="Gamma", attributes={"genres": ("Comedy",), "hit": True, "studio": "UK"})
 ITEMS = {item.item_id: item for item in (SHOWN, A, B, C)}
-CATALOGUE = CatalogueFacts(
+CATALOGUE = CatalogueCounts(
     values={
         ("genres", "Drama"): 50,
         ("genres", "Sci-Fi"): 20,
@@ -93,7 +93,7 @@ def test_shared_values_most_shared_first_then_the_rarest() -> None:
 
 @pytest.mark.parametrize(("having", "is_evidence"), [(50, True), (51, False)])
 def test_what_most_items_have_says_nothing(having: int, is_evidence: bool) -> None:
-    catalogue = CatalogueFacts(values={("genres", "Comedy"): having}, items=100, people={})
+    catalogue = CatalogueCounts(values={("genres", "Comedy"): having}, items=100, people={})
     evidence = gather_evidence(C, [PastItem(item=C)], np.array([0.5]), catalogue=catalogue, cited=1)
     assert ("Comedy" in {e.value for e in evidence}) is is_evidence
 
@@ -133,18 +133,18 @@ def test_popularity_only_where_nothing_personal_is() -> None:
 
 def test_liked_only_when_every_cited_item_was() -> None:
     def liked(*past: PastItem) -> bool:
-        return state(found(list(past), [0.5] * len(past)), ITEMS).liked
+        return facts_of(found(list(past), [0.5] * len(past)), ITEMS).liked
 
     assert liked(PastItem(item=A, liked=True), PastItem(item=B, liked=True))
     assert not liked(PastItem(item=A, liked=True), PastItem(item=B, liked=None))
     assert not liked(PastItem(item=A, liked=False))
-    assert not state((), ITEMS).liked
+    assert not facts_of((), ITEMS).liked
 
 
 def test_values_that_all_cited_items_share_are_said() -> None:
-    facts = state(found([PastItem(item=A), PastItem(item=B)], [0.5, 0.4]), ITEMS)
+    facts = facts_of(found([PastItem(item=A), PastItem(item=B)], [0.5, 0.4]), ITEMS)
     assert (facts.past, facts.shared) == (("Alpha", "Beta"), (("genre", ("Sci-Fi",)),))
-    assert sentence(facts) == 'You chose "Alpha" and "Beta", and it has the same genre Sci-Fi.'
+    assert template_sentence(facts) == 'You chose "Alpha" and "Beta", and it has the same genre Sci-Fi.'
 
 
 def test_a_weak_item_is_not_cited_beside_a_strong_one() -> None:
@@ -153,7 +153,7 @@ def test_a_weak_item_is_not_cited_beside_a_strong_one() -> None:
 
 
 def test_where_nothing_is_shared_by_all_the_item_that_shares_something_is_cited() -> None:
-    facts = state(found([PastItem(item=C), PastItem(item=A)], [0.5, 0.4]), ITEMS)
+    facts = facts_of(found([PastItem(item=C), PastItem(item=A)], [0.5, 0.4]), ITEMS)
     assert facts.past == ("Alpha",)
     assert facts.shared == (("genres", ("War", "Sci-Fi")), ("country", ("UK",)))
     assert len(facts.evidence) > len(facts.past)  # the evidence stays whole
@@ -161,15 +161,15 @@ def test_where_nothing_is_shared_by_all_the_item_that_shares_something_is_cited(
 
 def test_two_items_of_one_title_are_cited_once() -> None:
     twin = Item(item_id="t", title="Alpha")
-    facts = state(found([PastItem(item=A), PastItem(item=twin)], [0.5, 0.4]), {**ITEMS, "t": twin})
+    facts = facts_of(found([PastItem(item=A), PastItem(item=twin)], [0.5, 0.4]), {**ITEMS, "t": twin})
     assert facts.past == ("Alpha",)
 
 
 def test_titles_are_quoted_on_one_line_without_quotes_of_their_own() -> None:
-    assert title(Item(item_id="i", title='The "Big"\nOne')) == "The 'Big' One"
-    assert title(Item(item_id='i"1', title="")) == "i'1"
-    assert len(title(Item(item_id="i", title="x" * 500))) == 80
-    assert title(Item(item_id="\u200b", title="\u202e")) == "untitled"
+    assert shown_title(Item(item_id="i", title='The "Big"\nOne')) == "The 'Big' One"
+    assert shown_title(Item(item_id='i"1', title="")) == "i'1"
+    assert len(shown_title(Item(item_id="i", title="x" * 500))) == 80
+    assert shown_title(Item(item_id="\u200b", title="\u202e")) == "untitled"
 
 
 TAGGED = Item(item_id="t", title="Tin Stars", attributes={"tags": ("sci-fi", "UK"), "language": "English"}, generated=("tags",))
@@ -184,8 +184,8 @@ def test_a_tag_of_a_model_is_a_value_of_the_attribute_that_has_it() -> None:
     assert shared_of(TAGGED, B) == [("genres", "Sci-Fi", ("b",))]
     assert shared_of(B, TAGGED) == [("genres", "Sci-Fi", ("t",))]
     evidence = found([PastItem(item=B)], [0.5], item=TAGGED)
-    assert state(evidence, ITEMS, item=TAGGED).generated == ("t",)
-    assert state(found([PastItem(item=TAGGED)], [0.5], item=B), {**ITEMS, "t": TAGGED}, item=B).generated == ("t",)
+    assert facts_of(evidence, ITEMS, item=TAGGED).generated == ("t",)
+    assert facts_of(found([PastItem(item=TAGGED)], [0.5], item=B), {**ITEMS, "t": TAGGED}, item=B).generated == ("t",)
 
 
 def test_a_tag_says_nothing_of_an_attribute_that_the_item_tells_or_that_people_gave_as_a_tag() -> None:

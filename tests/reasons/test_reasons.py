@@ -9,9 +9,9 @@ from genrec.errors import EngineError
 from genrec.llm.fake import FakeLLM
 from genrec.llm.protocol import LLM, WriteRequest
 from genrec.prompts import Prompts
-from genrec.reasons.facts import BRIEF_CHARS, Facts, brief, sentence
+from genrec.reasons.facts import BRIEF_CHARS, Facts, short_title, template_sentence
 from genrec.reasons.reason_checker import fault
-from genrec.reasons.reason_writer import SEEDS, ReasonWriter, prompt_of
+from genrec.reasons.reason_writer import SEEDS, ReasonWriter, reason_prompt
 from genrec.settings.sections import ReasonSettings
 from genrec.types import Evidence
 
@@ -66,21 +66,21 @@ def writer(llm: LLM | None, **settings: int) -> ReasonWriter:
 
 async def test_without_an_engine_every_reason_is_the_template() -> None:
     reasons = await writer(None).write(FACTS)
-    assert [reason.text for reason in reasons] == [sentence(facts) for facts in FACTS]
+    assert [reason.text for reason in reasons] == [template_sentence(facts) for facts in FACTS]
     assert {(reason.source, reason.verified) for reason in reasons} == {("template", True)}
     assert [reason.evidence for reason in reasons] == [facts.evidence for facts in FACTS]
     assert writer(None).digests() == {}
 
 
 def test_the_engine_sees_the_first_part_of_a_title() -> None:
-    _, prompt = prompt_of(Prompts(), past("Saint, The", "File Folders - Letter Size, Green, 25-Pack"), tuned=True)
+    _, prompt = reason_prompt(Prompts(), past("Saint, The", "File Folders - Letter Size, Green, 25-Pack"), tuned=True)
     assert '[1] "Saint" and [2] "File Folders"' in prompt
-    assert brief("2001: A Space Odyssey") == "2001"
-    assert brief("A (B)") == "A (B)"
-    assert brief("Face/Off") == "Face/Off"
-    assert brief("Rapesco Spinna Front Push-Button Loading Stapler of Metal") == "Rapesco Spinna Front Push-Button Loading"
-    assert brief("字" * 90) == "字" * BRIEF_CHARS
-    assert brief("") == ""
+    assert short_title("2001: A Space Odyssey") == "2001"
+    assert short_title("A (B)") == "A (B)"
+    assert short_title("Face/Off") == "Face/Off"
+    assert short_title("Rapesco Spinna Front Push-Button Loading Stapler of Metal") == "Rapesco Spinna Front Push-Button Loading"
+    assert short_title("字" * 90) == "字" * BRIEF_CHARS
+    assert short_title("") == ""
 
 
 async def test_what_the_fake_writes_is_checked_too() -> None:
@@ -99,10 +99,10 @@ async def test_the_real_model_writes_checked_reasons_in_order(smollm: LLM) -> No
         assert fault(reason.text, facts) == "", reason.text
         assert reason.evidence == facts.evidence
         if reason.source == "template":
-            assert reason.text == sentence(facts)
+            assert reason.text == template_sentence(facts)
     by_llm = [reason for reason in reasons if reason.source == "llm"]
     assert len(by_llm) >= 3
-    assert any(reason.text != sentence(facts) for reason, facts in zip(reasons, FACTS, strict=True))
+    assert any(reason.text != template_sentence(facts) for reason, facts in zip(reasons, FACTS, strict=True))
     assert reasons[3].source == reasons[8].source == "template"  # nothing to say for a model there
 
 

@@ -13,7 +13,7 @@ from genrec.errors import DataError, RowError, TableError
 from genrec.llm.protocol import Likelihood
 from genrec.prompts import Prompts
 from genrec.reasons.facts import Facts
-from genrec.reasons.reason_writer import prompt_of
+from genrec.reasons.reason_writer import reason_prompt
 from genrec.settings.sections import ReasonSettings
 from genrec.training.adapter_training import Base
 from genrec.training.lessons import rows, steps
@@ -189,8 +189,8 @@ class TestRows:
         reason, caption = both
         assert isinstance(reason.facts, Facts)
         assert not isinstance(caption.facts, Facts)
-        assert reason.prompt(prompts) == prompt_of(prompts, reason.facts, tuned=True)
-        assert caption.prompt(prompts) == captions.prompt(prompts, caption.facts, tuned=True)
+        assert reason.prompt(prompts) == reason_prompt(prompts, reason.facts, tuned=True)
+        assert caption.prompt(prompts) == captions.render_prompt(prompts, caption.facts, tuned=True)
 
     def test_what_the_checker_says_of_a_text(self, both: list[Written]) -> None:
         reason, caption = both
