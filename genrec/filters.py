@@ -8,7 +8,7 @@
     field       = a name, or any text in backticks (a backtick inside is doubled)
     value       = "text" | 'text' (a quote or backslash inside follows a backslash) | number | true | false
 
-Meaning, the same here (`matches`) and in the vector engine:
+Meaning, the same here (`matches`) and in the vector engine (`index.filter_conditions` makes its query of a filter):
 - a comparison holds when any value of the field satisfies it; a scalar is one value, a list has each of its elements;
 - a field that the item lacks satisfies no comparison; `!=` is the negation of `==`, `not in` of `in`;
 - text and booleans know equality only, character by character; numbers compare as float64.
@@ -168,8 +168,10 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
-_KEYWORDS = frozenset({"and", "or", "not", "in", "has", "true", "false"})
+_KEYWORDS = frozenset({"and", "or", "not", "in", "has"})
 _COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
+_VALUES: Mapping[AttributeType, str] = {"text": '"Comedy"', "number": "1990", "boolean": "true"}
+_LISTS = 'A list looks like ["USA", "UK"].'
 _EXAMPLE = 'A filter looks like: year >= 1990 and genres has "Comedy".'
 
 
@@ -182,7 +184,7 @@ def parse(text: str, schema: Mapping[str, Field]) -> Filter:
 
 
 class _Parser:
-    """Recursive descent over the tokens, one method for each rule of the grammar above."""
+    """Recursive descent over the tokens, by the rules of the grammar above."""
 
     def __init__(self, text: str, schema: Mapping[str, Field]) -> None:
         self._text = text
@@ -192,13 +194,13 @@ class _Parser:
                 f"the filter has {len(text)} characters, at most {MAX_LENGTH} are read", position=MAX_LENGTH, hint="Shorten it."
             )
         self._tokens = self._tokenize()
-        self._at = 0
+        self._next = 0
         self._depth = 0
 
     def parse(self) -> Filter:
         if self._peek.kind == "end":
             raise self._error("the filter is empty", self._peek, _EXAMPLE)
-        tree = self._any_of()
+        tree = self._filter()
         if self._peek.kind != "end":
             raise self._error(f"{self._peek.shown} is not expected here", self._peek, 'Join conditions with "and" or "or".')
         return tree
@@ -209,8 +211,7 @@ class _Parser:
         while position < end:
             found = _TOKEN.match(text, position)
             if found is None:
-                start = position + len(text[position:]) - len(text[position:].lstrip())
-                raise self._unreadable(start)
+                raise self._unreadable(len(text) - len(text[position:].lstrip()))
             kind = cast(str, found.lastgroup)
             tokens.append(self._token(kind, found[kind], found.start(kind)))
             position = found.end()
@@ -220,57 +221,49 @@ class _Parser:
         if kind == "number":
             value = float(shown) if re.search(r"[.eE]", shown) else int(shown)
             if _as_float(value) is None:
-                raise self._error_at(
+                raise self._error(
                     f"the number {shown[:20]}… is out of range", position, "Numbers are float64: up to about 1.8e308."
                 )
             return _Token("value", value, position, shown)
         if kind == "text":
             if any("\ud800" <= character <= "\udfff" for character in shown):
-                raise self._error_at("the text holds half a surrogate pair", position, "Write the text in valid Unicode.")
+                raise self._error("the text holds half a surrogate pair", position, "Write the text in valid Unicode.")
             return _Token("value", re.sub(r"\\([\\\"'])", r"\1", shown[1:-1]), position, shown)
         if kind == "quoted":
             return _Token("name", shown.replace("``", "`"), position - 1, f"`{shown}`")
-        if kind == "word" and shown.lower() in _KEYWORDS:
-            word = shown.lower()
-            return (
-                _Token("value", word == "true", position, word)
-                if word in ("true", "false")
-                else _Token(word, word, position, word)
-            )
         if kind == "word":
-            return _Token("name", shown, position, shown)
+            word = shown.lower()
+            if word in ("true", "false"):
+                return _Token("value", word == "true", position, word)
+            return _Token(word, word, position, word) if word in _KEYWORDS else _Token("name", shown, position, shown)
         return _Token("==" if shown == "=" else shown, shown, position, f"'{shown}'")
 
     @property
     def _peek(self) -> _Token:
-        return self._tokens[self._at]
+        return self._tokens[self._next]
 
     def _take(self) -> _Token:
-        token = self._tokens[self._at]
-        self._at += 1
-        return token
+        self._next += 1
+        return self._tokens[self._next - 1]
 
     def _takes(self, *kinds: str) -> bool:
         """Take the next tokens if they are of these kinds."""
-        ahead = tuple(token.kind for token in self._tokens[self._at : self._at + len(kinds)])
+        ahead = tuple(token.kind for token in self._tokens[self._next : self._next + len(kinds)])
         if ahead != kinds:
             return False
-        self._at += len(kinds)
+        self._next += len(kinds)
         return True
 
-    def _any_of(self) -> Filter:
-        parts = [self._all_of()]
-        while self._takes("or"):
-            parts.append(self._all_of())
-        return parts[0] if len(parts) == 1 else Or(tuple(parts))
+    def _filter(self) -> Filter:
+        return self._joined("or", Or, lambda: self._joined("and", And, self._not_part))
 
-    def _all_of(self) -> Filter:
-        parts = [self._one()]
-        while self._takes("and"):
-            parts.append(self._one())
-        return parts[0] if len(parts) == 1 else And(tuple(parts))
+    def _joined(self, word: str, node: type[And | Or], read_part: Callable[[], Filter]) -> Filter:
+        parts = [read_part()]
+        while self._takes(word):
+            parts.append(read_part())
+        return parts[0] if len(parts) == 1 else node(tuple(parts))
 
-    def _one(self) -> Filter:
+    def _not_part(self) -> Filter:
         token = self._peek
         if token.kind not in ("not", "("):
             return self._comparison()
@@ -279,9 +272,9 @@ class _Parser:
             raise self._error(f"more than {MAX_DEPTH} parentheses or `not` inside one another", token, "Write it flatter.")
         self._take()
         if token.kind == "not":
-            tree: Filter = Not(self._one())
+            tree: Filter = Not(self._not_part())
         else:
-            tree = self._any_of()
+            tree = self._filter()
             if not self._takes(")"):
                 raise self._error(
                     f"')' expected, found {self._peek.shown}", self._peek, f"It closes '(' at character {token.position + 1}."
@@ -299,44 +292,36 @@ class _Parser:
             raise self._error(f"there is no field `{field}`", name, self._known(field))
         if self._takes("not", "in"):
             return Not(In(field, self._list(field)))
-        operator = self._take()
+        type_, operator = self._schema[field].type, self._take()
         if operator.kind == "in":
             return In(field, self._list(field))
         if operator.kind == "has":
             return Has(field, self._value(field))
         if operator.kind not in _COMPARISONS:
-            hint = (
-                f"For example: {field} == true"
-                if self._schema[field].type == "boolean"
-                else "One of: == != < <= > >= has, in, not in."
-            )
+            hint = f"For example: {field} == true" if type_ == "boolean" else "One of: == != < <= > >= has, in, not in."
             raise self._error(f"an operator expected after `{field}`, found {operator.shown}", operator, hint)
-        if operator.kind not in ("==", "!=") and self._schema[field].type != "number":
-            raise self._error(
-                f"`{field}` is {self._schema[field].type}, it has no order", operator, f"Use == != has in with `{field}`."
-            )
+        if operator.kind not in ("==", "!=") and type_ != "number":
+            raise self._error(f"`{field}` is {type_}, it has no order", operator, f"Use == != has in with `{field}`.")
         return Compare(field, cast(Operator, operator.kind), self._value(field))
 
     def _value(self, field: str) -> Scalar:
         token = self._take()
         wanted = self._schema[field].type
-        example = {"text": '"Comedy"', "number": "1990", "boolean": "true"}[wanted]
+        hint = f"For example: {_VALUES[wanted]}"
         if token.kind != "value":
-            hint = "Text stands in quotes." if token.kind == "name" else f"For example: {example}"
+            hint = "Text stands in quotes." if token.kind == "name" else hint
             raise self._error(f"a value expected, found {token.shown}", token, hint)
         if type_of(token.value) != wanted:
-            raise self._error(f"`{field}` is {wanted}, {token.shown} is {type_of(token.value)}", token, f"For example: {example}")
+            raise self._error(f"`{field}` is {wanted}, {token.shown} is {type_of(token.value)}", token, hint)
         return token.value
 
     def _list(self, field: str) -> tuple[Scalar, ...]:
         if not self._takes("["):
-            raise self._error(f"'[' expected, found {self._peek.shown}", self._peek, 'A list looks like ["USA", "UK"].')
+            raise self._error(f"'[' expected, found {self._peek.shown}", self._peek, _LISTS)
         values: list[Scalar] = []
         while not self._takes("]"):
             if values and not self._takes(","):
-                raise self._error(
-                    f"',' or ']' expected, found {self._peek.shown}", self._peek, 'A list looks like ["USA", "UK"].'
-                )
+                raise self._error(f"',' or ']' expected, found {self._peek.shown}", self._peek, _LISTS)
             values.append(self._value(field))
         return tuple(values)
 
@@ -350,15 +335,13 @@ class _Parser:
     def _unreadable(self, position: int) -> FilterError:
         character = self._text[position]
         if character in "\"'`":
-            return self._error_at(f"the {character} is not closed", position, f"End it with {character}.")
+            return self._error(f"the {character} is not closed", position, f"End it with {character}.")
         hints = {"&": 'Write "and".', "|": 'Write "or".', "!": 'Write "not", or != to compare.'}
-        return self._error_at(f"{character!r} cannot be read", position, hints.get(character, _EXAMPLE))
+        return self._error(f"{character!r} cannot be read", position, hints.get(character, _EXAMPLE))
 
-    def _error(self, message: str, token: _Token, hint: str) -> FilterError:
-        return self._error_at(message, token.position, hint)
-
-    def _error_at(self, message: str, position: int, hint: str) -> FilterError:
-        """Show up to 30 characters either side of the fault with a caret below it."""
+    def _error(self, message: str, place: _Token | int, hint: str) -> FilterError:
+        """Shows up to 30 characters either side of the fault with a caret below it."""
+        position = place if isinstance(place, int) else place.position
         start = max(0, position - 30)
         shown = re.sub(r"\s", " ", self._text[start : position + 30])
         caret = " " * (position - start) + "^"

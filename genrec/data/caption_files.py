@@ -3,15 +3,15 @@
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from genrec.data.cleaning import clean_text, identifier
 from genrec.data.delimited_table import DelimitedTable
-from genrec.data.ingest_report import CellFault, Fault, Report
+from genrec.data.ingest_report import CellFault, Report
 from genrec.data.input_file import CHUNK_ROWS, InputFile
-from genrec.data.json_table import lines
+from genrec.data.json_table import json_lines
 from genrec.errors import TableError
 from genrec.types import HUMAN, CaptionSource, StoredCaption
 
@@ -40,7 +40,7 @@ def read_captions(path: Path, report: Report) -> Iterator[list[Row]]:
             batch.append((number, _caption(cells, now)))
         except CellFault as fault:
             counts.faulty += 1
-            report.add(Fault(file=str(path), row=number, line=line, column=fault.column, kind=fault.kind, message=fault.message))
+            report.add(fault.at(str(path), number, line))
             continue
         counts.kept += 1
         if len(batch) >= CHUNK_ROWS:
@@ -52,34 +52,28 @@ def read_captions(path: Path, report: Report) -> Iterator[list[Row]]:
 def _lines(source: InputFile, report: Report) -> Iterator[tuple[int, int, Mapping[str, Any] | str]]:
     """(row, line, object or what is wrong with it)."""
     source.refuse_binary()
-    for row, (line, value, wrong, _) in enumerate(lines(source), 1):
-        if wrong:
-            yield row, line, wrong
-        elif not isinstance(value, dict):
-            yield row, line, f"a row is an object such as {_EXAMPLE}, not {type(value).__name__}"
-        else:
-            _ignored(value, source, report)
+    for row, (line, value, wrong, _) in enumerate(json_lines(source), 1):
+        if isinstance(value, dict):
+            _note_unused(value, source, report)
             yield row, line, value
+        else:
+            yield row, line, wrong or f"a row is an object such as {_EXAMPLE}, not {type(value).__name__}"
 
 
-def _table(source: InputFile, report: Report) -> Iterator[tuple[int, int | None, Mapping[str, Any] | str]]:
+def _table(source: InputFile, report: Report) -> Iterator[tuple[int, int, Mapping[str, Any] | str]]:
     table = DelimitedTable(source)
     if "item_id" not in table.columns or not set(PARTS).intersection(table.columns):
         raise TableError(
             f"{source.path}: the columns are {', '.join(table.columns)}", hint="item_id is needed, and title, text or tags."
         )
-    _ignored(dict.fromkeys(table.columns), source, report)
-    wrong: list[tuple[int, int | None, str]] = []
-    for chunk in table.chunks(lambda row, line, kind, message: wrong.append((row, line, message))):
-        yield from wrong
-        wrong.clear()
-        for place, row in enumerate(chunk.rows):
-            cells = {name: values[place] for name, values in chunk.columns.items() if values[place] != ""}
-            yield row, chunk.lines[place] if chunk.lines else None, cells
-    yield from wrong
+    _note_unused(table.columns, source, report)
+    wrong: dict[int, str] = {}
+    for row, line, fields, _ in table.records(lambda row, line, kind, message: wrong.update({row: message})):
+        cells = {name: cell for name, cell in zip(table.names, fields or (), strict=False) if cell}
+        yield row, line, wrong.pop(row, cells)
 
 
-def _ignored(names: Mapping[str, Any], source: InputFile, report: Report) -> None:
+def _note_unused(names: Iterable[str], source: InputFile, report: Report) -> None:
     if other := [name for name in names if name not in COLUMNS]:
         report.note(f"{source.path}: columns without a meaning are ignored: {', '.join(other)}")
 
@@ -87,25 +81,23 @@ def _ignored(names: Mapping[str, Any], source: InputFile, report: Report) -> Non
 def _caption(cells: Mapping[str, Any], now: float) -> StoredCaption:
     """Raises CellFault."""
     given = {name: cells[name] for name in COLUMNS if cells.get(name) is not None}
-    item_id = identifier(given.get("item_id"), "item_id")
-    texts = {name: _text(name, given[name]) for name in _TEXTS if name in given}
-    source = texts.pop("source", HUMAN)
+    fields: dict[str, Any] = {"item_id": identifier(given.get("item_id"), "item_id")}
+    fields |= {name: _text(name, given[name]) for name in _TEXTS if name in given}
+    source = fields.setdefault("source", HUMAN)
     if source not in get_args(CaptionSource):
         raise CellFault(
             "bad value", "source", f"source is {source!r:.40}, it must be one of {', '.join(get_args(CaptionSource))}"
         )
     if not set(PARTS).intersection(given):
         raise CellFault("bad value", "", "it has no title, no text and no tags")
-    doubt, made_at = _number(given, "doubt", 0.0), _number(given, "made_at", now)
-    if not 0 <= doubt <= 1:
-        raise CellFault("bad value", "doubt", f"doubt is {doubt:g}, it must be from 0 to 1")
-    evidence = _json(given, "evidence", {})
-    if not isinstance(evidence, dict):
+    fields |= {"doubt": _number(given, "doubt", 0.0), "made_at": _number(given, "made_at", now)}
+    if not 0 <= fields["doubt"] <= 1:
+        raise CellFault("bad value", "doubt", f"doubt is {fields['doubt']:g}, it must be from 0 to 1")
+    fields["evidence"] = _json("evidence", given.get("evidence", {}))
+    if not isinstance(fields["evidence"], dict):
         raise CellFault("bad value", "evidence", "evidence must be a JSON object")
-    tags = _tags(given["tags"]) if "tags" in given else None
-    kind: Any = source
-    rest = {"tags": tags, "evidence": evidence, "doubt": doubt, "made_at": made_at}
-    return StoredCaption(item_id=item_id, source=kind, imported=True, **texts, **rest)
+    fields["tags"] = _tags(given["tags"]) if "tags" in given else None
+    return StoredCaption(imported=True, **fields)
 
 
 _TEXTS = tuple(name for name in COLUMNS if name not in ("item_id", "tags", "evidence", "doubt", "made_at"))
@@ -128,20 +120,18 @@ def _number(given: Mapping[str, Any], name: str, default: float) -> float:
     return number
 
 
-def _json(given: Mapping[str, Any], name: str, default: Any) -> Any:
-    value = given.get(name, default)
-    if not isinstance(value, str):
-        return value
+def _json(name: str, value: Any) -> Any:
+    """What JSON as text stands for; other values as they are."""
     try:
-        return json.loads(value)
+        return json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError) as error:
         raise CellFault("bad value", name, f"{name} is not JSON: {error}") from error
 
 
 def _tags(value: Any) -> tuple[str, ...]:
-    """A list, a JSON list as text, or words between commas."""
+    """From a list, a JSON list as text, or words between commas."""
     if isinstance(value, str):
-        value = _json({"tags": value}, "tags", []) if value.lstrip().startswith("[") else value.split(",")
+        value = _json("tags", value) if value.lstrip().startswith("[") else value.split(",")
     if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
         raise CellFault("bad value", "tags", "tags must be a list of texts, or texts between commas")
     return tuple(dict.fromkeys(tag.strip() for tag in value if tag.strip()))

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -179,7 +180,7 @@ def _rows(archive: Path, name: str, encoding: str, separator: str) -> list[list[
     return [line.split(separator) for line in text.splitlines() if line]
 
 
-def _frames(items: list[tuple[str, str, str | None, list[str]]], events: list[list[str]], users: list[list[str]]) -> "Frames":
+def _frames(items: Sequence[tuple[str, str, str | None, list[str]]], events: list[list[str]], users: list[list[str]]) -> "Frames":
     """Typed tables, items and users in the order of their numbers."""
     import polars as pl
 

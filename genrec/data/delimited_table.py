@@ -19,7 +19,10 @@ _SAMPLE_LINES = 200
 
 
 class DelimitedTable:
-    """`header=False`: the first line is data and the columns are called #1, #2, …"""
+    """`names` are those of all columns, `columns` those that are not empty.
+
+    `header=False`: the first line is data and the columns are called #1, #2, …
+    """
 
     cells: Cells = "text"
 
@@ -35,44 +38,24 @@ class DelimitedTable:
             hint = "Save the file with line ends LF or CR LF."
             raise TableError(f"{source.path}: lines end in a carriage return only", hint=hint)
         self._delimiter, self._quoted = _sniff(sample, source.name)
-        first = next(iter(self._records()), None)
+        first = next(self._records(), None)
         if first is None or isinstance(first[1], str):
             raise TableError(f"{source.path}: the header line cannot be read", hint="Write the names of the columns in line 1.")
         self._width = len(first[1])
-        self._names = [name.strip() for name in first[1]] if header else [f"#{n + 1}" for n in range(self._width)]
-        while self._names and not self._names[-1] and self._width > 1:  # a delimiter at the end of the header line
-            self._names.pop()
+        self.names = [name.strip() for name in first[1]] if header else [f"#{n + 1}" for n in range(self._width)]
+        while self.names and not self.names[-1] and self._width > 1:  # a delimiter at the end of the header line
+            self.names.pop()
             self._width -= 1
-        self.columns = tuple(name for name in self._names if name)
-
-    def _records(self) -> Iterator[tuple[int, list[str] | str]]:
-        """(line, fields), or (line, what is wrong with the record that starts there)."""
-        wide = self._delimiter == "::"
-        feed = _Feed(((n, text.replace("::", _UNIT)) for n, text in self.source.lines()) if wide else self.source.lines())
-        reader = _csv_reader(feed, self._delimiter, self._quoted)
-        while True:
-            feed.record.clear()
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield feed.record[0][0], _explain(error)
-                # A quote that is never closed swallows the rows after it: read those again on their own.
-                feed.again()
-                reader = _csv_reader(feed, self._delimiter, self._quoted)
-                continue
-            if fields and (len(fields) > 1 or fields[0].strip()):
-                yield feed.record[0][0], fields
+        self.columns = tuple(name for name in self.names if name)
 
     def chunks(self, fault: RowFault, *, rows: int = CHUNK_ROWS, only: tuple[str, ...] | None = None) -> Iterator[Chunk]:
-        for numbers, lines, records, read in in_chunks(self._fitted(fault), rows):
-            cells = [list(column) for column in zip(*records, strict=True)] if records else [[] for _ in self._names]
-            columns = {name: column for name, column in zip(self._names, cells, strict=True) if name}
+        for numbers, lines, records, read in in_chunks(self.records(fault), rows):
+            cells = [list(column) for column in zip(*records, strict=True)] if records else [[] for _ in self.names]
+            columns = {name: column for name, column in zip(self.names, cells, strict=True) if name}
             yield Chunk(numbers, lines, columns, read, self.source.position)
 
-    def _fitted(self, fault: RowFault) -> Iterator[tuple[int, int, list[str] | None, int]]:
-        """(row, line, one field for each column or None where that is a fault, characters)."""
+    def records(self, fault: RowFault) -> Iterator[tuple[int, int, list[str] | None, int]]:
+        """(row, line, one field for each of `names` or None where that is a fault, characters)."""
         records = self._records()
         if self._header:
             next(records)
@@ -84,6 +67,14 @@ class DelimitedTable:
                 fault(row, line, "wrong number of fields", f"{len(fields)} fields where {self._width} are expected")
             yield row, line, fitted, sum(map(len, fitted or ()))
 
+    def _records(self) -> Iterator[tuple[int, list[str] | str]]:
+        """(line, fields), or (line, what is wrong with the record that starts there)."""
+        for line, fields in _parse(self.source.lines(), self._delimiter, self._quoted):
+            if isinstance(fields, csv.Error):
+                yield line, _explain(fields)
+            elif fields and (len(fields) > 1 or fields[0].strip()):
+                yield line, fields
+
     def _fit(self, fields: list[str]) -> list[str] | None:
         if len(fields) > self._width and not any(fields[self._width :]):
             return fields[: self._width]
@@ -91,7 +82,7 @@ class DelimitedTable:
 
 
 class _Feed:
-    """Hands lines to the parser and keeps those of the record under way."""
+    """Hands lines to the parser and keeps those of the record being read."""
 
     def __init__(self, lines: Iterator[tuple[int, str]]) -> None:
         self._lines = lines
@@ -110,9 +101,29 @@ class _Feed:
         self._waiting.extendleft(reversed(self.record[1:]))
 
 
-def _csv_reader(lines: Iterator[str], delimiter: str, quoted: bool) -> Iterator[list[str]]:
-    sign = _UNIT if delimiter == "::" else delimiter
-    return csv.reader(lines, delimiter=sign, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=True)
+def _parse(lines: Iterator[tuple[int, str]], delimiter: str, quoted: bool) -> Iterator[tuple[int, list[str] | csv.Error]]:
+    """(line, fields or fault) of each record of the numbered lines, by the line where it begins."""
+    if delimiter == "::":
+        lines, delimiter = ((n, text.replace("::", _UNIT)) for n, text in lines), _UNIT
+    feed = _Feed(lines)
+
+    def reader() -> Iterator[list[str]]:
+        return csv.reader(feed, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=True)
+
+    records = reader()
+    while True:
+        feed.record.clear()
+        try:
+            fields = next(records)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield feed.record[0][0], error
+            # A quote that is never closed swallows the rows after it: read those again on their own.
+            feed.again()
+            records = reader()
+        else:
+            yield feed.record[0][0], fields
 
 
 def _sniff(sample: list[str], name: str) -> tuple[str, bool]:
@@ -130,27 +141,17 @@ def _sniff(sample: list[str], name: str) -> tuple[str, bool]:
 
 
 def _agreement(sample: list[str], delimiter: str, quoted: bool) -> tuple[float, int]:
-    """Share of the sample's lines in records as wide as the first, and that width."""
-    text = "".join(sample).replace("::", _UNIT) if delimiter == "::" else "".join(sample)
-    feed = _Feed(enumerate(io.StringIO(text, newline="")))
-    reader, width, agreeing, records = _csv_reader(feed, delimiter, quoted), 0, 0, 0
-    while True:
-        feed.record.clear()
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return agreeing / max(records, 1), width
-        except csv.Error:
-            # The sample may end inside a quoted field; anything else speaks against this reading.
-            fields = []
-            feed.again()
-            reader = _csv_reader(feed, delimiter, quoted)
-        else:
-            if not fields:
-                continue
+    """Share of the sample's records that have as many fields as the first, and that number."""
+    width = agreeing = records = 0
+    for _, fields in _parse(enumerate(io.StringIO("".join(sample), newline="")), delimiter, quoted):
+        if fields == []:
+            continue
+        # a fault speaks against this reading, or is only that the sample ends inside a quoted field
+        size = 0 if isinstance(fields, csv.Error) else len(fields)
         records += 1
-        width = width or len(fields)
-        agreeing += len(fields) == width
+        width = width or size
+        agreeing += size == width
+    return agreeing / max(records, 1), width
 
 
 def _explain(error: csv.Error) -> str:

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from genrec.data.input_file import InputFile
+from genrec.data.json_table import json_lines
 from genrec.errors import RowError, TableError
 
 _EXAMPLE = '{"context": ["A film like Alien?"], "rec": ["The Thing (1982)"]}'
+_MESSAGES = '[{"role": "user", "content": "A film like Alien?"}]'
 TURNS, WANTED, NAMED = ("context", "messages"), ("rec", "recommended"), ("entity", "mentions")
 
 
@@ -48,61 +50,50 @@ def read_moments(path: Path) -> list[Moment]:
     """All lines in order. Raises TableError for a file that cannot be read, RowError for the first line with a fault."""
     source = InputFile.examine(path)
     source.refuse_binary()
-    moments: list[Moment] = []
-    for line, text in source.lines():
-        if text.strip():
-            moments.append(_moment(text, len(moments) + 1, f"{source.path}, row {len(moments) + 1} (line {line})"))
+    moments = []
+    for row, (line, value, wrong, _) in enumerate(json_lines(source), 1):
+        place = f"{source.path}, row {row} (line {line})"
+        if not isinstance(value, dict):
+            raise _fault(f"{place}: {wrong or f'a row is an object, not {type(value).__name__}'}")
+        named = _present(value, NAMED)
+        moments.append(
+            Moment(
+                dialogue_id=str(value.get("dialog_id", f"row {row}")),
+                turn_id=str(value.get("turn_id", row)),
+                context=_turns(value["messages"], place) if _present(value, TURNS) == "messages" else _texts(value, TURNS, place),
+                wanted=_texts(value, WANTED, place),
+                named=_texts(value, NAMED, place) if named else None,
+                row=row,
+            )
+        )
     if not moments:
         raise TableError(f"{source.path} has no row", hint=f"One moment of a dialogue a line: {_EXAMPLE}")
     return moments
 
 
-def _moment(text: str, row: int, place: str) -> Moment:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RowError(f"{place}: not JSON that can be read: {error}", hint=f"A row is an object: {_EXAMPLE}") from error
-    if not isinstance(value, dict):
-        raise RowError(f"{place}: a row is an object, not {type(value).__name__}", hint=f"For example {_EXAMPLE}")
-    named = _of(value, NAMED)
-    return Moment(
-        dialogue_id=str(value.get("dialog_id", f"row {row}")),
-        turn_id=str(value.get("turn_id", row)),
-        context=_turns(value, place),
-        wanted=_texts(value, WANTED, place),
-        named=None if named is None else _texts(value, NAMED, place),
-        row=row,
-    )
+def _fault(message: str, example: str = _EXAMPLE) -> RowError:
+    return RowError(message, hint=f"For example {example}")
 
 
-def _of(value: Mapping[str, Any], names: Sequence[str]) -> str | None:
+def _present(value: Mapping[str, Any], names: Sequence[str]) -> str | None:
     return next((name for name in names if value.get(name) is not None), None)
 
 
 def _texts(value: Mapping[str, Any], names: Sequence[str], place: str) -> tuple[str, ...]:
-    name = _of(value, names)
+    name = _present(value, names)
     if name is None:
-        raise RowError(f"{place}: there is no {' or '.join(names)}", hint=f"For example {_EXAMPLE}")
+        raise _fault(f"{place}: there is no {' or '.join(names)}")
     found = value[name]
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise RowError(f"{place}, column {name}: it is {found!r:.60}, it must be a list of texts", hint=f"For example {_EXAMPLE}")
+        raise _fault(f"{place}, column {name}: it is {found!r:.60}, it must be a list of texts")
     return tuple(found)
 
 
-def _turns(value: Mapping[str, Any], place: str) -> tuple[str, ...]:
-    if _of(value, TURNS) != "messages":
-        return _texts(value, TURNS, place)
-    turns = []
-    messages = value["messages"]
+def _turns(messages: Any, place: str) -> tuple[str, ...]:
+    """What the two sides said."""
     if not isinstance(messages, list):
-        raise RowError(f"{place}, column messages: it must be a list", hint='Of objects: {"role": "user", "content": "Hi"}')
+        raise _fault(f"{place}, column messages: it must be a list", _MESSAGES)
     for number, message in enumerate(messages, 1):
-        content = message.get("content") if isinstance(message, dict) else None
-        if not isinstance(content, str):
-            raise RowError(
-                f"{place}, column messages: message {number} is {message!r:.60}",
-                hint='A message is {"role": "user", "content": "Hi"}.',
-            )
-        if message.get("role") in ("user", "assistant"):
-            turns.append(content)
-    return tuple(turns)
+        if not isinstance(message, dict) or not isinstance(message.get("content"), str):
+            raise _fault(f"{place}, column messages: message {number} is {message!r:.60}", _MESSAGES)
+    return tuple(message["content"] for message in messages if message.get("role") in ("user", "assistant"))

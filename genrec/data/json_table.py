@@ -22,7 +22,7 @@ Found = tuple[int, Any, str, int]
 """Line, value (or None), what is wrong with it (or ""), its length in characters."""
 
 
-def lines(source: InputFile) -> Iterator[Found]:
+def json_lines(source: InputFile) -> Iterator[Found]:
     """The value of each line that is not empty."""
     for line, text in source.lines():
         if not text.strip():
@@ -53,7 +53,7 @@ class JsonTable:
         self.columns = tuple(names)
 
     def _values(self) -> Iterator[Found]:
-        return lines(self.source) if self._by_line else _Document(self.source).values()
+        return json_lines(self.source) if self._by_line else _Document(self.source).values()
 
     def chunks(self, fault: RowFault, *, rows: int = CHUNK_ROWS, only: tuple[str, ...] | None = None) -> Iterator[Chunk]:
         for numbers, lines, records, read in in_chunks(self._objects(fault), rows):

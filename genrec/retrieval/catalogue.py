@@ -3,7 +3,7 @@ object.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,10 +80,6 @@ class Catalogue:
         if self.learned is not None:
             return self.learned.vectors[[self.vectors.index_of(item_id) for item_id in item_ids]]
         return as_history(self.rows(item_ids))
-
-    def popular_share(self, item_ids: Sequence[str]) -> Mapping[str, float]:
-        """log(1 + people) of each item over that of the most popular one."""
-        return {item_id: float(self._share[self.vectors.index_of(item_id)]) for item_id in item_ids}
 
     def _searchable(self, name: str) -> bool:
         return self.vectors.matrices[name].shape[1] > 0 and name != "behaviour"

@@ -47,12 +47,12 @@ def thompson_sample(
     width = how.strength * scores.std() * np.sqrt(prior / (people + prior))
     draws = scores + width * np.random.default_rng(how.seed).standard_normal(len(scores))
     order = np.argsort(-draws, kind="stable")[:k]
-    return [_drawn(candidates[place], float(draws[place]), int(place) + 1, k) for place in order]
-
-
-def _drawn(candidate: Candidate, draw: float, rank: int, k: int) -> Candidate:
-    sources = dict(candidate.sources) | ({EXPLORED: float(rank)} if rank > k else {})
-    return replace(candidate, score=draw, sources=sources)
+    found = []
+    for place in order:
+        explored = {EXPLORED: float(place + 1)} if place >= k else {}
+        sources = dict(candidates[place].sources) | explored
+        found.append(replace(candidates[place], score=float(draws[place]), sources=sources))
+    return found
 
 
 def exploration_for(user_id: str, strength: float, seed: int) -> Exploration | None:

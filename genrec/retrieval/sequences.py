@@ -93,31 +93,18 @@ class Sequences:
 
     def where(self, kept: NDArray[np.bool_]) -> "Sequences":
         """Only these events (n,); all people stay, perhaps without events."""
-        return replace(
-            self,
-            offsets=_offsets(self.users[kept], len(self.user_ids)),
-            items=self.items[kept],
-            timestamps=self.timestamps[kept],
-            values=self.values[kept],
-            kinds=self.kinds[kept],
-            platforms=self.platforms[kept],
-        )
+        return self._select(kept, self.user_ids, _offsets(self.users[kept], len(self.user_ids)))
 
     def take(self, users: NDArray[np.integer]) -> "Sequences":
         """Only these people, in this order."""
         lengths = self.lengths[users]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         events = np.repeat(self.offsets[:-1][users] - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return replace(
-            self,
-            user_ids=tuple(self.user_ids[user] for user in users),
-            offsets=offsets,
-            items=self.items[events],
-            timestamps=self.timestamps[events],
-            values=self.values[events],
-            kinds=self.kinds[events],
-            platforms=self.platforms[events],
-        )
+        return self._select(events, tuple(self.user_ids[user] for user in users), offsets)
+
+    def _select(self, events: NDArray, user_ids: tuple[str, ...], offsets: NDArray[np.int64]) -> "Sequences":
+        columns = {name: getattr(self, name)[events] for name in ("items", "timestamps", "values", "kinds", "platforms")}
+        return replace(self, user_ids=user_ids, offsets=offsets, **columns)
 
 
 def _offsets(users: NDArray[np.integer], n_users: int) -> NDArray[np.int64]:

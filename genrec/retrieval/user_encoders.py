@@ -1,10 +1,11 @@
 """A person's history as a vector of the index, and what each past item contributes: untrained and learned.
 
 Likes and dislikes move the vector as in Rocchio's relevance feedback (1971): a liked item counts more in the mean of past items,
-the mean of the disliked ones is taken off. What all histories have in common is no fault of the disliked ones: it is given back.
+and the mean of the disliked ones is subtracted. What all histories have in common is added back: it is no fault of those items.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -20,16 +21,17 @@ from genrec.settings.sections import FeedbackSettings, RetrievalSettings
 from genrec.types import LIKE, Event
 
 EXPLAINED = 16
-"""The learned retriever is asked again without each of so many of the latest past items; older ones hardly move it."""
+"""How many of the latest past items the learned retriever is run without, one at a time; older ones hardly move it."""
 DISLIKED = 50
-"""So many of the latest dislikes push."""
+"""How many of the latest dislikes push the vector away."""
 TYPICAL = 256
-"""The most popular items, whose mean is what histories have in common for the learned retriever."""
+"""How many of the most popular items stand for what histories have in common, in the learned retriever."""
 
 
 class UserEncoder(Protocol):
-    """Histories are ordered oldest first, with likes and dislikes as events among them. `learned`: the trained retriever, where
-    that makes the vectors.
+    """Makes vectors of histories, which are ordered oldest first, with likes and dislikes as events among them.
+
+    `learned` is the trained retriever where that makes the vectors.
     """
 
     @property
@@ -40,7 +42,7 @@ class UserEncoder(Protocol):
         ...
 
     def vectors(self, histories: Sequence[Sequence[Event]]) -> list[NDArray[np.float32] | None]:
-        """(D,) of length 1 each, None for a history that says nothing."""
+        """(D,) of length 1 for each, None for a history that says nothing."""
         ...
 
     def shares(self, history: Sequence[Event], item_ids: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.float32]]:
@@ -62,7 +64,7 @@ class MeanUserEncoder:
         self._catalogue, self._settings, self._feedback = catalogue, settings, feedback
         people = catalogue.popularity.astype(np.float64)
         share = people / people.sum() if people.any() else np.full(len(people), 1.0 / max(1, len(people)))
-        self._common = as_history((share @ catalogue.fused)[None].astype(np.float32))[0]  # of histories: by popularity
+        self._common = as_history((share @ catalogue.fused)[None].astype(np.float32))[0]  # what histories have in common
 
     def user(self, history: Sequence[Event]) -> UserVector | None:
         """None when none of the latest events has a vector and counts."""
@@ -115,7 +117,6 @@ class LearnedUserEncoder:
         self._mean = items.rows[there].mean(axis=0) if there.any() else items.rows.sum(axis=0)
         popular = np.argsort(-catalogue.popularity, kind="stable")
         self._typical = [self._item_ids[row] for row in popular if there[row]][:TYPICAL]
-        self._common: NDArray[np.float32] | None = None  # made by the first dislike
 
     def known(self, history: Sequence[Event]) -> bool:
         return any(event.item_id in self._row_of for event in preferences_of(history).positive)
@@ -125,10 +126,10 @@ class LearnedUserEncoder:
         return [row if row.any() else None for row in rows]
 
     def shares(self, history: Sequence[Event], item_ids: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.float32]]:
-        """The score is the network's, over that of the catalogue's average item: it so has a zero to fall to.
+        """Of the network's score above that of the catalogue's average item, so that there is a zero to fall to.
 
-        An item that scores no better than the average, or of which nothing is known, has nothing to fall, share 0. Left out are
-        the latest `EXPLAINED` items.
+        An item that scores no better than the average, or of which nothing is known, has share 0. Only the latest `EXPLAINED`
+        items are left out.
         """
         taste = preferences_of(history).positive
         latest = dict.fromkeys(event.item_id for event in reversed(taste) if event.item_id in self._row_of)
@@ -150,18 +151,18 @@ class LearnedUserEncoder:
     def _encode(self, histories: Sequence[Sequence[Event]]) -> NDArray[np.float32]:
         """(n, D) rows of length 1, zero for a history that says nothing."""
         preferences = [preferences_of(history) for history in histories]
-        rows = self._people([one.positive for one in preferences])
-        for n, (shift, alone) in self._shifts(preferences).items():
+        rows = self._rows([one.positive for one in preferences])
+        for n, shift in self._shifts(preferences).items():
             if rows[n].any():
-                row = rows[n] / rows[n, -2] + shift @ alone  # on the network's own scale
+                row = rows[n] / rows[n, -2] + shift  # on the network's own scale
                 rows[n] = row / np.linalg.norm(row)
         return rows
 
-    def _people(self, histories: Sequence[Sequence[Event]]) -> NDArray[np.float32]:
+    def _rows(self, histories: Sequence[Sequence[Event]]) -> NDArray[np.float32]:
         return self.learned.people(sequences_of(histories, self._item_ids, self._row_of), self._items)
 
-    def _shifts(self, preferences: Sequence[Preferences]) -> dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """By the number of the history: weights (m,) of people who chose one item each, and these people's rows (m, D).
+    def _shifts(self, preferences: Sequence[Preferences]) -> dict[int, NDArray[np.float32]]:
+        """By position, what likes and dislikes add to a row (D,): a weighted sum of the rows of people who chose one item each.
 
         The weights of a history sum to 0: the bias of items is moved neither way.
         """
@@ -169,31 +170,31 @@ class LearnedUserEncoder:
         place = {item_id: n for n, item_id in enumerate(dict.fromkeys(item_id for one in wanted for item_id in one))}
         if not place:
             return {}
-        alone = self._alone(list(place))
+        rows = self._single_item_rows(list(place))
         if any(self._dislikes(one) for one in preferences):
-            alone = np.concatenate([alone, self._usual()[None]])
+            rows = np.concatenate([rows, self._common[None]])
         shifts = {}
         for n, one in enumerate(wanted):
-            weights = np.zeros(len(alone), np.float32)
-            weights[[place[item_id] for item_id in one]] = list(one.values())
-            if len(alone) > len(place):
-                weights[-1] = -weights.sum()  # what is taken off for dislikes
             if one:
-                shifts[n] = weights, alone
+                weights = np.zeros(len(rows), np.float32)
+                weights[[place[item_id] for item_id in one]] = list(one.values())
+                if len(rows) > len(place):
+                    weights[-1] = -weights.sum()  # adds back what the dislikes subtract
+                shifts[n] = weights @ rows
         return shifts
 
-    def _alone(self, item_ids: Sequence[str]) -> NDArray[np.float32]:
+    def _single_item_rows(self, item_ids: Sequence[str]) -> NDArray[np.float32]:
         """(n, D) rows, on the network's scale, of people who chose nothing but that item."""
-        rows = self._people([[Event(user_id="", item_id=item_id)] for item_id in item_ids])
+        rows = self._rows([[Event(user_id="", item_id=item_id)] for item_id in item_ids])
         return rows / rows[:, -2:-1]
 
-    def _usual(self) -> NDArray[np.float32]:
-        common = self._common if self._common is not None else self._alone(self._typical).mean(axis=0)
-        self._common = common
-        return common
+    @cached_property
+    def _common(self) -> NDArray[np.float32]:
+        """What histories have in common (D,), needed from the first dislike on."""
+        return self._single_item_rows(self._typical).mean(axis=0)
 
     def _likes(self, preferences: Preferences) -> dict[str, float]:
-        """Weight of each latest item when likes count more, less its weight when they do not; sums to 0."""
+        """Weight of each of the latest items with likes counting more, less its weight without; sums to 0."""
         latest = [event for event in preferences.positive if event.item_id in self._row_of][-EXPLAINED:]
         liked = [event.kind == LIKE for event in latest]
         if not any(liked) or all(liked) or self._feedback.like == 1:
