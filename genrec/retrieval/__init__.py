@@ -1,1 +1,4 @@
-"""Candidates: vectors of items and people, fusion of modalities, the trained and the untrained retriever. Import `Retriever`."""
+"""Candidates: vectors of items and users, fusion of modalities, the trained and the untrained retriever.
+
+Begin with `retriever.Retriever`; every module may be imported by the layers above.
+"""

@@ -1,8 +1,8 @@
 """Item vectors from interactions, in closed form.
 
-PureSVD (Cremonesi, Koren and Turrin, 2010) factorises the user × item matrix, which forgets the order of events. Here the
-factorised matrix knows it: two events of one user that lie d places apart count 0.5^(d / half_life) instead of 1. With A the
-one-hot events × items matrix and F that kernel, block-diagonal over users, the item × item matrix is
+PureSVD (Cremonesi, Koren and Turrin, 2010) factorises the user × item matrix, which ignores the order of events. Here two events
+of one user that lie d places apart count 0.5^(d / half_life) instead of 1. With A the one-hot events × items matrix and F that
+kernel, block-diagonal over users, the item × item matrix is
 
     G = Aᵀ F A,    K = D^-½ G D^-½,    D = diag(G · 1 + smoothing)
 
@@ -25,9 +25,9 @@ from genrec.errors import ConfigError, DataError
 DENSE_ITEMS = 1024
 """Up to this many items the whole matrix is decomposed."""
 PASSES = 3
-"""Products with the matrix that a large catalogue's vectors cost; more do not help (eval/LOG.md)."""
+"""Passes of subspace iteration for a large catalogue; more do not help (eval/LOG.md)."""
 SHORTEST = 1e-4
-"""An item whose eigenvector entries are shorter in all than this lies outside the leading dimensions: it has no vector."""
+"""An item whose row of eigenvector entries is shorter than this lies outside the leading dimensions and has no vector."""
 BLOCK_NUMBERS = 8_000_000
 """Most numbers of an intermediate result."""
 
@@ -56,10 +56,10 @@ def behaviour_vectors(
 ) -> Behaviour:
     """Vectors of the items 0 … n_items-1 from n events, given as three columns of shape (n,) in any order.
 
-    Events are put in order of time for each user; ties keep the order given. `half_life` is in places of that order. The
-    vectors have min(`dim`, number of items with events) columns, none when there are no events. An item that shares people with
-    no other may lie outside the leading dimensions and is missing too. `smoothing` ≥ 0 is added to
-    every item's degree D: items with few events lean less on each of them. The same input and seed give the same bytes.
+    Each user's events are put in order of time; ties keep the order given. `half_life` counts places in that order. The vectors
+    have min(`dim`, number of items with events) columns, none when there are no events. An item that shares no people with
+    others may lie outside the leading dimensions and then has no vector either. `smoothing` ≥ 0 is added to every item's degree
+    D: single events of an item with few weigh less. The same input and seed give the same bytes.
     Raises DataError for columns that do not fit each other, ConfigError for a half-life or dimension that is not positive.
     """
     _check(users, items, timestamps, n_items, dim, half_life, smoothing)

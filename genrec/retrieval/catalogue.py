@@ -1,6 +1,4 @@
-"""What retrieval knows of the whole catalogue, and what the index must hold for it. Building and serving go through the same
-object.
-"""
+"""What retrieval knows of the whole catalogue, and what the index must hold for it. Building and serving use the same object."""
 
 import math
 from collections.abc import Sequence
@@ -17,15 +15,15 @@ from genrec.settings.sections import RetrievalSettings
 FUSED = "fused"
 POPULAR = "popular"
 MOST_POPULAR = np.array([1.0, 0.0], np.float32)
-"""A search of the `popular` vectors for this one orders the catalogue by popularity, with the engine's filters and exclusions."""
+"""A search for this among the `popular` vectors ranks by popularity, within the engine's filters and exclusions."""
 
 
 class Catalogue:
-    """Vectors per modality, the fused vector, and popularity of N items.
+    """Vectors by modality, fused vectors and popularity of N items.
 
     With `learned` the fused vectors are the trained retriever's rows. `popularity` (N,) int: distinct people with an event on
-    each item, in the order of `vectors.item_ids`.
-    Raises ConfigError for weights that leave nothing, DataError when the lengths differ.
+    each item, in the order of `vectors.item_ids`. Raises ConfigError for weights that leave nothing, DataError when the lengths
+    differ.
     """
 
     def __init__(
@@ -77,9 +75,9 @@ class Catalogue:
 
     def history_rows(self, item_ids: Sequence[str]) -> NDArray[np.float32]:
         """(n, D) rows as parts of a user vector. Raises UnknownItemError."""
-        if self.learned is not None:
-            return self.learned.vectors[[self.vectors.index_of(item_id) for item_id in item_ids]]
-        return as_history(self.rows(item_ids))
+        if self.learned is None:
+            return as_history(self.rows(item_ids))
+        return self.learned.vectors[[self.vectors.index_of(item_id) for item_id in item_ids]]
 
     def _searchable(self, name: str) -> bool:
         return self.vectors.matrices[name].shape[1] > 0 and name != "behaviour"

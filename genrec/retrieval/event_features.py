@@ -1,4 +1,4 @@
-"""Histories as the numbers that the sequence encoder reads. Training and serving go through the same function."""
+"""Events as the numbers that the sequence encoder reads. Training and serving use the same functions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,20 +11,20 @@ from genrec.retrieval.sequences import Sequences
 from genrec.types import LIKE, Event
 
 GAPS = 16
-"""Buckets of the gap: 0 for none or the first event, then one for each factor of 4 in seconds (or places)."""
+"""Buckets of the time between two events: 0 for none or the first event, then one for each factor of 4 in seconds (or places)."""
 GAP_BASE = 4.0
 VALUES = 12
-"""Buckets of the value: 0 for none, then its difference from the person's mean so far, from -2 to 2 spreads."""
+"""Buckets of the value: 0 for none, then its difference from the person's mean so far, from -2 to 2 times `spread`."""
 LIKED = 9
-"""The bucket of one spread above the mean."""
+"""The bucket of one `spread` above the mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventSpace:
-    """What a model knows of events: names of kinds and platforms (number 0 is any other), and the spread of values.
+    """What a model knows of events: names of kinds and platforms (0 stands for any other), and how values vary.
 
     `spread` is the standard deviation of all values around their person's mean; 0 when there are none or they never differ.
-    `liked` is the bucket of a `like`, which has no value of its own: nine of ten values are not above it.
+    `liked` is the bucket that stands for a `like`, which has no value of its own: the 90th percentile of all values' buckets.
     """
 
     kinds: tuple[str, ...]
@@ -58,7 +58,7 @@ class EventSpace:
         }
 
     def _known_kind(self, name: str) -> str:
-        """A like, where training saw none, is an event as all were in training, if these were all of one kind."""
+        """A like, where training saw none, counts as an event of the one kind that training saw, if there was only one."""
         return self.kinds[0] if name == LIKE and name not in self.kinds and len(self.kinds) == 1 else name
 
     def _values(self, sequences: Sequences) -> NDArray[np.int64]:
@@ -69,29 +69,29 @@ class EventSpace:
         filled = np.where(known, sequences.values, 0.0).astype(np.float64)
         mean = _running(filled, sequences) / np.maximum(_running(known.astype(np.float64), sequences), 1.0)
         place = np.clip((filled - mean) / self.spread, -2.0, 2.0) / 4.0 + 0.5  # [0, 1]
-        said = np.array([name == LIKE for name in sequences.kind_names] or [False])[sequences.kinds]
+        likes = np.array([name == LIKE for name in sequences.kind_names] or [False])[sequences.kinds]
         buckets = 1 + np.minimum((place * (VALUES - 1)).astype(np.int64), VALUES - 2)
-        return np.where(known, buckets, np.where(said, self.liked, 0))
+        return np.where(known, buckets, np.where(likes, self.liked, 0))
 
     def to_json(self) -> dict[str, Any]:
         return {"kinds": list(self.kinds), "platforms": list(self.platforms), "spread": self.spread, "liked": self.liked}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "EventSpace":
-        liked = int(data.get("liked", LIKED))  # retrievers trained before there were likes
+        liked = int(data.get("liked", LIKED))  # absent in retrievers that were trained before likes existed
         return cls(kinds=tuple(data["kinds"]), platforms=tuple(data["platforms"]), spread=float(data["spread"]), liked=liked)
 
 
 def sequences_of(histories: Sequence[Sequence[Event]], item_ids: Sequence[str], row_of: dict[str, int]) -> Sequences:
     """Events of the store as `Sequences`; events on items outside `row_of` are left out."""
-    kept = [[event for event in history if event.item_id in row_of] for history in histories]
-    flat = [event for history in kept for event in history]
+    known = [[event for event in history if event.item_id in row_of] for history in histories]
+    flat = [event for history in known for event in history]
     kinds, platforms = sorted({event.kind for event in flat}), sorted({event.platform for event in flat})
     kind_of, platform_of = {k: n for n, k in enumerate(kinds)}, {p: n for n, p in enumerate(platforms)}
     return Sequences(
-        user_ids=tuple(map(str, range(len(kept)))),
+        user_ids=tuple(map(str, range(len(known)))),
         item_ids=tuple(item_ids),
-        offsets=np.concatenate([[0], np.cumsum([len(history) for history in kept])]).astype(np.int64),
+        offsets=np.concatenate([[0], np.cumsum([len(history) for history in known])]).astype(np.int64),
         items=np.array([row_of[event.item_id] for event in flat], np.int32),
         timestamps=np.array([event.timestamp for event in flat], np.float64),
         values=np.array([np.nan if event.value is None else event.value for event in flat], np.float32),

@@ -1,8 +1,8 @@
-"""Exact search by inner product for many people at once: coarse scores for all, float32 for those that can matter.
+"""Exact search by inner product for many people at once: coarse scores for all items, float32 for those that can matter.
 
 Scores of a block of people are first computed in bfloat16, several times faster than float32 where the processor multiplies
-it natively. Its error is bounded from the vectors themselves, so a threshold follows below which no item can be among the k
-best; the others, little more than k, are scored again in float32. Nothing is approximate about the result.
+it natively. Its error is bounded from the vectors themselves, which gives a threshold below which no item can be among the k
+best; the others, little more than k, are scored again in float32. The result is exact.
 
     error   |u·v − ũ·ṽ| ≤ ‖u − ũ‖‖v‖ + ‖ũ‖‖v − ṽ‖ (Cauchy-Schwarz) + γ‖ũ‖‖ṽ‖ for summing (Higham 2002, 3.5) + rounding of the sum
     search  items lie in groups of 32; the k-th largest lower bound of a group's maximum is a lower bound of the k-th best
@@ -28,13 +28,13 @@ from torch import Tensor
 from genrec.errors import DataError
 
 Precision = Literal["auto", "bfloat16", "float32"]
-Shown = tuple[NDArray[np.int64], NDArray[np.float32]]
+Result = tuple[NDArray[np.int64], NDArray[np.float32]]
 """(items (B, k), scores (B, k)), filled in block by block."""
 Exclude = tuple[NDArray[np.integer], NDArray[np.integer]]
-"""(offsets (B + 1,), items): person b may not be shown `items[offsets[b]:offsets[b + 1]]`, in any order."""
+"""(offsets (B + 1,), items): person b may not get `items[offsets[b]:offsets[b + 1]]`, in any order."""
 
 GROUP = 32
-"""Items whose best coarse score stands for all of them."""
+"""How many items are represented by the best of their coarse scores."""
 COLUMNS = 4_096
 """Most items multiplied at once; with ROWS people their scores stay in the cache."""
 ROWS = 256
@@ -51,13 +51,13 @@ _GATHERED = 1 << 18  # floats of item vectors fetched at once when scoring again
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Items:
-    """Items in blocks of similar length, so that the error bound of a block fits all of it; the last is filled up with zeros.
+    """Items in blocks of similar vector length, so that one error bound fits a whole block; the last is padded with zeros.
 
     Within a block they are dealt into its groups by length, so that those with the largest scores do not share one.
     """
 
     exact: Tensor  # (N, D) float32, in the caller's order
-    item: Tensor  # (blocks · columns,) int64, place -> item, -1 where it is filled up
+    item: Tensor  # (blocks · columns,) int64, place -> item, -1 in the padding
     place: NDArray[np.int64]  # (N,) item -> place
     coarse: Tensor  # (blocks · columns, D)
     norms: NDArray[np.float64]  # (blocks,) longest vector of each block
@@ -87,20 +87,20 @@ def top_k(
     Raises DataError for shapes that do not fit and values that are not finite.
     """
     _check(users, items, k, exclude)
-    shown = (np.full((len(users), k), -1, np.int64), np.full((len(users), k), -np.inf, np.float32))
+    out = (np.full((len(users), k), -1, np.int64), np.full((len(users), k), -np.inf, np.float32))
     if not len(users) or not len(items):
-        return shown
+        return out
     users, items = np.ascontiguousarray(users), np.ascontiguousarray(items)
     if len(items) < 4 * GROUP * k:  # nearly every group would be opened
-        _plain(users, items, k, exclude, np.arange(len(users)), shown)
-        return shown
-    crowded = _in_blocks(users, items, k, exclude, precision, shown)
-    _plain(users, items, k, exclude, crowded, shown)
-    return shown
+        _plain(users, items, k, exclude, np.arange(len(users)), out)
+        return out
+    crowded = _in_blocks(users, items, k, exclude, precision, out)
+    _plain(users, items, k, exclude, crowded, out)
+    return out
 
 
 def _in_blocks(
-    users: NDArray[np.float32], items: NDArray[np.float32], k: int, exclude: Exclude | None, precision: Precision, shown: Shown
+    users: NDArray[np.float32], items: NDArray[np.float32], k: int, exclude: Exclude | None, precision: Precision, out: Result
 ) -> NDArray[np.int64]:
     """Fill in the answer; returns the people left to `_plain`."""
     threads = torch.get_num_threads()
@@ -120,7 +120,7 @@ def _in_blocks(
                 rows = np.arange(start, min(start + size, len(users)))
                 search = _Search(prepared, k, size) if idle.empty() else idle.get()
                 ids, scores, left = search.block(torch.from_numpy(users[rows]), *_pairs(exclude, rows))
-                shown[0][rows, : ids.shape[1]], shown[1][rows, : ids.shape[1]] = ids, scores
+                out[0][rows, : ids.shape[1]], out[1][rows, : ids.shape[1]] = ids, scores
                 idle.put(search)
                 return rows[left]
 
@@ -230,7 +230,7 @@ def _errors(users: Tensor, low: Tensor, items: _Items) -> Tensor:
 
 
 class _Search:
-    """The pass over all items for one block of people after the other, in the same memory."""
+    """Searches all items for one block of people after another, reusing its memory."""
 
     def __init__(self, items: _Items, k: int, rows: int) -> None:
         self._items = items
@@ -245,8 +245,8 @@ class _Search:
     def block(
         self, users: Tensor, person: NDArray[np.int64], excluded: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
-        """Best items of users (b, D) without the pairs (person, excluded): ids and scores (b, at most k), and who is left (b,)
-        to `_plain` because too many items lie within the error; their ids and scores mean nothing."""
+        """Best items of users (b, D) without the pairs (person, excluded): ids and scores (b, at most k), and which people (b,)
+        are left to `_plain` because too many items lie within the error; their ids and scores mean nothing."""
         items = self._items
         low = users.to(items.coarse.dtype)
         errors = _errors(users, low, items)
@@ -259,10 +259,10 @@ class _Search:
         for start in range(0, items.blocks, self._step):
             stop = min(start + self._step, items.blocks)
             scores, best = self._coarse(low, start, stop, person, place)
-            threshold = self._raise(best, errors[start:stop], threshold)
-            row, place_in, lower, upper = self._open(scores, best, errors[start:stop], threshold, crowded)
+            threshold = self._raised(best, errors[start:stop], threshold)
+            row, place_in, lower, upper = self._open_groups(scores, best, errors[start:stop], threshold, crowded)
             found.append((row, items.item[start * items.columns + place_in], lower, upper))
-        ids, values = self._rescore(users, *self._kept(found, threshold, crowded))
+        ids, values = self._rescore(users, *self._contenders(found, threshold, crowded))
         return ids, values, crowded.numpy()
 
     def _coarse(
@@ -290,15 +290,15 @@ class _Search:
             torch.amax(wide.view(b, -1, GROUP), dim=2, out=best[n])
         return scores, best
 
-    def _raise(self, best: Tensor, errors: Tensor, threshold: Tensor) -> Tensor:
-        """(b,) lower bound of each person's k-th best score, from what is known and the k best groups of these."""
+    def _raised(self, best: Tensor, errors: Tensor, threshold: Tensor) -> Tensor:
+        """(b,) lower bound of each person's k-th best score: the known one or, if higher, that of the k best groups here."""
         lower = torch.sub(best, best.abs(), alpha=self._rounding).sub_(errors[:, :, None])
         lower = lower.transpose(0, 1).reshape(len(threshold), -1)
         if lower.shape[1] < self._k:
             return threshold
         return torch.maximum(threshold, lower.topk(self._k, dim=1, sorted=False).values.amin(dim=1))
 
-    def _open(
+    def _open_groups(
         self, scores: Tensor, best: Tensor, errors: Tensor, threshold: Tensor, crowded: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Items that may reach the threshold: row, place from the first of these blocks, least and largest score it may have.
@@ -318,7 +318,7 @@ class _Search:
         score, margin = inside[at, member], margin[at, member]
         return row[at], place, score - margin, score + margin
 
-    def _kept(
+    def _contenders(
         self, found: list[tuple[Tensor, Tensor, Tensor, Tensor]], threshold: Tensor, crowded: Tensor
     ) -> tuple[Tensor, Tensor]:
         """(row, item) of those that may be among the k best, by row, then item, given all that was found."""
@@ -371,12 +371,7 @@ def _pairs(exclude: Exclude | None, rows: NDArray[np.int64]) -> tuple[NDArray[np
 
 
 def _plain(
-    users: NDArray[np.float32],
-    items: NDArray[np.float32],
-    k: int,
-    exclude: Exclude | None,
-    rows: NDArray[np.int64],
-    shown: Shown,
+    users: NDArray[np.float32], items: NDArray[np.float32], k: int, exclude: Exclude | None, rows: NDArray[np.int64], out: Result
 ) -> None:
     """Fill in `rows` from all scores in float32."""
     step = max(1, (1 << 24) // len(items))
@@ -396,4 +391,4 @@ def _plain(
         values = np.take_along_axis(scores, ids, axis=1)
         order = np.argsort(-values, axis=1, kind="stable")
         ids, values = np.take_along_axis(ids, order, axis=1), np.take_along_axis(values, order, axis=1)
-        shown[0][part, :n], shown[1][part, :n] = np.where(values > -np.inf, ids, -1), values
+        out[0][part, :n], out[1][part, :n] = np.where(values > -np.inf, ids, -1), values

@@ -1,8 +1,8 @@
-"""What people's words about an item would be like, as a vector of the text space, from its attributes alone.
+"""Where people's texts about an item would lie in the text space, predicted from its attributes alone.
 
-A model's wording of an item differs from what people write, and leaves out or misplaces some of what is known. The attributes of
+A model's text about an item differs from what people write, and leaves out or misplaces some of what is known. The attributes of
 an item say where texts about such items lie: ridge regression from attribute values to the text vectors of the items that people
-wrote about. How far that can be believed is measured on those items, each looked at without itself (Golub, Heath & Wahba, 1979).
+wrote about. How reliable that is, is measured on those items, each left out in turn (Golub, Heath & Wahba, 1979).
 """
 
 from collections import Counter
@@ -18,22 +18,23 @@ from genrec.retrieval.item_vectors import unit_rows
 from genrec.types import Item
 
 SHARED = 3
-"""A value tells something of texts when at least so many items have it that people wrote about."""
+"""An attribute value is used when at least this many of the items that people wrote about have it."""
 MOST_VALUES = 2000
-"""The most frequent values that are looked at."""
+"""How many of the most frequent values are used."""
 MOST_LEARNED = 10_000
-"""Items that are learned from, at most."""
+"""Most items to learn from."""
 LEAST_LEARNED = 30
+"""Fewest items to learn from."""
 RIDGES = (1.0, 10.0, 100.0)
-"""Strengths in items; the one of the smallest leave-one-out error is taken."""
+"""Strengths in items; that with the smallest leave-one-out error is chosen."""
 
 
 def expected_text(
     items: Sequence[Item], rows: NDArray[np.float32], known: NDArray[np.bool_], which: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """(which.sum(), d) rows for the items of `which`, of length `share`: how much of the variance of texts attributes explain.
+    """(which.sum(), d) rows for the items of `which`; their length is the share of texts' variance that attributes explain.
 
-    `rows` (N, d) unit rows of texts, of which those of `known` (N,) were written by people. All zero where attributes tell
+    `rows` (N, d) are unit rows of texts, of which those of `known` (N,) were written by people. All zero where attributes explain
     nothing, or fewer than 30 items are known.
     """
     nothing = np.zeros((int(which.sum()), rows.shape[1]), np.float32)

@@ -1,7 +1,7 @@
 """Items as numbers for the learned retriever: vectors by modality, and links to what an item shares with others.
 
-A `FeatureSpace` is fitted once on a catalogue and saved with the model. It encodes any later item, too: what it does not know of
-one (a value that no item had before) is left out, never guessed.
+A `FeatureSpace` is fitted once on a catalogue and saved with the model. It also encodes items that come later: a value that no
+item had before is left out, never guessed.
 """
 
 from collections import Counter
@@ -18,13 +18,13 @@ from genrec.retrieval.systems import Content
 from genrec.types import Item, scalars
 
 BUCKETS = 10
-"""A numeric attribute becomes the number of its decile."""
+"""A numeric attribute becomes the position of its decile among these."""
 FORWARD, INVERSE = "→", "⁻¹"
-"""Mark the relation of a triple that is read from its head or its tail: attributes have names of their own."""
+"""Suffixes of a triple's relation, read from its head or from its tail; they keep it apart from an attribute of that name."""
 ITSELF = "="
-"""Links an item that other items name in triples to its own entity."""
+"""The relation of an item that other items name in triples to its own entity."""
 ENTITIES_SHARED = 2
-"""An entity is kept when at least this many items have it: one that nobody shares connects nothing."""
+"""An entity is kept when at least this many items have it: one that only one item has connects nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,10 +53,10 @@ class FeatureSpace:
     """What the features of a model mean.
 
     item_ids    items with a row in the id table
-    means       by modality, (d_m,) float32: taken off before the rows are scaled to length 1
+    means       by modality, (d_m,) float32: subtracted before the rows are scaled to length 1
     entities    attribute values and heads or tails of triples
     relations   attribute names and relations; the first `n_attributes` of them are attributes
-    edges       by numeric attribute: the inner borders of its deciles, ascending
+    edges       by numeric attribute: the inner bounds of its deciles, ascending
     """
 
     item_ids: tuple[str, ...]
@@ -68,8 +68,8 @@ class FeatureSpace:
 
     @classmethod
     def fit(cls, content: Content, warm: NDArray[np.bool_], modalities: Sequence[str] = ()) -> "FeatureSpace":
-        """`warm` (N,): items that get a row in the id table, because training has events on them. `modalities` limits the
-        vectors taken; empty takes all. Raises ConfigError for one that the content lacks.
+        """`warm` (N,): items that get a row in the id table, because training has events on them. `modalities` limits which
+        vectors are used; empty: all. Raises ConfigError for one that the content lacks.
         """
         known = content.vectors.matrices
         names = list(modalities) or sorted(known)
@@ -136,7 +136,7 @@ class FeatureSpace:
             "entities": list(self.entities),
             "relations": list(self.relations),
             "n_attributes": self.n_attributes,
-            "edges": {name: list(borders) for name, borders in self.edges.items()},
+            "edges": {name: list(bounds) for name, bounds in self.edges.items()},
         }
 
     @classmethod
@@ -147,12 +147,12 @@ class FeatureSpace:
             entities=tuple(data["entities"]),
             relations=tuple(data["relations"]),
             n_attributes=int(data["n_attributes"]),
-            edges={name: tuple(borders) for name, borders in data["edges"].items()},
+            edges={name: tuple(bounds) for name, bounds in data["edges"].items()},
         )
 
 
 def deciles(items: Sequence[Item]) -> dict[str, tuple[float, ...]]:
-    """By numeric attribute, the inner borders of its deciles, ascending."""
+    """By numeric attribute, the inner bounds of its deciles, ascending."""
     values: dict[str, list[float]] = {}
     for item in items:
         for name, value in item.attributes.items():

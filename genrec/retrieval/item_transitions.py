@@ -1,10 +1,10 @@
-"""What follows what, in closed form: a decayed count of ordered pairs of events, normalised on both sides.
+"""Which items follow which, in closed form: a decayed count of ordered pairs of events, normalised on both sides.
 
     T[i, j] = Σ over pairs of one person, i before j at distance d, of 0.5^((d-1) / half_life)
     K = D_row^-½ (T + backward · Tᵀ) D_col^-½,  degrees smoothed as in `behaviour`
 
-A history scores item j by Σ_h recency(h) · K[h, j]. Its logarithm is what a softmax over items wants: it teaches the retriever
-while that learns. Neighbour models of this kind are hard to beat on short sessions (Ludewig and Jannach, 2018).
+A history scores item j by Σ_h recency(h) · K[h, j]. The logarithm of that score is a logit over items: it teaches the retriever
+during training. Neighbour models of this kind are hard to beat on short sessions (Ludewig and Jannach, 2018).
 """
 
 import numpy as np
@@ -14,11 +14,11 @@ from scipy import sparse
 from genrec.retrieval.sequences import Sequences
 
 REACH = 8
-"""Pairs are counted up to this many half-lives apart: what lies further weighs less than a two hundredth."""
+"""Pairs are counted up to this many half-lives apart: those further apart weigh less than 1/200."""
 
 
 def transitions(train: Sequences, *, half_life: float = 8.0, backward: float = 0.4, smoothing: float = 10.0) -> sparse.csr_array:
-    """K as (N, N) float32; row: item of the history, column: item to find. `backward` weighs pairs read against time."""
+    """K as (N, N) float32; row: item of the history, column: item to find. `backward` weighs pairs in the reverse order."""
     n_items = len(train.item_ids)
     users, items = train.users, train.items
     rows: list[NDArray] = []

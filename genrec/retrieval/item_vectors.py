@@ -1,4 +1,4 @@
-"""The vectors of the catalogue, one matrix a modality, and their files.
+"""The vectors of the catalogue, one matrix for each modality, and their files.
 
 A saved set is a JSON manifest that names a safetensors file by the digest of its content. The manifest is renamed into place
 last, so a process killed at any moment leaves the old set or the new one.
@@ -21,15 +21,15 @@ TEXT, WRITTEN = "text", "written"
 EXPECTED_TEXT = "likely"
 """Name of `ModalityVectors.expected_text` in a saved file."""
 FEW_WRITTEN = 20
-"""The means of so many rows of texts are trusted by half."""
+"""The mean of this many rows of texts counts by half."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModalityVectors:
     """`matrices[m]` (N, d_m) float32 with unit rows, zero where `present[m]` (N,) is False; row i belongs to `item_ids[i]`.
 
-    `models[m]` says what made the matrix (a model id, a digest). `written` (N,): whose title or text a model wrote; None:
-    nobody's. `expected_text` (written.sum(), d_text): where people's texts about those items would lie, each row as long
+    `models[m]` says what made the matrix (a model id, a digest). `written` (N,): items whose title or text a model wrote; None:
+    no item's. `expected_text` (written.sum(), d_text): where people's texts about those items would lie, each row as long
     (0 to 1) as `expected_text.expected_text` is sure of it. Raises DataError when shapes, ids or lengths do not fit.
     """
 

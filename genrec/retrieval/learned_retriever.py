@@ -1,4 +1,4 @@
-"""The trained retriever as serving sees it: items and people as unit rows whose cosine orders as the network's scores do.
+"""The trained retriever as serving sees it: items and people as unit rows whose cosines rank items as the network's scores do.
 
 A saved retriever is a folder: `retriever.json` (sizes, feature space, event space, how it was trained) names a safetensors file
 by the digest of its content, and is renamed into place last.
@@ -16,15 +16,13 @@ from numpy.typing import NDArray
 from genrec.errors import DataError, WorkspaceError
 from genrec.files import read_tensors, write_tensors, write_whole
 from genrec.retrieval.event_features import EventSpace
-from genrec.retrieval.item_features import FeatureSpace
+from genrec.retrieval.item_features import FeatureSpace, ItemFeatures
 from genrec.retrieval.mean_profile import recency_means
 from genrec.retrieval.modality_fusion import as_history
 from genrec.retrieval.sequences import Sequences
 from genrec.retrieval.systems import Content
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from genrec.models.two_tower import EventTensors, ItemTensors, TwoTower
 
 SCHEMA = 1
@@ -33,7 +31,7 @@ ITEMS = "learned.safetensors"
 REBUILD = "Run `genrec build`."
 RETRAIN = "Run `genrec train retriever` again."
 PEOPLE = 256
-"""People encoded at a time."""
+"""How many people are encoded at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,9 +39,9 @@ class LearnedItems:
     """N items as the network sees them.
 
     vectors  (N, D) float32, as parts of a history
-    history  (N, E) float32, the untrained retriever's, as parts of a history; E = 0 where it takes no part
-    rows     (N, D + E + 2) float32, length 1: the vector to find, the untrained one times `anchor`, the bias, all over the
-             longest of all items, and what is left to length 1
+    history  (N, E) float32, the untrained retriever's, as parts of a history; E = 0 where that retriever is not used
+    rows     (N, D + E + 2) float32, length 1: the vector to find, the untrained one times `anchor` and the bias, divided by the
+             largest length of any item, then the rest that makes the length 1
     gates    mean gate weight of each part over the items
     """
 
@@ -79,11 +77,11 @@ class LearnedItems:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class LearnedRetriever:
-    """A trained network with the spaces its inputs are numbers of, beside the untrained retriever.
+    """A trained network, the feature spaces that make its inputs, and the untrained retriever that it is anchored to.
 
     length     how many of the latest events the network reads
     anchor     score = network's + anchor · cosine in the untrained retriever's space; chosen on validation
-    half_life  recency of the untrained retriever's profile, in places, over its `latest` events
+    half_life  recency of the untrained retriever's profile, in events, over the `latest` ones
     """
 
     network: "TwoTower"
@@ -113,7 +111,7 @@ class LearnedRetriever:
             raise DataError("the retriever is anchored to the untrained one, whose rows are not given")
         anchored = fused if fused is not None and self.anchor else np.zeros((len(found), 0), np.float32)
         wide = np.concatenate([shown.cpu().numpy().astype(np.float64), self.anchor * anchored, score[:, None]], axis=1)
-        known = (gates > 0).any(dim=1).cpu().numpy()  # an item of which nothing is known is not found
+        known = (gates > 0).any(dim=1).cpu().numpy()  # an item without any feature is not found
         wide = wide / max(float(np.linalg.norm(wide, axis=1).max(initial=0.0)), 1e-12)
         rest = np.sqrt(np.maximum(1.0 - (wide**2).sum(axis=1), 0.0))
         rows = np.concatenate([wide, rest[:, None]], axis=1) * known[:, None]
@@ -133,7 +131,7 @@ class LearnedRetriever:
         columns = self.events.columns(histories)  # of all events, as in training, though only the latest are read
         lengths = np.minimum(histories.lengths, self.length)
         there = np.flatnonzero(lengths)
-        there = there[np.argsort(lengths[there], kind="stable")]  # alike lengths together: little filling up
+        there = there[np.argsort(lengths[there], kind="stable")]  # similar lengths together: little padding
         vectors = torch.from_numpy(items.vectors).to(self.device)
         self.network.eval()
         with torch.inference_mode():
@@ -155,11 +153,10 @@ class LearnedRetriever:
 
     def save(self, folder: Path) -> None:
         """Write into `folder`, which is created; sets `digest`. Raises WorkspaceError when the disk refuses."""
+        import torch
         from safetensors.torch import save
 
         tensors = {f"network/{name}": tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
-        import torch
-
         tensors |= {f"means/{name}": torch.from_numpy(mean.copy()) for name, mean in self.features.means.items()}
         data = save(tensors)
         manifest = {
@@ -214,8 +211,8 @@ class LearnedRetriever:
             raise WorkspaceError(f"{path}: the retriever cannot be read: {error!r:.300}", hint=RETRAIN) from error
 
 
-def item_tensors(features: Any, device: Any) -> "ItemTensors":
-    """`ItemFeatures` on a device."""
+def item_tensors(features: ItemFeatures, device: Any) -> "ItemTensors":
+    """Features on a device."""
     import torch
 
     from genrec.models.two_tower import ItemTensors
@@ -234,7 +231,7 @@ def item_tensors(features: Any, device: Any) -> "ItemTensors":
 def event_tensors(
     columns: Mapping[str, NDArray[np.int64]], starts: Sequence[int] | NDArray, lengths: NDArray, device: Any
 ) -> "EventTensors":
-    """Stretches of events, `starts[b] : starts[b] + lengths[b]` of the columns, as (B, longest) tensors filled up with zeros."""
+    """Spans of events, `starts[b] : starts[b] + lengths[b]` of the columns, as (B, longest) tensors padded with zeros."""
     import torch
 
     from genrec.models.two_tower import EventTensors
@@ -242,15 +239,5 @@ def event_tensors(
     place = np.arange(int(max(lengths)))
     inside = place[None] < np.asarray(lengths)[:, None]
     index = np.where(inside, np.asarray(starts)[:, None] + place[None], 0)
-
-    def column(name: str) -> "Tensor":
-        return torch.from_numpy(np.where(inside, columns[name][index], 0)).to(device)
-
-    return EventTensors(
-        items=column("items"),
-        gaps=column("gaps"),
-        kinds=column("kinds"),
-        values=column("values"),
-        platforms=column("platforms"),
-        lengths=torch.from_numpy(np.asarray(lengths, np.int64)).to(device),
-    )
+    padded = {name: torch.from_numpy(np.where(inside, column[index], 0)).to(device) for name, column in columns.items()}
+    return EventTensors(**padded, lengths=torch.from_numpy(np.asarray(lengths, np.int64)).to(device))

@@ -1,4 +1,4 @@
-"""The user as a vector: the weighted mean of the fused vectors of past items, and what each past item contributes to a score."""
+"""The user as the weighted mean of the fused vectors of past items, and what each past item contributes to a score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from genrec.types import LIKE, Event
 
 @dataclass(frozen=True, slots=True)
 class UserVector:
-    """`vector` (D,) float32, length 1 (zero when the items cancel out) = normalised sum of `weights[i]` * `rows[i]`.
+    """`vector` (D,) float32 of length 1 (zero when the items cancel out): `weights` @ `rows` + `away`, normalised.
 
     `item_ids` are the distinct past items with a positive weight, the most recent last; `weights` (H,) sum to 1; `rows` (H, D).
-    `away` (D,) is added to that sum before it is normalised: what disliked items push away from.
+    `away` (D,) leads away from disliked items.
     """
 
     vector: NDArray[np.float32]
@@ -30,8 +30,8 @@ class UserVector:
 def event_weights(events: Sequence[Event], *, half_life: float, negative_value: float, like: float = 1.0) -> NDArray[np.float64]:
     """(n,) weights of events that are ordered oldest first: 0.5^(places from the end / half_life).
 
-    An event valued below the mean of the user's valued events is multiplied by `negative_value`; events without a value are
-    kept whole. A `like` is multiplied by `like`: it needs no value, so that no two scales are mixed.
+    The weight of an event valued below the mean of the user's valued events is multiplied by `negative_value`, that of a `like`
+    by `like`. A like needs no value, so that two scales are never mixed.
     """
     weights = 0.5 ** (np.arange(len(events))[::-1] / half_life)
     values = np.array([np.nan if event.value is None else event.value for event in events], float)
@@ -50,7 +50,7 @@ def user_vector(
 ) -> UserVector | None:
     """`rows` (n, D) and `weights` (n,) belong to events oldest first; a repeated item is one entry with its weights added.
 
-    `push` (D,): added to the mean in units of the mean's length (Rocchio's negative feedback, 1971, has its sign reversed).
+    `push` (D,): added to the mean in units of the mean's length (Rocchio's negative feedback, 1971, with the opposite sign).
     None when no weight is positive. Raises DataError when the lengths differ.
     """
     if not len(item_ids) == len(rows) == len(weights):
@@ -72,12 +72,11 @@ def user_vector(
 
 
 def leave_one_out(user: UserVector, shown: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n_shown, H) float32: the share of each shown item's score that falls when a history item is left out.
+    """(n_shown, H) float32: the share by which each shown item's score falls when a history item is left out.
 
-    The score is the product of the user vector with the item's vector `shown` (n_shown, D). The vector without history item h
-    is computed anew and exactly, its length included and with `away` as it is: (s - s₋ₕ) / s, limited to [-1, 1]; a negative
-    share means that the score rises. The only item of a history has share 1; an item whose score is not positive has nothing to
-    fall, share 0.
+    The score s is the product of the user vector with the item's vector `shown` (n_shown, D). The vector without history item h
+    is computed exactly, its length included and with `away` unchanged: (s - s₋ₕ) / s, limited to [-1, 1]; a negative share means
+    that the score rises. The only item of a history has share 1; an item whose score is not positive has share 0.
     """
     rows = user.rows.astype(np.float64)  # (H, D)
     weights = user.weights.astype(np.float64)
@@ -100,7 +99,7 @@ def leave_one_out(user: UserVector, shown: NDArray[np.float32]) -> NDArray[np.fl
 
 
 def recency_means(rows: NDArray[np.float32], histories: Sequences, half_life: float, latest: int) -> NDArray[np.float32]:
-    """(U, D) of length 1: mean of the rows of each person's latest events, halved every `half_life` places; zero without any."""
+    """(U, D) of length 1: mean of the rows of each person's latest events, weights halved every `half_life`; zero without any."""
     from_end = np.repeat(histories.lengths, histories.lengths) - 1 - histories.places
     weight = np.where((from_end < latest) & np.any(rows != 0, axis=1)[histories.items], 0.5 ** (from_end / half_life), 0.0)
     people = np.zeros((len(histories.user_ids), rows.shape[1]), np.float32)

@@ -1,17 +1,16 @@
-"""One vector an item out of its modalities.
+"""One vector for each item, from all its modalities.
 
-Content modalities (all but `behaviour`) are centred: their mean over the items that have them is taken off, which is the part
-that all texts share. What a model wrote and what people wrote have each their own mean (`ModalityVectors.aligned`). Every
-modality is multiplied by the root of its share of the weights and laid beside the others, so that the product of two fused
-vectors is the weighted mean of the modalities' cosines. When an item lacks a content modality the others carry its share.
+Content modalities (all but `behaviour`) are centred: their mean over the items that have them, the part that all texts share, is
+subtracted. Texts by a model and texts by people have separate means (`ModalityVectors.aligned`). Every modality is multiplied by
+the root of its share of the weights and the results are concatenated, so that the product of two fused vectors is the weighted
+mean of the modalities' cosines. When an item lacks a content modality, the others carry its share.
 
-Behaviour is trusted by its evidence. With n people behind an item its part is (n · b + trust · p) / (n + trust), where b is its
-behaviour vector and p what its content lets expect: ridge regression from content to behaviour over all items that have both. A
-new item so has a place among the old ones from its content alone, and an item seen twice does not outrun one seen a thousand
-times.
+Behaviour counts by its evidence. With n people behind an item its part is (n · b + trust · p) / (n + trust), where b is its
+behaviour vector and p the one predicted from its content, by ridge regression over all items that have both. So a new item has a
+place among the old ones from its content alone, and an item seen twice does not outrank one seen a thousand times.
 
-Such a part is shorter than its share. The missing length goes into one last column, `doubt`, in which user vectors are zero:
-rows have length 1, as an engine of cosines needs, and the doubtful item still scores lower.
+Such a part is shorter than its share. The missing length goes into one last column, `doubt`, which is zero in user vectors: rows
+have length 1, as a search by cosine needs, and an item with little evidence still scores lower.
 """
 
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ from genrec.retrieval.item_vectors import ModalityVectors, unit_rows
 
 BEHAVIOUR = "behaviour"
 RIDGE = 1.0
-"""Strength of the ridge, in items of full trust."""
+"""Strength of the ridge, in items whose behaviour counts in full."""
 
 
 def fuse(
@@ -40,7 +39,7 @@ def fuse(
 
     `weights[m]` ≥ 0; a modality without a weight takes no part, a weight without a modality gives no columns. `popularity`
     (N,): people behind each behaviour vector; without it, or with `trust` 0, every behaviour vector counts in full (items
-    without one still get the expectation). Raises ConfigError for weights that are negative, not finite, or leave nothing.
+    without one still get the predicted one). Raises ConfigError for weights that are negative, not finite, or leave nothing.
     """
     bad = {name: weight for name, weight in weights.items() if not 0 <= weight < np.inf}
     if bad or not 0 <= trust < np.inf:
@@ -59,7 +58,9 @@ def fuse(
         rows = vectors.matrices[BEHAVIOUR].astype(np.float64)
         counts = vectors.present[BEHAVIOUR] * (1.0 if popularity is None else popularity.astype(np.float64))
         doubt = 0.0 if popularity is None else trust
-        rows = _blend(rows, expected_behaviour(joined, rows, counts), counts, doubt)
+        evidence = counts + doubt
+        own = np.divide(counts, evidence, out=np.zeros_like(evidence), where=evidence > 0)[:, None]
+        rows = own * rows + (1.0 - own) * expected_behaviour(joined, rows, counts)
         parts.append(np.sqrt(weights[BEHAVIOUR] / total) * rows)
     fused = np.concatenate(parts, axis=1)
     length = (fused**2).sum(axis=1)
@@ -75,7 +76,7 @@ def as_history(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def centred(matrix: NDArray[np.float32], present: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """(N, d) unit rows after the mean of the present rows is taken off; rows that equal the mean are left as they are."""
+    """(N, d) unit rows after the mean of the present rows is subtracted; rows that equal the mean are left as they are."""
     if present.sum() < 2:
         return matrix
     moved = np.where(present[:, None], matrix - matrix[present].mean(axis=0, dtype=np.float64), 0.0)
@@ -84,9 +85,7 @@ def centred(matrix: NDArray[np.float32], present: NDArray[np.bool_]) -> NDArray[
 
 
 def expected_behaviour(content: NDArray, behaviour: NDArray, counts: NDArray) -> NDArray[np.float64]:
-    """(N, d) rows of length ≤ 1: behaviour expected from `content` (N, c), fitted where both are known, weighted by n / (n +
-    10).
-    """
+    """(N, d) rows of length ≤ 1: behaviour predicted from `content` (N, c), fitted where both are known, weights n / (n + 10)."""
     if content.shape[1] == 0:
         return np.zeros(behaviour.shape)
     known = (counts > 0) & content.any(axis=1)
@@ -98,7 +97,7 @@ def expected_behaviour(content: NDArray, behaviour: NDArray, counts: NDArray) ->
 
 
 def _content(vectors: ModalityVectors, weights: Mapping[str, float], names: list[str]) -> NDArray[np.float64]:
-    """(N, c) rows of length 1, or 0 without content: the modalities side by side, weights shared among those an item has."""
+    """(N, c) rows of length 1, or 0 without content: the modalities concatenated, weights shared among those an item has."""
     if not names:
         return np.zeros((len(vectors.item_ids), 0))
     shares = np.stack([weights[name] * vectors.present[name] for name in names])  # (modalities, N)
@@ -108,9 +107,3 @@ def _content(vectors: ModalityVectors, weights: Mapping[str, float], names: list
         share[:, None] * centred(vectors.aligned(name), vectors.present[name]) for name, share in zip(names, shares, strict=True)
     ]
     return np.concatenate(columns, axis=1)
-
-
-def _blend(rows: NDArray, expected: NDArray, counts: NDArray, trust: float) -> NDArray[np.float64]:
-    mass = counts + trust
-    own = np.divide(counts, mass, out=np.zeros_like(mass), where=mass > 0)[:, None]
-    return own * rows + (1.0 - own) * expected

@@ -1,4 +1,4 @@
-"""Histories of many people as arrays: what retrievers and baselines are fitted on and asked with."""
+"""Histories of many people as arrays: what retrievers and baselines are fitted on and score items for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from genrec.store.records import Interactions
 class Sequences:
     """n events of U people over N items; person u has the events `offsets[u]:offsets[u + 1]`, oldest first.
 
-    item_ids    the whole catalogue, items without events included; `items` are positions in it
+    item_ids    the whole catalogue, including items without events; `items` are positions in it
     values      (n,) float32, NaN where an event has none
     timestamps  (n,) float64, seconds or positions
     kinds       (n,) int16, positions in `kind_names`; platforms likewise

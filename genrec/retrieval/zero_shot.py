@@ -18,7 +18,7 @@ from genrec.settings.sections import RetrievalSettings
 
 
 def behaviour_of(train: Sequences, settings: RetrievalSettings) -> Behaviour:
-    """The closed-form vectors of these events, leading dimensions first."""
+    """The closed-form item vectors of these events."""
     return behaviour_vectors(
         train.users,
         train.items,
@@ -69,5 +69,5 @@ class ZeroShot(SystemDefaults):
             raise DataError("zero-shot: asked for scores before it was fitted")
         history, rows = self._rows
         scores = recency_means(history, histories, self._retrieval.half_life, self._retrieval.history) @ rows.T
-        scores[histories.lengths == 0] = self._popularity  # as serving does, but for its diversity
+        scores[histories.lengths == 0] = self._popularity  # as in serving, apart from its diversity
         return scores
