@@ -131,7 +131,7 @@ def write_all(folder: Path) -> None:
                     "unchanged": planned.unchanged,
                     "written": made.written,
                     "by": dict(made.sources),
-                    "requests": made.spent.requests,
+                    "requests": made.usage.requests,
                     "plan seconds": round(seconds, 1),
                     "plan processor seconds": round(own, 1),
                     "write seconds": round(made.seconds, 1),

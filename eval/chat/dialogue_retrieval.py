@@ -25,7 +25,7 @@ import numpy as np
 
 from eval.provenance import RESULTS_FOLDER, provenance
 from genrec.chat_retrieval.dialogue_model import DialogueModel
-from genrec.chat_retrieval.dialogue_retriever import Speech
+from genrec.chat_retrieval.dialogue_retriever import QueryEncoder
 from genrec.chat_retrieval.transcripts import Transcript, learned
 from genrec.data.dialogue_files import Moment, read_moments
 from genrec.evaluation.dialogue_recall import FOLDS, Bench, Ranker, constraints, effort, linking, recalls, started
@@ -112,10 +112,10 @@ def plain(title: str) -> str:
 
 
 class Kept:
-    """Rows of texts in a file, so that a second run encodes nothing anew; otherwise as `Speech`."""
+    """Rows of texts in a file, so that a second run encodes nothing anew; otherwise as `QueryEncoder`."""
 
-    def __init__(self, speech: Speech, path: Path) -> None:
-        self._speech, self._path = speech, path
+    def __init__(self, query_encoder: QueryEncoder, path: Path) -> None:
+        self._speech, self._path = query_encoder, path
         self._rows: dict[str, np.ndarray] = {}
         if path.exists():
             with np.load(path) as file:
@@ -135,8 +135,8 @@ class Kept:
 
 def bench_of(opened: Workspace, kept: Path) -> Bench:
     bench = Bench.of(opened)
-    if bench.speech is not None:
-        bench.speech = cast(Speech, Kept(bench.speech, kept))
+    if bench.query_encoder is not None:
+        bench.query_encoder = cast(QueryEncoder, Kept(bench.query_encoder, kept))
     return bench
 
 
@@ -151,9 +151,9 @@ def measured(bench: Bench, transcripts: Sequence[Transcript], systems: Mapping[s
 
 
 def redial(bench: Bench, given: argparse.Namespace, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    heard = bench.rows(bench.listener().hear(read_moments(given.redial)))
+    heard = bench.rows(bench.transcript_reader().read(read_moments(given.redial)))
     table = json.loads(given.opendialkg_items.read_text(encoding="utf-8"))
-    others = bench.listener().hear(other_moments(given.opendialkg_train, item_rows(table), rows))
+    others = bench.transcript_reader().read(other_moments(given.opendialkg_train, item_rows(table), rows))
     joined = [one.as_named() for one in others if one.wanted]
     other = learned(bench.rows(joined), bench.catalogue, bench.items, bench.user_encoder)
     systems = {
@@ -180,8 +180,8 @@ def understood(bench: Bench, heard: Sequence[Transcript]) -> dict[str, Any]:
 
 
 def opendialkg(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
-    known = bench.rows(bench.listener().hear(read_moments(given.opendialkg_train)))
-    heard = bench.rows(bench.listener().hear(read_moments(given.opendialkg)))
+    known = bench.rows(bench.transcript_reader().read(read_moments(given.opendialkg_train)))
+    heard = bench.rows(bench.transcript_reader().read(read_moments(given.opendialkg)))
     results = {}
     for name, train, asked in (
         ("mentions named by the file", [one.as_named() for one in known], [one.as_named() for one in heard]),
@@ -215,7 +215,7 @@ def main() -> None:
         with workspace_of(given.work / "redial", rows, movielens(given.movies, table)) as opened:
             bench = bench_of(opened, given.work / "redial.npz")
             if given.only == "understood":
-                heard = bench.rows(bench.listener().hear(read_moments(given.redial)))
+                heard = bench.rows(bench.transcript_reader().read(read_moments(given.redial)))
                 result["redial"] = before["redial"] | understood(bench, heard) | {"understood": provenance(seed=0)}
             else:
                 result["redial"] = redial(bench, given, rows)

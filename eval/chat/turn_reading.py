@@ -29,7 +29,7 @@ from genrec.training.turn_agreement import Right, alone, joined, right, same
 from genrec.training.turn_examples import Turn, parted, read_turns, shipped_turns
 from genrec.understanding.llm_reader import Context, Trust, merged, request_of
 from genrec.understanding.parser import Parser
-from genrec.understanding.turn_schema import Heard, hear, view_of
+from genrec.understanding.turn_schema import TurnReading, reading_of, view_of
 from genrec.understanding.vocabulary import Vocabulary
 from genrec.workspace.adapters_in_use import served_reading
 from genrec.workspace.folder import Workspace
@@ -45,24 +45,26 @@ TIMED = 20
 Asked = tuple[str, Vocabulary, Context]
 
 
-async def listen(llm: LLM, workspace: Workspace, asked: Sequence[Asked], adapter: str) -> list[Heard | None]:
+async def listen(llm: LLM, workspace: Workspace, asked: Sequence[Asked], adapter: str) -> list[TurnReading | None]:
     """What the model says of each turn, some at once; None where it failed."""
 
-    async def one(text: str, vocabulary: Vocabulary, context: Context) -> Heard | None:
+    async def one(text: str, vocabulary: Vocabulary, context: Context) -> TurnReading | None:
         view = view_of(vocabulary, text)
         try:
             (written,) = await llm.write([request_of(workspace.prompts, view, text, context, adapter=adapter)])
-            return hear(written, view, vocabulary, text)
+            return reading_of(written, view, vocabulary, text)
         except (EngineError, ValueError):
             return None
 
-    heard: list[Heard | None] = []
+    heard: list[TurnReading | None] = []
     for start in range(0, len(asked), AT_ONCE):
         heard += await asyncio.gather(*(one(*part) for part in asked[start : start + AT_ONCE]))
     return heard
 
 
-def timed(turns: Sequence[Turn], llm: LLM, workspace: Workspace, adapter: str) -> tuple[list[Heard | None], dict[str, float]]:
+def timed(
+    turns: Sequence[Turn], llm: LLM, workspace: Workspace, adapter: str
+) -> tuple[list[TurnReading | None], dict[str, float]]:
     asked = [(turn.text, turn.shop.vocabulary, turn.context) for turn in turns]
     heard = asyncio.run(listen(llm, workspace, asked, adapter))
     spent = []

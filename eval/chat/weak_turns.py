@@ -39,7 +39,7 @@ _YEAR = re.compile(r"\s*\(((?:18|19|20)\d\d)\)")
 
 
 @dataclass(frozen=True)
-class Said:
+class LabelledTurn:
     """A turn with the titles that it and the answer before it name, without years."""
 
     text: str
@@ -51,7 +51,7 @@ def bare(text: str) -> str:
     return tidied(_YEAR.sub("", text))
 
 
-def said(path: Path, names: Mapping[str, Any]) -> Iterator[Said]:
+def said(path: Path, names: Mapping[str, Any]) -> Iterator[LabelledTurn]:
     for row in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
         *before, last = ["", *row["context"]]
         listed = [one for one in dict.fromkeys(row["entity"]) if bare(one) in names]
@@ -59,10 +59,10 @@ def said(path: Path, names: Mapping[str, Any]) -> Iterator[Said]:
         if text and len(text) <= LONGEST:
             titles = tuple(dict.fromkeys(bare(one) for one in listed if one in last))
             shown = tuple(dict.fromkeys(bare(one) for one in listed if before and one in before[-1]))
-            yield Said(text, titles, tuple(one for one in shown if one not in titles)[:3])
+            yield LabelledTurn(text, titles, tuple(one for one in shown if one not in titles)[:3])
 
 
-def catalogue(name: str, group: Sequence[Said], rows: Mapping[str, Mapping[str, Any]], called: Mapping[str, str]) -> Shop:
+def catalogue(name: str, group: Sequence[LabelledTurn], rows: Mapping[str, Mapping[str, Any]], called: Mapping[str, str]) -> Shop:
     titles = dict.fromkeys(title for one in group for title in (*one.titles, *one.shown))
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     years = [int(rows[title]["year"]) for title in titles if str(rows[title].get("year", "")).isdigit()]
@@ -99,7 +99,7 @@ def conditions(made: Filter | None) -> list[str] | None:
     return found
 
 
-def labelled(one: Said, shop: Shop) -> Turn | None:
+def labelled(one: LabelledTurn, shop: Shop) -> Turn | None:
     """The turn with what the parser reads in it; None where that is not sure."""
     turn = Turn(shop, one.text, Context(shown=one.shown), {})
     read: Understood = turn.parsed

@@ -13,7 +13,7 @@ import numpy as np
 from genrec.answer.loaded_models import LoadedModels
 from genrec.answer.request import DialogueContext, Request
 from genrec.answer.trace import Stages
-from genrec.chat_retrieval.dialogue_retriever import DialogueAsk, Ears, texts_of
+from genrec.chat_retrieval.dialogue_retriever import DialogueAsk, DialogueRetrieverLoader, texts_of
 from genrec.errors import ModelError, UnknownUserError, WeightsError, WorkspaceError
 from genrec.filters import Field
 from genrec.llm.adapter_registry import InUse
@@ -100,7 +100,7 @@ class AnswerPipeline:
         """Take the catalogue of a new build."""
         self._catalogue = catalogue
         user_encoder = load_user_encoder(self._workspace, catalogue)
-        self._dialogue_retriever = Ears(self._workspace, catalogue, user_encoder)
+        self._dialogue_retriever = DialogueRetrieverLoader(self._workspace, catalogue, user_encoder)
         self._retriever = Retriever(self._workspace.index, catalogue, self._workspace.settings.retrieval, user_encoder)
         self._rankers: dict[str | None, Ranker] = {}  # by the method asked for; they know the catalogue's titles
         self._facts: CatalogueCounts | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
-from genrec.chat_retrieval.dialogue_features import Said
+from genrec.chat_retrieval.dialogue_features import DialogueInput
 from genrec.data.cleaning import clean_text
 from genrec.errors import ConfigError
 from genrec.filters import Field, Filter, parse
@@ -38,7 +38,7 @@ class DialogueContext:
     events: tuple[Event, ...] = ()
     events_only: bool = False
     words: str = ""
-    said: Said | None = None
+    said: DialogueInput | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from genrec.chat.messages import ChatAnswer, ChatChunk, Message, listed_lines
 from genrec.chat.questions import Question, question
 from genrec.chat.sessions import Dialogue, save_dialogue
 from genrec.chat.turn_understanding import Lexicon, TurnUnderstanding, parse
-from genrec.chat_retrieval.dialogue_features import Attitude, Mentioned, Said
+from genrec.chat_retrieval.dialogue_features import Attitude, DialogueInput, Mentioned
 from genrec.data.cleaning import clean_text
 from genrec.filters import Filter, matches
 from genrec.retrieval.feedback import in_force
@@ -231,7 +231,7 @@ class Conversation:
             events=tuple(Event(user_id=user_id, item_id=item_id, timestamp=now, kind=kind) for item_id, kind in felt),
             events_only=alone,
             words=" ".join([query, *(value for _, value in wanted)]).strip(),
-            said=None if alone else Said(turns=tuple(turns), mentions=_mentions(after), wanted=wanted),
+            said=None if alone else DialogueInput(turns=tuple(turns), mentions=_mentions(after), wanted=wanted),
         )
         settings, filter = self._workspace.settings, all_of(found.parts)
         return settled_request(settings, (user_id,), reply.k, query=query, filter=filter, exclude=found.exclude, dialogue=context)

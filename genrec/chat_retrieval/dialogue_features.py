@@ -64,7 +64,7 @@ class Mentioned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Said:
+class DialogueInput:
     """What a dialogue said up to a moment.
 
     turns      texts of both sides, oldest first; the last one is to be answered
@@ -167,7 +167,7 @@ class DialogueSpace:
     def row_of(self, item_id: str) -> int | None:
         return self.catalogue.vectors.index_of(item_id) if item_id in self.catalogue.vectors else None
 
-    def named_rows(self, said: Said) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def named_rows(self, said: DialogueInput) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Rows of the items that were named, the latest first, and what each counts."""
         last = {one.item_id: FEELING[one.attitude] for one in said.mentions}
         order = dict.fromkeys(one.item_id for one in reversed(said.mentions))
@@ -175,7 +175,7 @@ class DialogueSpace:
         return np.array([row for row, _ in found], np.int64), np.array([weight for _, weight in found])
 
     def features(
-        self, said: Said, person: NDArray[np.float32] | None, rows: NDArray[np.int64], *, left_out: int | None = None
+        self, said: DialogueInput, person: NDArray[np.float32] | None, rows: NDArray[np.int64], *, left_out: int | None = None
     ) -> NDArray[np.float32]:
         """(n, F) of the items at `rows` (n,), columns as `names`. `person`: vector of mentions and history in the catalogue's
         space. `left_out`: a session that counts as unknown, for learning from it.
@@ -232,14 +232,14 @@ class DialogueSpace:
                 away = np.abs(numbers[rows] - told.mean())
                 found[f"near:{name}"] = np.where(np.isfinite(away), FAR - np.minimum(away, FAR), 0.0)
 
-    def _echo(self, said: Said, left_out: int | None) -> NDArray[np.float64] | None:
+    def _echo(self, said: DialogueInput, left_out: int | None) -> NDArray[np.float64] | None:
         """(N,) shares; None where no moment is known or nothing was said."""
         heard = self._echoes
         if heard is None or said.rows is None or not said.rows[1].any() or heard.rows.shape[1] != said.rows.shape[1]:
             return None
         return heard.share(said.rows[1], left_out)
 
-    def neighbours(self, said: Said, n: int) -> list[str]:
+    def neighbours(self, said: DialogueInput, n: int) -> list[str]:
         """At most n items that known dialogues speak for: named beside what is named here, or told like words, or often."""
         counts = self.sessions.counts
         named, weights = self.named_rows(said)

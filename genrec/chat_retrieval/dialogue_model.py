@@ -36,7 +36,7 @@ UNTRAINED: Mapping[str, float] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Heard:
+class MomentVectors:
     """T moments: `rows` (T, d) of the whole texts, ids of the items recommended then, the number of each one's dialogue (T,)."""
 
     rows: NDArray[np.float32]
@@ -56,7 +56,7 @@ class DialogueModel:
 
     weights: Mapping[str, float]
     sessions: Sequence[Sequence[str]] = ()
-    heard: Heard | None = None
+    heard: MomentVectors | None = None
     seen: frozenset[str] = frozenset()
     card: Mapping[str, Any] = field(default_factory=dict)
     digest: str = ""
@@ -125,7 +125,9 @@ class DialogueModel:
             heard = None
             if "heard/rows" in tensors:
                 wanted = _named(tensors["heard/offsets"], tensors["heard/items"], ids)
-                heard = Heard(rows=tensors["heard/rows"].astype(np.float32), wanted=wanted, sessions=tensors["heard/sessions"])
+                heard = MomentVectors(
+                    rows=tensors["heard/rows"].astype(np.float32), wanted=wanted, sessions=tensors["heard/sessions"]
+                )
             return cls(
                 weights={str(name): float(value) for name, value in manifest["weights"].items()},
                 sessions=_named(tensors["offsets"], tensors["items"], ids),

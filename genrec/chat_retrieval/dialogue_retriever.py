@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from genrec.chat_retrieval.dialogue_features import DialogueSpace, Said
+from genrec.chat_retrieval.dialogue_features import DialogueInput, DialogueSpace
 from genrec.chat_retrieval.dialogue_model import MANIFEST, RETRAIN, DialogueModel
 from genrec.errors import ConfigError, WeightsError, WorkspaceError
 from genrec.filters import And, Filter, In
@@ -42,7 +42,7 @@ class DialogueAsk:
     that may not be found; neither history nor mentions are left out of themselves.
     """
 
-    said: Said
+    said: DialogueInput
     history: Sequence[Event] = ()
     filter: Filter | None = None
     exclude: frozenset[str] = frozenset()
@@ -151,7 +151,7 @@ def space_of(catalogue: Catalogue, items: Sequence[Item], model: DialogueModel) 
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class QueryEncoder:
     """The text encoder that made the catalogue's vectors, for what people say."""
 
     encoder: "TextEncoder"
@@ -166,7 +166,7 @@ class Speech:
         return self.encoder.tokens(texts)
 
 
-def speech_of(workspace: Workspace, catalogue: Catalogue, progress: Progress = SILENT) -> Speech | None:
+def query_encoder_of(workspace: Workspace, catalogue: Catalogue, progress: Progress = SILENT) -> QueryEncoder | None:
     """None where the catalogue has no text vectors. Raises WeightsError when they were made by another encoder."""
     if TEXT not in catalogue.dims():
         return None
@@ -174,10 +174,10 @@ def speech_of(workspace: Workspace, catalogue: Catalogue, progress: Progress = S
     if not same_weights(encoder.id, made_by):
         hint = "Run `genrec build`, or set models.text back."
         raise WeightsError(f"the text vectors were made by {made_by}, the dialogue would be by {encoder.id}", hint=hint)
-    return Speech(encoder, progress)
+    return QueryEncoder(encoder, progress)
 
 
-class Ears:
+class DialogueRetrieverLoader:
     """The dialogue retriever that serves a workspace, loaded when first needed. Safe to share among threads."""
 
     def __init__(self, workspace: Workspace, catalogue: Catalogue, user_encoder: UserEncoder) -> None:

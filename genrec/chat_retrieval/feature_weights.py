@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 from scipy.special import log_softmax
 
-from genrec.chat_retrieval.dialogue_features import DialogueSpace, Said
+from genrec.chat_retrieval.dialogue_features import DialogueInput, DialogueSpace
 from genrec.errors import TrainingError
 from genrec.progress import SILENT, Progress, track
 from genrec.retrieval.user_encoders import UserEncoder
@@ -32,13 +32,13 @@ FEWEST = 20
 class Example:
     """A moment to learn from. `session`: which known dialogue it is from; `wanted`: item ids recommended then."""
 
-    said: Said
+    said: DialogueInput
     wanted: tuple[str, ...]
     session: int
     history: tuple[Event, ...] = ()
 
 
-def history_of(said: Said, user_id: str = "") -> list[Event]:
+def history_of(said: DialogueInput, user_id: str = "") -> list[Event]:
     """What was named, as events of a person, oldest first; disliked items are left out."""
     last = {one.item_id: one for one in said.mentions}
     order = dict.fromkeys(one.item_id for one in reversed(said.mentions))
@@ -119,7 +119,7 @@ def recall(
     space: DialogueSpace,
     user_encoder: UserEncoder,
     weights: NDArray[np.float64],
-    moments: Sequence[tuple[Said, Sequence[str]]],
+    moments: Sequence[tuple[DialogueInput, Sequence[str]]],
     k: int,
 ) -> float:
     """Mean over moments of the share of (wanted) items not named before that are among the k best of the whole catalogue."""

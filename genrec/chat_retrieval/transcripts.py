@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from genrec.chat_retrieval.dialogue_features import Attitude, DialogueSpace, Mentioned, Said
-from genrec.chat_retrieval.dialogue_model import DialogueModel, Heard
+from genrec.chat_retrieval.dialogue_features import Attitude, DialogueInput, DialogueSpace, Mentioned
+from genrec.chat_retrieval.dialogue_model import DialogueModel, MomentVectors
 from genrec.chat_retrieval.dialogue_retriever import texts_of
 from genrec.chat_retrieval.feature_weights import Example, fit
 from genrec.data.dialogue_files import Moment
@@ -36,7 +36,7 @@ class Transcript:
     """
 
     moment: Moment
-    said: Said
+    said: DialogueInput
     wanted: tuple[str, ...]
     named: tuple[str, ...] | None
     found: tuple[str, ...]
@@ -53,7 +53,7 @@ class Transcript:
 
 
 @dataclass(slots=True)
-class Listener:
+class TranscriptReader:
     """Reads dialogues over one catalogue. A text is parsed once, however often it returns as context."""
 
     items: Sequence[Item]
@@ -78,7 +78,7 @@ class Listener:
         whole = [one for one in mentions if one.kind == "exact" and one.end - one.start >= len(name.strip())]
         return whole[0].item_ids[0] if whole else None
 
-    def hear(self, moments: Sequence[Moment], encode: Encode | None = None) -> list[Transcript]:
+    def read(self, moments: Sequence[Moment], encode: Encode | None = None) -> list[Transcript]:
         """One transcript a moment. `encode`: makes the rows of what was said."""
         made = [self._transcript(moment) for moment in moments]
         return made if encode is None else encoded(made, encode)
@@ -97,7 +97,7 @@ class Listener:
         named = None if moment.named is None else [item_id for one in moment.named if (item_id := self._exact(one))]
         return Transcript(
             moment=moment,
-            said=Said(turns=moment.context, mentions=tuple(mentions), wanted=tuple(wishes)),
+            said=DialogueInput(turns=moment.context, mentions=tuple(mentions), wanted=tuple(wishes)),
             wanted=tuple(dict.fromkeys(item_id for item_id in wanted.values() if item_id)),
             named=None if named is None else tuple(named),
             found=tuple(one.item_id for one in mentions),
@@ -173,11 +173,11 @@ def learned(
     return replace(model, weights=fit(space, user_encoder, examples, seed=seed, progress=progress))
 
 
-def _heard(transcripts: Sequence[Transcript], number: Mapping[str, int]) -> Heard | None:
+def _heard(transcripts: Sequence[Transcript], number: Mapping[str, int]) -> MomentVectors | None:
     told = [(one, one.said.rows[1]) for one in transcripts if one.said.rows is not None and one.said.rows[1].any() and one.wanted]
     if not told:
         return None
-    return Heard(
+    return MomentVectors(
         rows=np.stack([row for _, row in told]),
         wanted=[one.wanted for one, _ in told],
         sessions=np.array([number[one.moment.dialogue_id] for one, _ in told], np.int64),

@@ -21,14 +21,14 @@ from genrec.chat_retrieval.dialogue_model import DialogueModel
 from genrec.chat_retrieval.dialogue_retriever import (
     DialogueAsk,
     DialogueRetriever,
-    Speech,
+    QueryEncoder,
     dialogue_retriever,
     load_dialogue_model,
-    speech_of,
+    query_encoder_of,
     texts_of,
 )
 from genrec.chat_retrieval.feature_weights import history_of
-from genrec.chat_retrieval.transcripts import Listener, Transcript, encoded, folds_of, learned, session_items
+from genrec.chat_retrieval.transcripts import Transcript, TranscriptReader, encoded, folds_of, learned, session_items
 from genrec.data.dialogue_files import Moment, read_moments
 from genrec.errors import EvaluationError, TrainingError
 from genrec.evaluation.significance import Bootstrap, Interval
@@ -214,7 +214,7 @@ class Bench:
     catalogue: Catalogue
     user_encoder: UserEncoder
     items: list[Item]
-    speech: Speech | None
+    query_encoder: QueryEncoder | None
     progress: Progress = SILENT
 
     @classmethod
@@ -222,17 +222,22 @@ class Bench:
         """Raises WorkspaceError when the workspace is not built, or items came in since; WeightsError."""
         catalogue = load_catalogue(workspace)
         items = built_items(workspace, catalogue.vectors)
-        user_encoder, speech = load_user_encoder(workspace, catalogue), speech_of(workspace, catalogue, progress)
+        user_encoder, query_encoder = load_user_encoder(workspace, catalogue), query_encoder_of(workspace, catalogue, progress)
         return cls(
-            workspace=workspace, catalogue=catalogue, user_encoder=user_encoder, items=items, speech=speech, progress=progress
+            workspace=workspace,
+            catalogue=catalogue,
+            user_encoder=user_encoder,
+            items=items,
+            query_encoder=query_encoder,
+            progress=progress,
         )
 
-    def listener(self) -> Listener:
-        return Listener(self.items, schema_of(self.workspace))
+    def transcript_reader(self) -> TranscriptReader:
+        return TranscriptReader(self.items, schema_of(self.workspace))
 
     def rows(self, transcripts: Sequence[Transcript]) -> list[Transcript]:
         """With the vectors of what was said, where the catalogue has text."""
-        return list(transcripts) if self.speech is None else encoded(transcripts, self.speech.rows)
+        return list(transcripts) if self.query_encoder is None else encoded(transcripts, self.query_encoder.rows)
 
     def retriever(self, model: DialogueModel) -> DialogueRetriever:
         return dialogue_retriever(self.workspace, self.catalogue, self.user_encoder, self.items, model)
@@ -321,7 +326,7 @@ def evaluate(
     """
     moments = read_moments(path)
     bench = Bench.of(workspace, progress)
-    transcripts = bench.rows(bench.listener().hear(_sampled(moments, sample, seed)))
+    transcripts = bench.rows(bench.transcript_reader().read(_sampled(moments, sample, seed)))
     results = started(transcripts)
     results.linking = linking(transcripts)
     systems: dict[str, Ranker] = {"popularity": bench.chosen(), "text search": bench.search()}
@@ -376,17 +381,21 @@ def constraints(bench: Bench, transcripts: Sequence[Transcript], model: Dialogue
 
 def effort(bench: Bench, transcripts: Sequence[Transcript], model: DialogueModel) -> dict[str, float]:
     """Milliseconds of a turn that is understood, encoded and answered alone, and the tokens that its encoder reads."""
-    listener = bench.listener()
+    transcript_reader = bench.transcript_reader()
     retriever = bench.retriever(model)
     times: list[float] = []
     tokens: list[int] = []
     for one in islice(transcripts, TIMED):
         start = time.perf_counter()
-        heard = listener.hear([replace(one.moment, context=one.moment.context[-1:])])[0]  # earlier turns were understood before
+        heard = transcript_reader.read([replace(one.moment, context=one.moment.context[-1:])])[
+            0
+        ]  # earlier turns were understood before
         asked = bench.rows([replace(heard, said=replace(one.said, rows=None))])[0]
         retriever.candidates([ask_of(asked)], SHOWN)
         times.append(1000 * (time.perf_counter() - start))
-        tokens.append(0 if bench.speech is None else bench.speech.tokens([text for text in texts_of(one.said.turns) if text]))
+        tokens.append(
+            0 if bench.query_encoder is None else bench.query_encoder.tokens([text for text in texts_of(one.said.turns) if text])
+        )
     return {
         "median ms": round(float(np.median(times)), 1),
         "p95 ms": round(float(np.quantile(times, 0.95)), 1),

@@ -18,7 +18,7 @@ from genrec.training.turn_agreement import Right, alone, fitted, joined, right
 from genrec.training.turn_examples import Turn, parted, read_turns, shipped_turns, summary
 from genrec.training.turn_variety import varied
 from genrec.understanding.llm_reader import PROMPT, Trust
-from genrec.understanding.turn_schema import Heard, hear
+from genrec.understanding.turn_schema import TurnReading, reading_of
 from genrec.workspace.folder import Workspace
 
 TASK = "turns"
@@ -104,7 +104,7 @@ def _parts(files: Sequence[Path], also: Sequence[Path]) -> tuple[list[Turn], lis
     return learned + (read_turns(also) if also else []), choosing, measuring
 
 
-def compared(turns: Sequence[Turn], heard: Sequence[Heard | None], trust: Trust | None = None) -> Comparison:
+def compared(turns: Sequence[Turn], heard: Sequence[TurnReading | None], trust: Trust | None = None) -> Comparison:
     """`trust`: whom to believe; None: by what is right most often on these turns."""
     trust = trust or fitted(turns, heard)
     return Comparison(
@@ -115,9 +115,11 @@ def compared(turns: Sequence[Turn], heard: Sequence[Heard | None], trust: Trust 
     )
 
 
-async def listen(llm: LLM, adapter: str, turns: Sequence[Turn], workspace: Workspace, progress: Progress) -> list[Heard | None]:
+async def listen(
+    llm: LLM, adapter: str, turns: Sequence[Turn], workspace: Workspace, progress: Progress
+) -> list[TurnReading | None]:
     """What the model reads in each turn; None where it wrote nothing that can be read."""
-    heard: list[Heard | None] = []
+    heard: list[TurnReading | None] = []
     starts = range(0, len(turns), AT_ONCE)
     for start in track(progress, "held-out turns", starts, len(starts)):
         part = turns[start : start + AT_ONCE]
@@ -125,10 +127,10 @@ async def listen(llm: LLM, adapter: str, turns: Sequence[Turn], workspace: Works
     return heard
 
 
-async def _listened(llm: LLM, adapter: str, turn: Turn, workspace: Workspace) -> Heard | None:
+async def _listened(llm: LLM, adapter: str, turn: Turn, workspace: Workspace) -> TurnReading | None:
     try:
         (written,) = await llm.write([turn.request(workspace.prompts, adapter)])
-        return hear(written, turn.view, turn.shop.vocabulary, turn.text)
+        return reading_of(written, turn.view, turn.shop.vocabulary, turn.text)
     except (EngineError, ValueError):  # an unfinished line, as in serving
         return None
 

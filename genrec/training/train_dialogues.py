@@ -10,9 +10,9 @@ import numpy as np
 
 from genrec.chat_retrieval.dialogue_features import DialogueSpace
 from genrec.chat_retrieval.dialogue_model import DialogueModel
-from genrec.chat_retrieval.dialogue_retriever import FOLDER, space_of, speech_of
+from genrec.chat_retrieval.dialogue_retriever import FOLDER, query_encoder_of, space_of
 from genrec.chat_retrieval.feature_weights import recall
-from genrec.chat_retrieval.transcripts import Listener, Transcript, folds_of, learned
+from genrec.chat_retrieval.transcripts import Transcript, TranscriptReader, folds_of, learned
 from genrec.data.dialogue_files import read_moments
 from genrec.errors import TrainingError
 from genrec.progress import SILENT, Progress
@@ -42,13 +42,15 @@ def train_dialogues(
     """
     catalogue = load_catalogue(workspace)
     items = built_items(workspace, catalogue.vectors)
-    user_encoder, speech = load_user_encoder(workspace, catalogue), speech_of(workspace, catalogue, progress)
+    user_encoder, query_encoder = load_user_encoder(workspace, catalogue), query_encoder_of(workspace, catalogue, progress)
     moments = [
         replace(one, dialogue_id=f"{number} {one.dialogue_id}")  # files number their dialogues each for itself
         for number, path in enumerate(paths)
         for one in read_moments(path)
     ]
-    transcripts = Listener(items, schema_of(workspace)).hear(moments, None if speech is None else speech.rows)
+    transcripts = TranscriptReader(items, schema_of(workspace)).read(
+        moments, None if query_encoder is None else query_encoder.rows
+    )
     lost = sum(len(one.unresolved) for one in transcripts)
     if lost:
         tell(f"{lost} of {sum(len(one.moment.wanted) for one in transcripts)} recommended titles are not in the catalogue")

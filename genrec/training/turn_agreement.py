@@ -14,7 +14,7 @@ from genrec.understanding.filter_text import attributes_of, pairs_of, parts_of
 from genrec.understanding.linking import Mention
 from genrec.understanding.llm_reader import Trust, merged
 from genrec.understanding.parser import Understood
-from genrec.understanding.turn_schema import Heard
+from genrec.understanding.turn_schema import TurnReading
 from genrec.understanding.vocabulary import Vocabulary
 from genrec.understanding.words import words_of
 
@@ -56,7 +56,7 @@ def right(turns: Sequence[Turn], read: Sequence[Understood]) -> Right:
     return Right(n=len(rows), intent=intent, filter=conditions, feelings=feelings, need=need, whole=whole)
 
 
-def joined(turns: Sequence[Turn], heard: Sequence[Heard | None], trust: Trust) -> list[Understood]:
+def joined(turns: Sequence[Turn], heard: Sequence[TurnReading | None], trust: Trust) -> list[Understood]:
     """Parser and model as one; where the model failed, the parser alone."""
     return [
         turn.parsed if one is None else merged(turn.parsed, one, trust, turn.shop.linker)
@@ -64,7 +64,7 @@ def joined(turns: Sequence[Turn], heard: Sequence[Heard | None], trust: Trust) -
     ]
 
 
-def alone(turns: Sequence[Turn], heard: Sequence[Heard | None]) -> list[Understood]:
+def alone(turns: Sequence[Turn], heard: Sequence[TurnReading | None]) -> list[Understood]:
     """The model alone; where it failed, nothing was understood."""
     every = Trust(intent="llm", filter="llm", feelings="llm", titles=True, need="llm")
     made = []
@@ -75,7 +75,7 @@ def alone(turns: Sequence[Turn], heard: Sequence[Heard | None]) -> list[Understo
     return made
 
 
-def fitted(turns: Sequence[Turn], heard: Sequence[Heard | None]) -> Trust:
+def fitted(turns: Sequence[Turn], heard: Sequence[TurnReading | None]) -> Trust:
     """Whom to believe where, by what is right most often on these turns."""
     trust = Trust(intent="parser", filter="parser", feelings="parser", titles=False, need="parser")
     for name, choices in TRIED.items():

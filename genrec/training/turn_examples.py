@@ -15,7 +15,7 @@ from genrec.types import Item, Scalar
 from genrec.understanding.linking import Linker
 from genrec.understanding.llm_reader import Context, prompt, request_of
 from genrec.understanding.parser import Parser, Understood, tidied
-from genrec.understanding.turn_schema import ALL, FEELINGS, Heard, View, hear, line, view_of
+from genrec.understanding.turn_schema import ALL, FEELINGS, TurnReading, View, line, reading_of, view_of
 from genrec.understanding.vocabulary import Vocabulary
 
 EVERY = 10
@@ -55,9 +55,9 @@ class Turn:
         return view_of(self.shop.vocabulary, self.text)
 
     @cached_property
-    def heard(self) -> Heard:
+    def heard(self) -> TurnReading:
         """What the turn says. Raises ValueError where `out` is not of this catalogue or not of the turn's words."""
-        return hear(line(self.out), self.view, self.shop.vocabulary, self.text, strict=True)
+        return reading_of(line(self.out), self.view, self.shop.vocabulary, self.text, strict=True)
 
     @cached_property
     def parsed(self) -> Understood:
@@ -152,7 +152,7 @@ def _turn(row: dict[str, Any], shops: Mapping[str, Shop]) -> Turn:
     return turn
 
 
-def _titled(turn: Turn, heard: Heard) -> None:
+def _titled(turn: Turn, heard: TurnReading) -> None:
     """Raises ValueError for a title that is no part of one of the catalogue's."""
     known = [_letters(title) for title in turn.shop.titles]
     for title in (one for name in FEELINGS for one in getattr(heard, name)):

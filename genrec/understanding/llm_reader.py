@@ -17,7 +17,7 @@ from genrec.understanding.filter_text import all_of, attributes_of, parts_of
 from genrec.understanding.linking import FindsItems, Mention
 from genrec.understanding.parser import Understood
 from genrec.understanding.relative_wishes import Steer
-from genrec.understanding.turn_schema import FEELINGS, Heard, View, hear, schema, view_of
+from genrec.understanding.turn_schema import FEELINGS, TurnReading, View, reading_of, schema, view_of
 from genrec.understanding.vocabulary import Vocabulary
 
 Source = Literal["parser", "llm"]
@@ -42,7 +42,7 @@ class Trust:
     need: Source = "parser"
 
 
-def merged(parsed: Understood, heard: Heard, trust: Trust, linker: FindsItems | None = None) -> Understood:
+def merged(parsed: Understood, heard: TurnReading, trust: Trust, linker: FindsItems | None = None) -> Understood:
     """One reading of two. Titles that `linker` does not find are left out."""
     mentions = list(parsed.mentions)
     spans = {name: [one for title in getattr(heard, name) if (one := _place(title, parsed.text))] for name in FEELINGS}
@@ -67,7 +67,7 @@ def merged(parsed: Understood, heard: Heard, trust: Trust, linker: FindsItems | 
     )
 
 
-def _filter(parsed: Understood, heard: Heard, trust: Joint) -> tuple[Filter | None, tuple[Steer, ...]]:
+def _filter(parsed: Understood, heard: TurnReading, trust: Joint) -> tuple[Filter | None, tuple[Steer, ...]]:
     """Filter and steers."""
     if trust == "parser" or (trust == "fill" and (parsed.filter is not None or parsed.steers)):
         return parsed.filter, parsed.steers
@@ -154,7 +154,7 @@ class Reader:
                 f"the turn was not read within {self.timeout_s:g} s", hint="Raise chat.understand_timeout_s, or set it off."
             ) from error
         try:
-            heard = hear(written, view, self.vocabulary, parsed.text)
+            heard = reading_of(written, view, self.vocabulary, parsed.text)
         except ValueError as error:
             raise EngineError(f"the turn was read as {written!r:.120}: {error}", hint="Set chat.understand to parser.") from error
         return merged(parsed, heard, self.trust, linker)

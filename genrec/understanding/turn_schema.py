@@ -129,7 +129,7 @@ YEARS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class TurnReading:
     """One line, resolved. `parts`: (attribute, condition); titles are words of the turn as they stand there."""
 
     intent: Intent
@@ -168,7 +168,7 @@ def line(out: Mapping[str, Any]) -> str:
     return json.dumps({key: out[key] for key in KEYS if out.get(key)}, ensure_ascii=False)
 
 
-def hear(written: str, view: View, vocabulary: Vocabulary, text: str, *, strict: bool = False) -> Heard:
+def reading_of(written: str, view: View, vocabulary: Vocabulary, text: str, *, strict: bool = False) -> TurnReading:
     """What `written` says of the turn `text`. Raises ValueError for what is no such line; what does not resolve (a title or a
     need that the turn does not say) is left out, or with `strict` a ValueError too.
     """
@@ -186,7 +186,7 @@ def hear(written: str, view: View, vocabulary: Vocabulary, text: str, *, strict:
         raise ValueError("about and need must be texts")
     if about and about not in view.by_name:
         raise ValueError(f"there is no attribute {about!r:.60}")
-    return Heard(
+    return TurnReading(
         intent=value["intent"],
         parts=tuple(dict.fromkeys(parts)),
         steers=tuple(dict.fromkeys(one for one in conditions if isinstance(one, Steer))),

@@ -18,10 +18,10 @@ from genrec.retrieval.user_encoders import MeanUserEncoder
 from genrec.types import Recommendation
 from tests.shop import COLD, PEOPLE, STATED
 
-Said = list[tuple[str, float]]
+DialogueInput = list[tuple[str, float]]
 
 
-def said(rows: list[Recommendation]) -> Said:
+def said(rows: list[Recommendation]) -> DialogueInput:
     return [(row.item.item_id, round(row.score, 9)) for row in rows]
 
 

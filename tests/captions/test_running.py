@@ -13,7 +13,7 @@ from genrec.captions.caption_checker import fault
 from genrec.captions.caption_languages import ENGLISH, load_language
 from genrec.captions.caption_prompt import Caption, CaptionFacts
 from genrec.captions.caption_run import CaptionOptions
-from genrec.captions.caption_writer import CaptionRequest, RateLimiter, TextWriter
+from genrec.captions.caption_writer import CaptionRequest, CaptionWriter, RateLimiter
 from genrec.captions.captioner import Captioner
 from genrec.errors import AdapterError, ConfigError, EngineError, UnknownItemError, WorkspaceError
 from genrec.llm.protocol import WriteRequest
@@ -86,7 +86,7 @@ async def test_what_changed_is_written_anew_and_nothing_else(opened: Shop) -> No
     store.put_items([replace(war, attributes={**war.attributes, "director": "Ana Lund"})])
     assert (await opened.run(new=True)).written == 0
     plan = opened.captioner().plan(CaptionOptions())
-    assert [target.known.item.item_id for target in plan.targets] == [NO_TEXT[0]]
+    assert [target.evidence.item.item_id for target in plan.targets] == [NO_TEXT[0]]
     assert plan.changed == 1
     assert (await opened.run()).written == 1
     assert "Ana Lund" in str(opened.by_model()[NO_TEXT[0]].text)
@@ -157,7 +157,7 @@ async def test_phrases_of_its_own_text_are_no_guesses(opened: Shop) -> None:
 async def test_what_the_checker_refuses_is_asked_for_again_and_then_left_to_the_template(opened: Shop) -> None:
     opened.llm = Typist(lies=["Title: "], tries=1)
     done = await opened.run()
-    assert (done.refused, done.sources["llm"], done.spent.requests) == (len(NO_TEXT), len(ALL), len(ALL) + len(NO_TEXT))
+    assert (done.refused, done.sources["llm"], done.usage.requests) == (len(NO_TEXT), len(ALL), len(ALL) + len(NO_TEXT))
     again = {request.temperature for request in opened.llm.asked if "Title: " in request.prompt}
     assert again == {0.0, 0.7}
     doubt = {item_id: one.doubt for item_id, one in opened.by_model().items()}
@@ -183,7 +183,7 @@ async def test_a_text_that_ends_too_soon_is_refused_and_no_fault_of_the_engine(o
     opened.llm = Typist(cut=["JSON:"])
     done = await opened.run()
     assert (done.failed, done.sources) == ({}, {"template": len(ALL)})
-    assert (done.refused, done.spent.requests) == (2 * len(ALL), 2 * len(ALL))
+    assert (done.refused, done.usage.requests) == (2 * len(ALL), 2 * len(ALL))
     assert all("before the JSON value was whole" in one.note for one in opened.by_model().values())
 
 
@@ -239,7 +239,7 @@ def test_killed_half_way_it_goes_on_without_paying_twice(blanked: Path) -> None:
         kept = shop.by_model()
         assert len(kept) == 3
         rest = asyncio.run(shop.run())
-        assert (rest.written, rest.plan.unchanged, rest.spent.requests) == (len(ALL) - 3, 3, len(ALL) - 3)
+        assert (rest.written, rest.plan.unchanged, rest.usage.requests) == (len(ALL) - 3, 3, len(ALL) - 3)
         assert {item_id: shop.by_model()[item_id] for item_id in kept} == kept
 
 
@@ -289,7 +289,7 @@ async def test_requests_and_tokens_a_minute_are_limited() -> None:
 
 @pytest.mark.parametrize("settings", [CaptionSettings(requests_per_minute=300), CaptionSettings(tokens_per_minute=60 * 5 * 300)])
 async def test_the_writer_keeps_to_the_limits(settings: CaptionSettings) -> None:
-    writer = TextWriter(Typist(), Prompts(), settings, ENGLISH)
+    writer = CaptionWriter(Typist(), Prompts(), settings, ENGLISH)
     request = CaptionRequest(facts=CaptionFacts(attributes=(("colour", ("red",)),)))
     start = time.perf_counter()
     for seed in range(3):
@@ -301,7 +301,7 @@ async def test_max_tokens_reach_the_engine() -> None:
     asked: list[WriteRequest] = []
     typist = Typist()
     typist.asked = asked
-    await TextWriter(typist, Prompts(), CaptionSettings(max_tokens=77), load_language("en", Prompts())).write(
+    await CaptionWriter(typist, Prompts(), CaptionSettings(max_tokens=77), load_language("en", Prompts())).write(
         CaptionRequest(facts=CaptionFacts(title="Heat", attributes=(("year", ("1995",)),))), seed=3
     )
     assert (asked[0].max_tokens, asked[0].seed) == (77, 3)
@@ -323,7 +323,7 @@ async def test_a_text_that_says_a_thing_twice_is_asked_for_again(texts: tuple[st
 
     writer = Writer()
     facts = CaptionFacts(attributes=(("colour", ("red",)), ("material", ("wool",))))
-    made = await TextWriter(writer, Prompts(), CaptionSettings(), ENGLISH).write(CaptionRequest(facts=facts), seed=1)
+    made = await CaptionWriter(writer, Prompts(), CaptionSettings(), ENGLISH).write(CaptionRequest(facts=facts), seed=1)
     assert (made.caption.caption, made.source, made.refused, len(writer.asked)) == (kept, "llm", (), len(texts))
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genrec.chat_retrieval.dialogue_features import DialogueSpace, Mentioned, Said, Sessions
-from genrec.chat_retrieval.dialogue_model import MANIFEST, DialogueModel, Heard
+from genrec.chat_retrieval.dialogue_features import DialogueInput, DialogueSpace, Mentioned, Sessions
+from genrec.chat_retrieval.dialogue_model import MANIFEST, DialogueModel, MomentVectors
 from genrec.chat_retrieval.dialogue_retriever import DIALOGUE, DialogueAsk, DialogueRetriever, texts_of
 from genrec.chat_retrieval.feature_weights import Example, fit, history_of, recall
 from genrec.errors import ConfigError, TrainingError, WorkspaceError
@@ -63,8 +63,8 @@ def people(catalogue: Catalogue) -> MeanUserEncoder:
     return MeanUserEncoder(catalogue, SETTINGS)
 
 
-def said(*named: str, **more: object) -> Said:
-    return replace(Said(mentions=tuple(Mentioned(item_id=one) for one in named)), **more)
+def said(*named: str, **more: object) -> DialogueInput:
+    return replace(DialogueInput(mentions=tuple(Mentioned(item_id=one) for one in named)), **more)
 
 
 def space_of(catalogue: Catalogue, *sessions: list[int]) -> DialogueSpace:
@@ -76,7 +76,7 @@ def retriever(index: EdgeIndex, catalogue: Catalogue, people: MeanUserEncoder, m
     return DialogueRetriever(index, space, people, model)
 
 
-def column(space: DialogueSpace, what: Said, name: str, *, left_out: int | None = None) -> np.ndarray:
+def column(space: DialogueSpace, what: DialogueInput, name: str, *, left_out: int | None = None) -> np.ndarray:
     found = space.features(what, None, np.arange(N), left_out=left_out)
     return found[:, space.names.index(name)]
 
@@ -91,7 +91,7 @@ def test_names_cover_texts_and_numbers(catalogue: Catalogue) -> None:
 
 def test_nothing_said_is_nothing_known(catalogue: Catalogue) -> None:
     space = space_of(catalogue)
-    found = space.features(Said(), None, np.arange(N))
+    found = space.features(DialogueInput(), None, np.arange(N))
     assert found.shape == (N, len(space.names))
     used = {name for place, name in enumerate(space.names) if found[:, place].any()}
     assert used == {"people"}
@@ -103,14 +103,14 @@ def test_likeness_and_values_of_what_was_named(catalogue: Catalogue) -> None:
         found = column(space, said("m00", "m01"), name)
         assert found[:20].min() > found[20:].max(), name
     assert column(space, said("m00"), "alike:maker")[[12, 24]].min() > 0.9
-    disliked = Said(mentions=(Mentioned(item_id="m00", attitude="disliked"),))
+    disliked = DialogueInput(mentions=(Mentioned(item_id="m00", attitude="disliked"),))
     assert column(space, disliked, "likeness")[:20].max() < 0
     assert column(space, disliked, "alike:genre")[:20].max() < 0
 
 
 def test_values_that_were_asked_for(catalogue: Catalogue) -> None:
     space = space_of(catalogue)
-    found = column(space, Said(wanted=(("genre", "war"), ("genre", "space"), ("genre", "nonsense"))), "wanted:genre")
+    found = column(space, DialogueInput(wanted=(("genre", "war"), ("genre", "space"), ("genre", "nonsense"))), "wanted:genre")
     assert found[40] > found[20] > 0 == found[0]  # the later wish counts more
 
 
@@ -172,10 +172,10 @@ def test_a_learned_model_brings_in_what_it_knows_through_the_filter(
 
 def test_nothing_said_is_answered_with_what_is_popular(index: EdgeIndex, catalogue: Catalogue, people: MeanUserEncoder) -> None:
     subject = retriever(index, catalogue, people, DialogueModel.untrained())
-    assert [one.item_id for one in subject.candidates([DialogueAsk(said=Said())], 5)[0]] == [f"m0{n}" for n in range(5)]
+    assert [one.item_id for one in subject.candidates([DialogueAsk(said=DialogueInput())], 5)[0]] == [f"m0{n}" for n in range(5)]
     with pytest.raises(ConfigError, match="0 candidates"):
-        subject.candidates([DialogueAsk(said=Said())], 0)
-    nothing = DialogueAsk(said=Said(), filter=parse("year < 1900", FIELDS))
+        subject.candidates([DialogueAsk(said=DialogueInput())], 0)
+    nothing = DialogueAsk(said=DialogueInput(), filter=parse("year < 1900", FIELDS))
     assert subject.candidates([nothing], 5) == [[]]
 
 
@@ -189,7 +189,7 @@ def test_texts_are_the_latest_turns_and_all() -> None:
 
 def test_events_of_what_was_named() -> None:
     mentions = [("a", "liked"), ("b", "disliked"), ("c", "neutral"), ("a", "neutral")]
-    what = Said(mentions=tuple(Mentioned(item_id=one, attitude=how) for one, how in mentions))  # type: ignore[arg-type]
+    what = DialogueInput(mentions=tuple(Mentioned(item_id=one, attitude=how) for one, how in mentions))  # type: ignore[arg-type]
     assert [event.item_id for event in history_of(what, "u")] == ["c", "a"]
 
 
@@ -259,23 +259,23 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
         DialogueModel.load(tmp_path)
 
 
-def heard_three() -> Heard:
+def heard_three() -> MomentVectors:
     """Two moments of dialogue 0 that sound alike, one of dialogue 1 that does not."""
     rows = unit_rows(np.array([[1.0, 0, 0, 0, 0, 0, 0, 0], [0.9, 0.1, 0, 0, 0, 0, 0, 0], [0, 0, 1.0, 0, 0, 0, 0, 0]]))
-    return Heard(rows=rows, wanted=[["m40"], ["m41", "gone"], ["m59"]], sessions=np.array([0, 0, 1]))
+    return MomentVectors(rows=rows, wanted=[["m40"], ["m41", "gone"], ["m59"]], sessions=np.array([0, 0, 1]))
 
 
 def test_words_like_those_of_known_moments(catalogue: Catalogue) -> None:
     model = DialogueModel(weights={"echo": 1.0}, sessions=[["m40", "m41"], ["m59"]], heard=heard_three())
     ids = catalogue.vectors.item_ids
     space = DialogueSpace(catalogue, ITEMS, model.sessions_over(ids), model.echoes_over(ids))
-    what = Said(turns=("x",), rows=np.eye(8, dtype=np.float32)[[0, 0]])
+    what = DialogueInput(turns=("x",), rows=np.eye(8, dtype=np.float32)[[0, 0]])
     found = column(space, what, "echo")
     assert found[40] > found[59] > found[0] == 0
     alone = column(space, what, "echo", left_out=0)
     assert alone[59] > 0 == alone[40] == alone[41]
-    assert not column(space, Said(turns=("x",)), "echo").any()
-    assert not column(space, Said(rows=np.ones((2, 3), np.float32)), "echo").any()  # an encoder of another width
+    assert not column(space, DialogueInput(turns=("x",)), "echo").any()
+    assert not column(space, DialogueInput(rows=np.ones((2, 3), np.float32)), "echo").any()  # an encoder of another width
     assert space.neighbours(what, 2)[0] in ("m40", "m41")
 
 
@@ -290,8 +290,8 @@ def test_moments_are_saved(tmp_path: Path) -> None:
 
 def test_content_speaks_for_items_that_no_dialogue_names(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     sessions = [[place, place + 1] for place in range(20, 38)]
-    found = column(space_of(catalogue, *sessions), Said(), "expected")
+    found = column(space_of(catalogue, *sessions), DialogueInput(), "expected")
     assert found[39] > 0.3 > 0 > found[[0, 59]].max()  # of the kind that is talked about, but not named itself
     monkeypatch.setattr("genrec.chat_retrieval.dialogue_features.BLOCK", 7)
-    assert np.allclose(found, column(space_of(catalogue, *sessions), Said(), "expected"), atol=1e-5)
-    assert not column(space_of(catalogue), Said(), "expected").any()
+    assert np.allclose(found, column(space_of(catalogue, *sessions), DialogueInput(), "expected"), atol=1e-5)
+    assert not column(space_of(catalogue), DialogueInput(), "expected").any()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from genrec.chat_retrieval.dialogue_features import Mentioned
-from genrec.chat_retrieval.transcripts import Listener, encoded, folds_of, session_items
+from genrec.chat_retrieval.transcripts import TranscriptReader, encoded, folds_of, session_items
 from genrec.data.dialogue_files import read_moments
 from genrec.filters import Field, parse
 from genrec.types import Item
@@ -21,23 +21,25 @@ ITEMS = [
 
 
 @pytest.fixture(scope="module")
-def listener() -> Listener:
-    return Listener(ITEMS, SCHEMA)
+def transcript_reader() -> TranscriptReader:
+    return TranscriptReader(ITEMS, SCHEMA)
 
 
-def test_titles_ids_and_other_spellings_are_items(listener: Listener) -> None:
-    assert [listener.item_of(name) for name in ("Alien (1979)", "alien (1979)", "3", "Grease", "The Thing")] == list("11343")
-    assert listener.item_of("Nothing of the kind") is None
-    assert listener.item_of("Alien and Grease") is None  # two titles are no name of one item
+def test_titles_ids_and_other_spellings_are_items(transcript_reader: TranscriptReader) -> None:
+    assert [transcript_reader.item_of(name) for name in ("Alien (1979)", "alien (1979)", "3", "Grease", "The Thing")] == list(
+        "11343"
+    )
+    assert transcript_reader.item_of("Nothing of the kind") is None
+    assert transcript_reader.item_of("Alien and Grease") is None  # two titles are no name of one item
 
 
-def test_a_moment_with_what_was_said(listener: Listener, write_moments: Callable[..., Path]) -> None:
+def test_a_moment_with_what_was_said(transcript_reader: TranscriptReader, write_moments: Callable[..., Path]) -> None:
     row = {
         "context": ["Hi", "I loved Alien (1979) but I hated Grease (1978). A horror film please"],
         "rec": ["The Thing (1982)", "Lost Film (1901)"],
         "entity": ["Alien (1979)", "horror", "Grease (1978)"],
     }
-    (one,) = listener.hear(read_moments(write_moments(row)))
+    (one,) = transcript_reader.read(read_moments(write_moments(row)))
     assert one.wanted == ("3",)
     assert one.unresolved == ("Lost Film (1901)",)
     assert one.named == one.found == ("1", "4")
@@ -47,18 +49,20 @@ def test_a_moment_with_what_was_said(listener: Listener, write_moments: Callable
     assert one.as_named().said.mentions == one.said.mentions
 
 
-def test_the_file_s_mentions_instead_of_those_found(listener: Listener, write_moments: Callable[..., Path]) -> None:
+def test_the_file_s_mentions_instead_of_those_found(
+    transcript_reader: TranscriptReader, write_moments: Callable[..., Path]
+) -> None:
     rows = [
         {"context": ["I loved Alien (1979)"], "rec": ["3"], "entity": ["Aliens (1986)"]},
         {"context": ["Alien (1979)"], "rec": ["3"]},
     ]
-    named, unnamed = listener.hear(read_moments(write_moments(*rows)))
+    named, unnamed = transcript_reader.read(read_moments(write_moments(*rows)))
     assert [one.item_id for one in named.as_named().said.mentions] == ["2"]
     assert unnamed.as_named() is unnamed
     assert unnamed.named is None
 
 
-def test_each_distinct_text_is_encoded_once(listener: Listener, write_moments: Callable[..., Path]) -> None:
+def test_each_distinct_text_is_encoded_once(transcript_reader: TranscriptReader, write_moments: Callable[..., Path]) -> None:
     asked: list[str] = []
 
     def encode(texts: Sequence[str]) -> np.ndarray:
@@ -66,7 +70,7 @@ def test_each_distinct_text_is_encoded_once(listener: Listener, write_moments: C
         return np.eye(4, dtype=np.float32)[[len(text) % 4 for text in texts]]
 
     rows = [{"context": ["one", "two"], "rec": []}, {"context": ["one", "two"], "rec": []}, {"context": [""], "rec": []}]
-    first, second, empty = encoded(listener.hear(read_moments(write_moments(*rows))), encode)
+    first, second, empty = encoded(transcript_reader.read(read_moments(write_moments(*rows))), encode)
     assert asked == ["one two"]
     assert first.said.rows is not None
     assert first.said.rows.shape == (2, 4)
@@ -75,9 +79,9 @@ def test_each_distinct_text_is_encoded_once(listener: Listener, write_moments: C
     assert not empty.said.rows.any()
 
 
-def test_sessions_and_folds_go_by_dialogue(listener: Listener, write_moments: Callable[..., Path]) -> None:
+def test_sessions_and_folds_go_by_dialogue(transcript_reader: TranscriptReader, write_moments: Callable[..., Path]) -> None:
     rows = [{"dialog_id": n // 2, "turn_id": n, "context": ["Alien (1979)"], "rec": [str(2 + n % 2)]} for n in range(20)]
-    transcripts = listener.hear(read_moments(write_moments(*rows)))
+    transcripts = transcript_reader.read(read_moments(write_moments(*rows)))
     assert session_items(transcripts) == {str(n): ["1", "2", "3"] for n in range(10)}
     folds = folds_of(transcripts, 3, 0)
     assert sorted(place for _, held in folds for place in held) == list(range(20))

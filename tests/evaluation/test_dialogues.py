@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from genrec.chat_retrieval.dialogue_features import Said
+from genrec.chat_retrieval.dialogue_features import DialogueInput
 from genrec.chat_retrieval.transcripts import Transcript
 from genrec.data.dialogue_files import Moment
 from genrec.errors import EvaluationError
@@ -17,7 +17,7 @@ def moment(dialogue: str, wanted: str, named: str | None, found: str = "", conte
     """Items are single letters."""
     made = Moment(dialogue_id=dialogue, turn_id="1", context=("x",) * context, wanted=tuple(wanted), named=None, row=1)
     return Transcript(
-        moment=made, said=Said(), wanted=tuple(wanted), named=None if named is None else tuple(named), found=tuple(found)
+        moment=made, said=DialogueInput(), wanted=tuple(wanted), named=None if named is None else tuple(named), found=tuple(found)
     )
 
 

@@ -150,7 +150,7 @@ def test_options_matter() -> None:
     assert wide.low != narrow.low
 
 
-class Heard:
+class TurnReading:
     def __init__(self) -> None:
         self.tasks: list[str] = []
 
@@ -163,7 +163,7 @@ class Heard:
 
 
 def test_progress_says_whose_task_it_is() -> None:
-    heard = Heard()
+    heard = TurnReading()
     measured(Popular(), Noise(), progress=heard, seeds=(7,))
     assert heard.tasks[0] == "popular, setting 1 of 3: ranking"
     assert heard.tasks[-2:] == ["noise, seed 7: learning", "noise, seed 7: ranking"]

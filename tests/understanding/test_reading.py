@@ -19,7 +19,7 @@ from genrec.understanding.linking import Linker
 from genrec.understanding.llm_reader import TURN_CHARS, Context, Reader, Trust, merged, prompt, request_of
 from genrec.understanding.parser import Parser, Understood
 from genrec.understanding.relative_wishes import Steer
-from genrec.understanding.turn_schema import ATTRIBUTES, INTENTS, VALUES, Heard, hear, line, schema, view_of
+from genrec.understanding.turn_schema import ATTRIBUTES, INTENTS, VALUES, TurnReading, line, reading_of, schema, view_of
 from genrec.understanding.vocabulary import Vocabulary
 from tests.understanding import catalogues
 
@@ -29,8 +29,8 @@ PROMPTS = Prompts()
 EVERY = Trust(intent="llm", filter="llm", feelings="llm", titles=True, need="llm")
 
 
-def heard(out: dict[str, Any], text: str, vocabulary: Vocabulary = catalogues.FILMS, *, strict: bool = False) -> Heard:
-    return hear(json.dumps(out), view_of(vocabulary, text), vocabulary, text, strict=strict)
+def heard(out: dict[str, Any], text: str, vocabulary: Vocabulary = catalogues.FILMS, *, strict: bool = False) -> TurnReading:
+    return reading_of(json.dumps(out), view_of(vocabulary, text), vocabulary, text, strict=strict)
 
 
 class TestView:
@@ -132,7 +132,7 @@ class TestHearing:
         with pytest.raises(ValueError, match=r"\w"):
             heard(out, "x")
         with pytest.raises(ValueError, match="not JSON"):
-            hear('{"intent": "rec', view_of(catalogues.FILMS, ""), catalogues.FILMS, "")
+            reading_of('{"intent": "rec', view_of(catalogues.FILMS, ""), catalogues.FILMS, "")
 
     def test_what_the_turn_does_not_say_is_dropped(self) -> None:
         one = heard({"intent": "recommend", "liked": ["Alien", "Jaws"], "need": "very slow slime"}, "I love Jaws, slow films")
