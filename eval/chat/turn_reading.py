@@ -3,7 +3,7 @@
     python -m eval.chat.turn_reading -w DIR [--adapter NAME] [--base]
 
 Turns: those of `prompts/examples/converse-*.jsonl` whose catalogues nobody learned or chose by (70 of 6 catalogues), and
-the two hundred requests of `tests/dialogue/requests.jsonl`, of which the parser was tuned on `tune`. A turn is right in its
+the two hundred requests of `tests/understanding/requests.jsonl`, of which the parser was tuned on `tune`. A turn is right in its
 intent; in its conditions when they let the same items pass (600 drawn ones) and ask for the same wishes relative to what was
 shown; in its feelings when the titles liked, disliked and seen are the wanted ones; need: F1 of its words. `--base` asks the
 base model with its examples, too. Milliseconds are of one turn at a time, the first twenty.
@@ -36,7 +36,7 @@ from genrec.workspace.folder import Workspace
 
 ROOT = Path(__file__).parents[2]
 RESULTS = RESULTS_FOLDER / "reading.json"
-REQUESTS = ROOT / "tests" / "dialogue" / "requests.jsonl"
+REQUESTS = ROOT / "tests" / "understanding" / "requests.jsonl"
 
 
 AT_ONCE = 16

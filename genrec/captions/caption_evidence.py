@@ -42,7 +42,7 @@ BACKGROUND = 0.99
 """An item is close when it is closer than this share of all pairs."""
 PAIRS = 20_000
 COMMON = 0.5
-"""A value that more of the items have tells nothing of this one (as in `writing/evidence.py`)."""
+"""A value that more of the items have tells nothing of this one (as in `reasons/evidence.py`)."""
 OWN_PHRASES, OWN_TEXT = 6, "text"
 """So many phrases of an item's own text are evidence for its title; they are no tags: its text has them."""
 

@@ -15,7 +15,7 @@ SHARE = 4
 """One in so many of the items that are shown may be left out, the oldest, and as many be added from before them."""
 
 
-def choose(sizes: Sequence[int], shown: int, tokens: int, block: int) -> list[int]:
+def block_history(sizes: Sequence[int], shown: int, tokens: int, block: int) -> list[int]:
     """Places of the items to show, oldest first, with the fewest changes to the last `shown` of them.
 
     `sizes`: tokens of each item, oldest first. `tokens`: all that the candidates share when the last `shown` are there. Without a
@@ -110,14 +110,14 @@ class Prompter:
     def shown(self, profile: Profile, count: Callable[[str], int], block: int) -> tuple[Item, ...]:
         """The past items for the likelihood method: the last ones, but for a few, so that they fill an engine's blocks.
 
-        `count`: tokens of a text. `block`: tokens in a block of the engine's prefix cache (see `ranking/blocks.py`).
+        `count`: tokens of a text. `block`: tokens in a block of the engine's prefix cache (see `block_history`).
         """
         if block == 1:
             return profile.history[-self._history :]
         history = profile.history[-self._history - self._history // SHARE :]
         plain = self.request("likelihood", profile, ())
         tokens = count(plain.prefix) + count(plain.context)
-        places = choose([count(self.line(item)) for item in history], self._history, tokens, block)
+        places = block_history([count(self.line(item)) for item in history], self._history, tokens, block)
         return tuple(history[place] for place in places)
 
     def request(

@@ -1,4 +1,4 @@
-"""Dialogues as rows: who talks, and the turns as JSON that `genrec.conversation` writes and reads."""
+"""Dialogues as rows: who talks, and the turns as JSON that `genrec.chat` writes and reads."""
 
 from collections.abc import Sequence
 from typing import Any

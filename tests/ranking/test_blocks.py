@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from genrec.llm.protocol import Likelihood, ScoreRequest
-from genrec.ranking.prompter import SHARE, choose
+from genrec.ranking.prompter import SHARE, block_history
 from tests.ranking.lists import Counting, a_list, rank, ranker
 
 FILMS = [f"{'Long ' * (n % 4)}Film {n} of{' many' * (n % 3)}" for n in range(60)]
@@ -24,7 +24,7 @@ class TestChoose:
     def test_whole_blocks_by_few_changes_among_the_oldest(self, seed: int, block: int) -> None:
         rng = np.random.default_rng(seed)
         sizes, shown, tokens = rng.integers(3, 14, 40).tolist(), 16, int(rng.integers(100, 200))
-        places = choose(sizes, shown, tokens, block)
+        places = block_history(sizes, shown, tokens, block)
         assert told(sizes, places, shown, tokens) % block == 0
         assert places == sorted(set(places))
         latest = list(range(24, 40))
@@ -33,18 +33,18 @@ class TestChoose:
         assert changed <= set(range(24 - 16 // SHARE, 24 + 16 // SHARE))
 
     def test_what_fits_stays(self) -> None:
-        assert choose([5] * 40, 16, 96, 32) == list(range(24, 40))
+        assert block_history([5] * 40, 16, 96, 32) == list(range(24, 40))
 
     def test_an_item_is_added_rather_than_left_out(self) -> None:
-        assert choose([8] * 40, 16, 24, 16) == list(range(23, 40))
+        assert block_history([8] * 40, 16, 24, 16) == list(range(23, 40))
 
     def test_what_cannot_fit_stays(self) -> None:
-        assert choose([4] * 40, 16, 97, 32) == list(range(24, 40))
-        assert choose([5, 6, 7], 16, 30, 32) == [0, 1, 2]  # too few to leave one out
-        assert choose([], 16, 30, 32) == []
+        assert block_history([4] * 40, 16, 97, 32) == list(range(24, 40))
+        assert block_history([5, 6, 7], 16, 30, 32) == [0, 1, 2]  # too few to leave one out
+        assert block_history([], 16, 30, 32) == []
 
     def test_a_short_history_loses_its_oldest_at_most(self) -> None:
-        assert choose([7, 5, 5, 5, 5, 5, 5, 5], 16, 71, 32) == list(range(1, 8))
+        assert block_history([7, 5, 5, 5, 5, 5, 5, 5], 16, 71, 32) == list(range(1, 8))
 
 
 class Blocks(Counting):
