@@ -28,7 +28,7 @@ _HAS_DIGIT = re.compile(r"\d")
 class AllowedWords:
     """What may be said: plain words of the language; whole phrases; words; what restates a name, and what follows it."""
 
-    wording: Language
+    language: Language
     phrases: frozenset[str]
     words: frozenset[str]
     names: tuple[tuple[frozenset[str], frozenset[str]], ...]
@@ -46,11 +46,11 @@ class Verdict:
     repetition: str = ""
 
 
-def check(caption: Caption, facts: CaptionFacts, wording: Language = ENGLISH) -> Verdict:
-    """What is to be said of `caption`, in the language of `wording`."""
+def check(caption: Caption, facts: CaptionFacts, language: Language = ENGLISH) -> Verdict:
+    """What is to be said of `caption`, in the language of `language`."""
     if facts.empty:
         return Verdict(fault="there is no evidence to write from")
-    evidence = allowed_words(facts, wording)
+    evidence = allowed_words(facts, language)
     wrong = (
         _title_fault(caption.title, facts, evidence)
         or _caption_fault(caption, facts, evidence)
@@ -59,22 +59,22 @@ def check(caption: Caption, facts: CaptionFacts, wording: Language = ENGLISH) ->
     return Verdict(fault=wrong) if wrong else Verdict(repetition=_said_twice(caption, facts, evidence))
 
 
-def fault(caption: Caption, facts: CaptionFacts, wording: Language = ENGLISH) -> str:
+def fault(caption: Caption, facts: CaptionFacts, language: Language = ENGLISH) -> str:
     """Why `caption` may not be kept, or an empty string when it may."""
-    return check(caption, facts, wording).fault
+    return check(caption, facts, language).fault
 
 
-def text_fault(text: str, facts: CaptionFacts, wording: Language = ENGLISH) -> str:
+def text_fault(text: str, facts: CaptionFacts, language: Language = ENGLISH) -> str:
     """Why `text`, of one or two sentences or less, says more than the evidence, or an empty string."""
-    return _text_fault("text", text, facts, allowed_words(facts, wording))
+    return _text_fault("text", text, facts, allowed_words(facts, language))
 
 
-def unsupported_phrases(caption: Caption, facts: CaptionFacts, wording: Language = ENGLISH) -> tuple[str, ...]:
+def unsupported_phrases(caption: Caption, facts: CaptionFacts, language: Language = ENGLISH) -> tuple[str, ...]:
     """What title and caption say that is in no evidence, in order, each once: words, or phrases of words that stand together.
 
     What nothing but text could bear out is left to `fault`: judgements, negations, numbers, names (a capital within a sentence).
     """
-    evidence = allowed_words(facts, wording)
+    evidence = allowed_words(facts, language)
     found: dict[str, None] = {}
     for text, is_title in ((caption.title, True), (caption.caption, False)):
         if not (is_title and facts.title):
@@ -85,17 +85,17 @@ def unsupported_phrases(caption: Caption, facts: CaptionFacts, wording: Language
 
 def _runs(said: str, evidence: AllowedWords, *, names: bool) -> Iterator[str]:
     """Runs of words that only a picture could bear out. `names`: whether a capital makes a name."""
-    wording = evidence.wording
-    known = wording.plain | wording.near | wording.together | evidence.name_words
-    beyond_pictures = wording.judgements | wording.negations | {w for words in wording.numbers.values() for w in words.split()}
+    language = evidence.language
+    known = language.plain | language.near | language.together | evidence.name_words
+    beyond_pictures = language.judgements | language.negations | {w for words in language.numbers.values() for w in words.split()}
     run: list[str] = []
     end = 0
     for token in _TOKEN.finditer(said):
-        word = wording.bare(token[0].lower())
+        word = language.bare(token[0].lower())
         starts = not said[:end].strip() or bool(re.search(r"[.!?]\s*$", said[end : token.start()]))
-        is_name = names and token[0][0].isupper() and not starts and wording.code not in NOUNS_IN_CAPITALS
+        is_name = names and token[0][0].isupper() and not starts and language.code not in NOUNS_IN_CAPITALS
         claims = not (word in known or word in beyond_pictures or is_name or _HAS_DIGIT.search(word))
-        claims = claims and not evidence.words.intersection(wording.forms(word))
+        claims = claims and not evidence.words.intersection(language.forms(word))
         if run and (not claims or said[end : token.start()] not in (" ", "-")):
             yield " ".join(run)
             run = []
@@ -157,10 +157,10 @@ def _text_fault(field: str, text: str, facts: CaptionFacts, evidence: AllowedWor
     said, values = _mark(cited, evidence)
     found = (
         _shape_fault(said)
-        or _citation_fault(cited, text, facts, evidence.wording)
+        or _citation_fault(cited, text, facts, evidence.language)
         or _word_fault(said, evidence)
         or _pair_fault(said, values, evidence)
-        or _hollow_fault(said, values, facts, evidence.wording)
+        or _hollow_fault(said, values, facts, evidence.language)
     )
     return f"{field}: {found}" if found else ""
 
@@ -173,17 +173,17 @@ def _shape_fault(said: str) -> str:
     return ""
 
 
-def _citation_fault(cited: str, text: str, facts: CaptionFacts, wording: Language) -> str:
+def _citation_fault(cited: str, text: str, facts: CaptionFacts, language: Language) -> str:
     """Each list of cited titles stands behind words that say how its titles belong to the item."""
     for title in {*facts.near, *facts.together}:
         if text.count(f'"{title}"') > 1:
             return f'it cites "{title}" twice'
-    for found in wording.listed.finditer(cited):
+    for found in language.listed.finditer(cited):
         before = cited[: found.start()]
-        if wording.near_lead.search(before):
+        if language.near_lead.search(before):
             if TOGETHER in found[0]:
                 return "it says of a title that people chose with it that it is close to it"
-        elif wording.together_lead.search(before):
+        elif language.together_lead.search(before):
             if NEAR in found[0]:
                 return "it says of a close title that people chose it too"
         else:
@@ -192,23 +192,23 @@ def _citation_fault(cited: str, text: str, facts: CaptionFacts, wording: Languag
 
 
 def _word_fault(said: str, evidence: AllowedWords) -> str:
-    wording = evidence.wording
-    plain = set(wording.plain)
-    plain |= wording.near if NEAR in said or BOTH in said else set()
-    plain |= wording.together if TOGETHER in said or BOTH in said else set()
+    language = evidence.language
+    plain = set(language.plain)
+    plain |= language.near if NEAR in said or BOTH in said else set()
+    plain |= language.together if TOGETHER in said or BOTH in said else set()
     words = [word.lower() for word in _TOKEN.findall(said)]
     for word in words:
-        bare = wording.bare(word)
+        bare = language.bare(word)
         if bare in plain or bare in evidence.name_words:
             continue
-        if bare in wording.judgements:
+        if bare in language.judgements:
             return f"`{word}` is a judgement"
         if _HAS_DIGIT.search(bare) and bare not in evidence.words:
             return f"`{word}` is a number that is not in the evidence"
-        if not evidence.words.intersection(wording.forms(bare)):
+        if not evidence.words.intersection(language.forms(bare)):
             return f"`{word}` is not in the evidence"
     cited = FACT in said or any(mark in said for mark in (NEAR, TOGETHER, BOTH))
-    if not cited and not any(word not in wording.plain for word in words):
+    if not cited and not any(word not in language.plain for word in words):
         return "it says nothing of the evidence"
     return ""
 
@@ -220,7 +220,7 @@ def _pair_fault(said: str, values: list[str], evidence: AllowedWords) -> str:
         if not before:
             continue
         word, value = before["name"].lower(), values[number]
-        of_name = [own for words, own in evidence.names if word in words and word not in evidence.wording.plain]
+        of_name = [own for words, own in evidence.names if word in words and word not in evidence.language.plain]
         others = [own for words, own in evidence.names if word not in words]
         has_own = bool(before["fact"]) and any(values[number - 1] in own for own in of_name)
         if of_name and not has_own and any(value in own for own in others) and not any(value in own for own in of_name):
@@ -228,13 +228,13 @@ def _pair_fault(said: str, values: list[str], evidence: AllowedWords) -> str:
     return ""
 
 
-def _hollow_fault(said: str, values: list[str], facts: CaptionFacts, wording: Language) -> str:
+def _hollow_fault(said: str, values: list[str], facts: CaptionFacts, language: Language) -> str:
     """`A mug for a mug` is true and says nothing but mug."""
     times, different = len(values), set(values)
     if times < 2 or len(different) > 1 or times <= _told(facts)[values[0]]:
         return ""
-    plain = wording.plain | wording.near | wording.together
-    alone = all(wording.bare(word.lower()) in plain for word in _TOKEN.findall(said))
+    plain = language.plain | language.near | language.together
+    alone = all(language.bare(word.lower()) in plain for word in _TOKEN.findall(said))
     return f"it says `{values[0]}` {times} times and nothing else" if alone else ""
 
 
@@ -256,8 +256,8 @@ def _cite(text: str, facts: CaptionFacts) -> str:
 
 def _mark(cited: str, evidence: AllowedWords) -> tuple[str, list[str]]:
     """`cited` with a mark for each whole fact, the longest first; the facts, in lower case, in order."""
-    wording = evidence.wording
-    exact = {phrase for phrase in evidence.phrases if wording.judgements.intersection(_words(phrase, wording))}
+    language = evidence.language
+    exact = {phrase for phrase in evidence.phrases if language.judgements.intersection(_words(phrase, language))}
     other = evidence.phrases - exact
     pattern = rf"(?<![^\W_])(?<!\d[.,:/])(?:{alternation(exact)}|(?i:{alternation(other)}))(?![^\W_]|[.,:/]\d)"
     values: list[str] = []
@@ -269,40 +269,42 @@ def _mark(cited: str, evidence: AllowedWords) -> tuple[str, list[str]]:
     return re.sub(pattern, mark, cited), values
 
 
-def allowed_words(facts: CaptionFacts, wording: Language) -> AllowedWords:
+def allowed_words(facts: CaptionFacts, language: Language) -> AllowedWords:
     """What the facts let a caption say."""
     values = [value for _, own in facts.attributes for value in own if value.lower() != "yes"]
     names = [name for name, _ in facts.attributes]
     phrases = {phrase for phrase in (*values, *facts.tags, facts.title) if phrase}
-    words = {word for phrase in (*phrases, *names) for word in _parts(phrase, wording)}
-    words |= {other for phrase in (*values, *facts.tags) for word in _parts(phrase, wording) for other in _numbers(word, wording)}
+    words = {word for phrase in (*phrases, *names) for word in _parts(phrase, language)}
+    words |= {
+        other for phrase in (*values, *facts.tags) for word in _parts(phrase, language) for other in _numbers(word, language)
+    }
     restated = tuple(
-        (frozenset(_restated(name, wording)), frozenset(value.lower() for value in own))
+        (frozenset(_restated(name, language)), frozenset(value.lower() for value in own))
         for name, own in facts.attributes
         if own != YES
     )
-    return AllowedWords(wording=wording, phrases=frozenset(phrases), words=frozenset(words), names=restated)
+    return AllowedWords(language=language, phrases=frozenset(phrases), words=frozenset(words), names=restated)
 
 
-def _parts(phrase: str, wording: Language) -> set[str]:
+def _parts(phrase: str, language: Language) -> set[str]:
     """The words that may be taken out of a phrase."""
-    words = _words(phrase, wording)
-    return set() if wording.negations.intersection(words) else words - wording.judgements
+    words = _words(phrase, language)
+    return set() if language.negations.intersection(words) else words - language.judgements
 
 
-def _numbers(word: str, wording: Language) -> Iterator[str]:
+def _numbers(word: str, language: Language) -> Iterator[str]:
     """`3` may be said as `three` or `trio`, and the other way."""
-    yield from wording.numbers.get(word, "").split()
-    yield from (figure for figure, words in wording.numbers.items() if word in words.split())
+    yield from language.numbers.get(word, "").split()
+    yield from (figure for figure, words in language.numbers.items() if word in words.split())
 
 
-def _restated(name: str, wording: Language) -> Iterator[str]:
+def _restated(name: str, language: Language) -> Iterator[str]:
     """An attribute's name and what restates it, in lower case, in the singular and the plural."""
-    for word in _parts(name, wording):
-        for form in wording.forms(word):
+    for word in _parts(name, language):
+        for form in language.forms(word):
             yield form
-            yield from wording.restated.get(form, "").split()
+            yield from language.restated.get(form, "").split()
 
 
-def _words(text: str, wording: Language) -> set[str]:
-    return {wording.bare(word) for word in _TOKEN.findall(text.lower())}
+def _words(text: str, language: Language) -> set[str]:
+    return {language.bare(word) for word in _TOKEN.findall(text.lower())}

@@ -31,7 +31,7 @@ _PLURAL = re.compile(r"\b([^\W\d_]{3,}(?<![aisuxz])(?<!ie))s\b")
 _SPECIAL = re.compile(r"[.^$*+?()\[\]{}|\\/]")
 
 
-def schema(facts: CaptionFacts, wording: Language = ENGLISH) -> str:
+def schema(facts: CaptionFacts, language: Language = ENGLISH) -> str:
     """For `WriteRequest.schema`: title, caption and tags; tags are those of the evidence, texts follow patterns in English.
 
     `examples` hold the template's texts, which their patterns allow.
@@ -39,9 +39,9 @@ def schema(facts: CaptionFacts, wording: Language = ENGLISH) -> str:
     words = facts.tag_words
     tag = {"type": "string", "enum": list(words)} if words else {"type": "string"}
     texts: dict[str, dict[str, object]] = {}
-    if wording.code == ENGLISH.code and not facts.empty:
-        plain = template(facts, wording)
-        evidence = allowed_words(facts, wording)
+    if language.code == ENGLISH.code and not facts.empty:
+        plain = template(facts, language)
+        evidence = allowed_words(facts, language)
         if not facts.title:
             unit, cited = _units(facts, evidence, LINKS)
             texts["title"] = _text(rf"{cited}(?:[,:]? {unit}){{0,{TITLE_WORDS}}}", mark_titles(plain.title, facts.cited))
@@ -58,10 +58,10 @@ def _text(pattern: str, example: str) -> dict[str, object]:
 
 def _units(facts: CaptionFacts, evidence: AllowedWords, plain: frozenset[str]) -> tuple[str, str]:
     """Patterns of one word or whole value; the same or a cited title with what must stand before it. `plain`: those offered."""
-    wording = evidence.wording
-    forms = {form for word in evidence.words for form in wording.forms(word)}  # the checker's guesses: `countes`, `categorys`
-    words = (wording.plain & plain) | (evidence.name_words - forms) | evidence.words
-    words = {word for word in words if word not in wording.judgements}
+    language = evidence.language
+    forms = {form for word in evidence.words for form in language.forms(word)}  # the checker's guesses: `countes`, `categorys`
+    words = (language.plain & plain) | (evidence.name_words - forms) | evidence.words
+    words = {word for word in words if word not in language.judgements}
     words |= {found[1] for name, _ in facts.attributes for found in _PLURAL.finditer(name.lower())}
     words |= {f"{word}s" for word in evidence.words if word.isalpha() and len(word) > 2 and not word.endswith(("s", "x", "y"))}
     own = {word for phrase in evidence.phrases for word in WORD.findall(phrase) if word.lower() in words}

@@ -1,12 +1,24 @@
-"""The words of a language: which claim nothing of an item in a caption, which introduce a title that is cited, how to say plainly
-what is known.
+"""The languages that captions can be written in. To add one, write `prompts/plain/<code>.txt`; no code changes.
 
-English stands here. Other languages have a file each, `prompts/plain/<code>.txt`, and the workspace may add some.
+Copy a shipped file and translate each section; a workspace's own `prompts/plain/` is read before the shipped one. A file says
+which words claim nothing about an item, which words introduce the title of another item, and how the template speaks:
+
+    [name]                          the language's name in English, for the prompt
+    [plain] [join]                  words that claim nothing; those of them that join cited titles to a list
+    [near] [together]               words that claim nothing where a similar title is cited, or one that the same people chose
+    [near_lead] [together_lead]     what must stand right before such a title: a phrase a line, or a regular expression between
+                                    slashes, in which `{}` is another cited title
+    [judgements] [negations]        words that no evidence bears out; words that turn a phrase round. English ones always count
+    [restated]                      attribute = words that say no more than that it has its value
+    [numbers]                       figure = words for it
+    [endings]                       endings of inflected words; none: English plurals
+    [clipped]                       regular expression of what does not count in a word: `'s` at its end, `l'` at its beginning
+    [template]                      near, together, shows: phrases with `{}` for titles or tags; last: before the last of a list
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from genrec.errors import ConfigError, PromptError
@@ -15,140 +27,32 @@ from genrec.prompts import Prompts
 ENGLISH_CODE = "en"
 FOLDER = "plain"
 NEAR, TOGETHER, BOTH, FACT = "\x00", "\x01", "\x02", "\x03"
-"""Marks of the checker: a close title, one that the same people chose, one that is both, a fact."""
-_ANY = f"[{NEAR}{TOGETHER}{BOTH}]"
+"""What the checker puts in place of a similar title, one that the same people chose, one that is both, and a fact."""
+SECTIONS = (
+    "name plain join near together near_lead together_lead judgements negations restated numbers endings clipped template"
+).split()
+_TITLE = f"[{NEAR}{TOGETHER}{BOTH}]"
 _HAS_DIGIT = re.compile(r"\d")
 _HEADER = re.compile(r"\[(\w+)\]\s*")
 _CODE = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
-
-PLAIN = frozenset(
-    """
-    a about against also an and are as at belong belongs between both bring brings but by called carries carry
-    category combine combines combining come comes does feature features find for from give gives go goes has have here
-    holding in into is it item items its join joins just keep keeps kind lie lies made make makes meet meets mix mixes
-    named of offer offers on onto or part piece plus rest rests see seen show showing shown shows sit sits some
-    something sort stand stands take takes that the these they thing this those through to too type unite unites wait
-    waits where which while with within you your
-    """.split()
-)
-NEAR_WORDS = frozenset("akin beside close comparable like much near neighbour rather related resembles similar".split())
-"""Plain where a near title is cited."""
-TOGETHER_WORDS = frozenset(
-    "along alongside choice choose chose chosen companion often people pick picked picks together who".split()
-)
-"""Plain where a title that the same people chose is cited."""
-RESTATED = {
-    "actor": "acted played starring with",
-    "actress": "acted played starring",
-    "architect": "designed architect",
-    "author": "written",
-    "binding": "bound",
-    "brewer": "brewed",
-    "brewery": "brewed",
-    "builder": "built",
-    "cast": "starring",
-    "chef": "cooked",
-    "cinematographer": "filmed",
-    "color": "colored",
-    "colour": "coloured",
-    "composer": "composed",
-    "country": "made",
-    "designer": "designed",
-    "developer": "developed",
-    "director": "directed",
-    "distillery": "distilled",
-    "duration": "lasting long lasts",
-    "editor": "edited",
-    "filling": "filled",
-    "flavor": "flavored",
-    "flavour": "flavoured",
-    "grower": "grown",
-    "height": "high tall",
-    "host": "hosted",
-    "illustrator": "illustrated",
-    "instructor": "taught",
-    "language": "spoken",
-    "length": "long",
-    "lining": "lined",
-    "location": "located",
-    "maker": "made",
-    "manufacturer": "manufactured",
-    "material": "made",
-    "narrator": "narrated read",
-    "origin": "grown",
-    "painter": "painted",
-    "pattern": "patterned",
-    "performer": "performed",
-    "photographer": "photographed taken",
-    "player": "played",
-    "price": "costs",
-    "printer": "printed",
-    "producer": "produced",
-    "publisher": "published",
-    "rating": "rated",
-    "release": "released",
-    "roaster": "roasted",
-    "roastery": "roasted",
-    "scent": "scented",
-    "serving": "serves",
-    "setting": "set",
-    "singer": "sung",
-    "star": "starring",
-    "teacher": "taught",
-    "translator": "translated",
-    "weight": "weighs",
-    "width": "wide",
-    "writer": "written",
-}
-"""Words that say no more than that an attribute of this name has its value."""
-NUMBERS = {
-    "1": "one single",
-    "2": "two pair",
-    "3": "three trio",
-    "4": "four",
-    "5": "five",
-    "6": "six",
-    "7": "seven",
-    "8": "eight",
-    "9": "nine",
-    "10": "ten",
-    "11": "eleven",
-    "12": "twelve dozen",
-}
-"""A figure of a value or tag may be said in words, and a word as a figure."""
-JUDGEMENTS = frozenset(
-    """
-    amazing astonishing awesome beautiful beloved best better brilliant charming cheap classic delicious delightful elegant
-    excellent exceptional exclusive exquisite fabulous famous fantastic favourite favorite finest gorgeous good great greatest
-    ideal incredible lovely luxurious magnificent marvellous masterpiece nice outstanding perfect popular premium quality
-    remarkable special splendid stunning stylish sublime superb superior terrific timeless unforgettable unique wonderful
-    """.split()
-)
-"""Words that no evidence bears out; allowed only inside a value, tag or own title that is named whole, letter for letter."""
-NEGATIONS = frozenset("free hardly never no non none not without".split())
-"""Evidence with one of these is named whole or not at all: half of `batteries not included` is false."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplatePhrases:
     """How the template speaks. `{}` is where titles or tags go."""
 
-    near: str = "Close to {}"
-    together: str = "Often chosen with {}"
-    shows: str = "Shows {}"
-    last: str = "and"
+    near: str
+    together: str
+    shows: str
+    last: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:
-    """The words of one language.
+    """The words of one language; fields are the sections of its file.
 
-    plain         claim nothing; `near`, `together`: plain where a close title, one that the same people chose, is cited
-    near_lead     what must stand before a close title; `together_lead`: before one that the same people chose
-    listed        joins cited titles to a list
-    restated      attribute's name → words that say no more than that it has its value; `numbers`: figure → words for it
-    endings       of inflected words; empty: English plurals
-    clipped       what of a word does not count: `'s`, or `l'`
+    A judgement is allowed only inside a value, tag or own title that is named whole, letter for letter. Evidence with a negation
+    is named whole or not at all: half of `batteries not included` is false. `listed` matches a list of cited titles.
     """
 
     code: str
@@ -159,13 +63,13 @@ class Language:
     near_lead: re.Pattern[str]
     together_lead: re.Pattern[str]
     listed: re.Pattern[str]
-    judgements: frozenset[str] = JUDGEMENTS
-    negations: frozenset[str] = NEGATIONS
-    restated: Mapping[str, str] = field(default_factory=lambda: RESTATED)
-    numbers: Mapping[str, str] = field(default_factory=lambda: NUMBERS)
-    endings: tuple[str, ...] = ()
-    clipped: re.Pattern[str] = re.compile(r"['’]s$")
-    phrases: TemplatePhrases = TemplatePhrases()
+    judgements: frozenset[str]
+    negations: frozenset[str]
+    restated: Mapping[str, str]
+    numbers: Mapping[str, str]
+    endings: tuple[str, ...]
+    clipped: re.Pattern[str]
+    phrases: TemplatePhrases
 
     def forms(self, word: str) -> set[str]:
         """The word and what may be another form of it; a word with a figure has none."""
@@ -177,7 +81,44 @@ class Language:
         return stems | {stem + end for stem in stems for end in self.endings}
 
     def bare(self, word: str) -> str:
+        """The word without what does not count, such as `'s`."""
         return self.clipped.sub("", word)
+
+
+def load_language(code: str, prompts: Prompts) -> Language:
+    """The words of the language `code`. Raises ConfigError when it has no file, PromptError when the file cannot be read."""
+    path = prompts.path(f"{FOLDER}/{code}.txt") if _CODE.fullmatch(code) else None
+    if path is None:
+        known = ", ".join(available_languages(prompts))
+        raise ConfigError(
+            f"caption.language is {code!r}: there are no word lists for it", hint=f"Take one of {known}, or see docs/captions.md."
+        )
+    sections = _sections(path)
+    words = {name: frozenset(" ".join(lines).lower().split()) for name, lines in sections.items()}
+    english = () if code == ENGLISH_CODE else (ENGLISH,)  # evidence may be English in any language
+    between = "|".join([", ", *(f",? {re.escape(word)} " for word in sorted(words["join"]))])
+    return Language(
+        code=code,
+        name=" ".join(sections["name"]),
+        plain=(words["plain"] | words["join"]) - words["negations"],
+        near=words["near"],
+        together=words["together"],
+        near_lead=_lead(path, sections["near_lead"]),
+        together_lead=_lead(path, sections["together_lead"]),
+        listed=re.compile(rf"{_TITLE}(?:(?:{between}){_TITLE})*"),
+        judgements=words["judgements"].union(*(one.judgements for one in english)),
+        negations=words["negations"].union(*(one.negations for one in english)),
+        restated=_pairs(path, [line.lower() for line in sections["restated"]]),
+        numbers=_pairs(path, [line.lower() for line in sections["numbers"]]),
+        endings=tuple(sorted(words["endings"])),
+        clipped=_compiled(path, "|".join(sections["clipped"]) or r"(?!)"),
+        phrases=_phrases(path, sections["template"]),
+    )
+
+
+def available_languages(prompts: Prompts) -> list[str]:
+    """Codes of the languages that have a file."""
+    return [path.stem for path in prompts.paths(FOLDER, "*.txt")]
 
 
 def _plurals(word: str) -> set[str]:
@@ -196,75 +137,8 @@ def _plurals(word: str) -> set[str]:
     return forms
 
 
-def _listed(*joins: str) -> re.Pattern[str]:
-    between = "|".join([", ", *(f",? {join} " for join in joins)])
-    return re.compile(rf"{_ANY}(?:(?:{between}){_ANY})*")
-
-
-ENGLISH = Language(
-    code=ENGLISH_CODE,
-    name="English",
-    plain=PLAIN,
-    near=NEAR_WORDS,
-    together=TOGETHER_WORDS,
-    near_lead=re.compile(
-        r"(?:\b(?:close|near|similar|related|akin|comparable) to|\bnear|\b(?:much|something|rather) like|\bresembles"
-        r"|\bneighbour (?:to|of)|\bbeside)(?: both)? $",
-        re.IGNORECASE,
-    ),
-    together_lead=re.compile(
-        r"(?:\b(?:choose|chose|chosen|pick|picked)(?: it| this)?(?: often)?(?: together| along)? (?:with|alongside)"
-        r"|\b(?:who|also|often) (?:also |often )?(?:choose|chose|pick|picked)|\bcompanion (?:to|of|for)"
-        rf"|{_ANY},? and(?: also| often)* with)(?: both)? $",
-        re.IGNORECASE,
-    ),
-    listed=_listed("and", "or"),
-)
-
-
-def load_language(code: str, prompts: Prompts) -> Language:
-    """The words of the language `code`. Raises ConfigError when there is no file of it, PromptError when it cannot be read."""
-    if code == ENGLISH_CODE:
-        return ENGLISH
-    path = prompts.path(f"{FOLDER}/{code}.txt") if _CODE.fullmatch(code) else None
-    if path is None:
-        known = ", ".join(available_languages(prompts))
-        raise ConfigError(
-            f"caption.language is {code!r}: there are no word lists for it", hint=f"Take one of {known}, or see docs/captions.md."
-        )
-    sections = _sections(path)
-    words = {name: frozenset(" ".join(lines).lower().split()) for name, lines in sections.items()}
-    joins = [re.escape(word) for word in sorted(words["join"])]
-    return Language(
-        code=code,
-        name=" ".join(sections["name"]),
-        plain=(words["plain"] | words["join"]) - words["negations"],
-        near=words["near"],
-        together=words["together"],
-        near_lead=_lead(sections["near_lead"]),
-        together_lead=_lead(sections["together_lead"]),
-        listed=_listed(*joins),
-        judgements=words["judgements"] | JUDGEMENTS,  # evidence may be English all the same
-        negations=words["negations"] | NEGATIONS,
-        restated=_pairs(path, sections["restated"]),
-        numbers=_pairs(path, sections["numbers"]),
-        endings=tuple(sorted(words["endings"])),
-        clipped=re.compile("|".join(sections["clipped"]) or r"(?!)"),
-        phrases=_phrases(path, sections["template"]),
-    )
-
-
-def available_languages(prompts: Prompts) -> list[str]:
-    """Codes of the languages that there are words for."""
-    return sorted({ENGLISH_CODE, *(path.stem for path in prompts.paths(FOLDER, "*.txt"))})
-
-
-SECTIONS = (
-    "name plain join near together near_lead together_lead judgements negations restated numbers endings clipped template"
-).split()
-
-
 def _sections(path: Path) -> dict[str, list[str]]:
+    """Lines by section, without blank lines and comments."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -285,10 +159,22 @@ def _sections(path: Path) -> dict[str, list[str]]:
     return found
 
 
-def _lead(lines: list[str]) -> re.Pattern[str]:
-    """Any of these phrases, right before the title."""
-    phrases = "|".join(re.escape(line) for line in lines) or "(?!)"
-    return re.compile(rf"(?<!\w)(?:{phrases}) $", re.IGNORECASE)
+def _lead(path: Path, lines: list[str]) -> re.Pattern[str]:
+    """Any of these phrases or regular expressions, right before a title."""
+    either = [
+        line[1:-1].replace("{}", _TITLE) if len(line) > 2 and line[0] == line[-1] == "/" else rf"(?<!\w){re.escape(line)}"
+        for line in lines
+    ]
+    return _compiled(path, rf"(?:{'|'.join(either) or '(?!)'}) $", re.IGNORECASE)
+
+
+def _compiled(path: Path, pattern: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern, flags)
+    except re.error as error:
+        raise PromptError(
+            f"{path}: not a regular expression: {pattern!r}: {error}", hint="See another language's file."
+        ) from error
 
 
 def _pairs(path: Path, lines: list[str]) -> dict[str, str]:
@@ -297,13 +183,17 @@ def _pairs(path: Path, lines: list[str]) -> dict[str, str]:
     for key, sign, _ in split:
         if not sign:
             raise PromptError(f"{path}: `{key}` has no `=`", hint="Write `key = words`.")
-    return {key.strip().lower(): words.strip().lower() for key, _, words in split}
+    return {key.strip(): words.strip() for key, _, words in split}
 
 
 def _phrases(path: Path, lines: list[str]) -> TemplatePhrases:
-    given = {key.strip(): words.strip() for key, _, words in (line.partition("=") for line in lines)}
+    given = _pairs(path, lines)
     if given.keys() != {"near", "together", "shows", "last"} or any("{}" not in given[key] for key in given.keys() - {"last"}):
         raise PromptError(
             f"{path}: [template] needs near, together and shows, each with {{}}, and last", hint="See another language's file."
         )
     return TemplatePhrases(**given)
+
+
+ENGLISH = load_language(ENGLISH_CODE, Prompts())
+"""As shipped."""

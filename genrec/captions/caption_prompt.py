@@ -1,6 +1,6 @@
-"""Captions: what is known of an item that lacks text, the prompt that states it, and what an LLM writes from it.
+"""What is known of an item that lacks text, in words; the prompt that states it; the caption that is read from the LLM's answer.
 
-`caption_check.fault` says whether a caption may be shown.
+`caption_checker.fault` says whether a caption may be shown.
 """
 
 import json
@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from genrec.captions.caption_languages import ENGLISH, Language
 from genrec.prompts import Prompts
 from genrec.reasons.facts import NAME_CHARS, TITLE_CHARS, VALUE_CHARS, insert_titles, mark_titles, one_line
 from genrec.types import AttributeValue, scalars
 
-PROMPT = "caption"
+PROMPT, PICTURE_PROMPT, LANGUAGE_PROMPT = "caption", "caption_picture", "caption_language"
+"""Templates: English from evidence in words, English from picture and evidence, any other language."""
 CAPTION_CHARS = 300
 MAX_TAGS = 8
 ATTRIBUTES, VALUES, EVIDENCE_TAGS, TITLES = 12, 4, 12, 3
@@ -83,16 +85,24 @@ def caption_facts(
     )
 
 
-def render_prompt(prompts: Prompts, facts: CaptionFacts, *, tuned: bool) -> tuple[str, str]:
-    """(prefix, rest) for a `WriteRequest`; the prefix is the same for all items. `tuned`: without the examples.
+def render_prompt(
+    prompts: Prompts, facts: CaptionFacts, name: str = PROMPT, *, tuned: bool = False, language: Language = ENGLISH
+) -> tuple[str, str]:
+    """(prefix, rest) for a `WriteRequest`; the prefix is the same for all items, a picture stands between the two.
 
-    Raises PromptError.
+    `tuned`: without the examples, for an adapter that learned the form. Raises PromptError.
     """
-    prefix, rest = prompts.parts(
-        PROMPT,
-        2,
-        {"facts": facts, "tuned": tuned, "title_chars": TITLE_CHARS, "value_chars": VALUE_CHARS, "name_chars": NAME_CHARS},
-    )
+    values = {
+        "facts": facts,
+        "tuned": tuned,
+        "code": language.code,
+        "language": language.name,
+        "phrases": language.phrases,
+        "title_chars": TITLE_CHARS,
+        "value_chars": VALUE_CHARS,
+        "name_chars": NAME_CHARS,
+    }
+    prefix, rest = prompts.parts(name, 2, values)
     return prefix, rest
 
 

@@ -15,17 +15,17 @@ NAMED = 6
 _LETTER = re.compile(r"[^\W\d_]")
 
 
-def template_caption(facts: CaptionFacts, wording: Language) -> Caption:
+def template_caption(facts: CaptionFacts, language: Language) -> Caption:
     """Title, one or two sentences and tags from `facts`. Raises ValueError when they are empty."""
     if facts.empty:
         raise ValueError("there is no evidence to write from")
-    return Caption(title=facts.title or _title(facts, wording), caption=_text(facts, wording), tags=facts.tag_words[:MAX_TAGS])
+    return Caption(title=facts.title or _title(facts, language), caption=_text(facts, language), tags=facts.tag_words[:MAX_TAGS])
 
 
-def _title(facts: CaptionFacts, wording: Language) -> str:
+def _title(facts: CaptionFacts, language: Language) -> str:
     """Its best words; where there are fewer than two, also a title that it belongs to."""
     words = _words(facts)[:TITLE_PARTS]
-    phrase, titles = (wording.phrases.near, facts.near) if facts.near else (wording.phrases.together, facts.together)
+    phrase, titles = (language.phrases.near, facts.near) if facts.near else (language.phrases.together, facts.together)
     if not words:
         room = TITLE_CHARS - len(phrase.format('""'))
         return phrase.format(f'"{data(titles[0], room)}"')
@@ -50,19 +50,19 @@ def _words(facts: CaptionFacts) -> list[str]:
     return list({word.lower(): word for word in said}.values()) or [f"{name} {own[0]}" for name, own in rows]
 
 
-def _text(facts: CaptionFacts, wording: Language) -> str:
+def _text(facts: CaptionFacts, language: Language) -> str:
     """At most `CAPTION_CHARS` characters: what does not fit is left out from the end of each list."""
-    fitting = (text for most in range(NAMED, 1, -1) if len(text := _said(facts, wording, most)) <= CAPTION_CHARS)
-    return next(fitting, data(_said(facts, wording, 1), CAPTION_CHARS - 1).rstrip(".") + ".")
+    fitting = (text for most in range(NAMED, 1, -1) if len(text := _said(facts, language, most)) <= CAPTION_CHARS)
+    return next(fitting, data(_said(facts, language, 1), CAPTION_CHARS - 1).rstrip(".") + ".")
 
 
-def _said(facts: CaptionFacts, wording: Language, most: int) -> str:
-    said = wording.phrases
+def _said(facts: CaptionFacts, language: Language, most: int) -> str:
+    said = language.phrases
     values = [name if own == YES else f"{name}: {', '.join(own[:most])}" for name, own in facts.attributes[:most]]
-    shown = [said.shows.format(_listed(facts.tags[:most], wording))] if facts.tags else []
-    near = [said.near.format(_listed([f'"{title}"' for title in facts.near[:most]], wording))] if facts.near else []
+    shown = [said.shows.format(_listed(facts.tags[:most], language))] if facts.tags else []
+    near = [said.near.format(_listed([f'"{title}"' for title in facts.near[:most]], language))] if facts.near else []
     titles = [f'"{title}"' for title in facts.together[:most] if title not in facts.near[:most]]  # each is cited once
-    chosen = [said.together.format(_listed(titles, wording))] if titles else []
+    chosen = [said.together.format(_listed(titles, language))] if titles else []
     sentences = [
         _sentence("; ".join([*shown, *values])),
         _sentence(", ".join([*near, *(map(_small, chosen) if near else chosen)])),
@@ -71,8 +71,8 @@ def _said(facts: CaptionFacts, wording: Language, most: int) -> str:
     return written or f"{facts.title.rstrip('.')}."
 
 
-def _listed(words: Sequence[str], wording: Language) -> str:
-    return f" {wording.phrases.last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else list(words))
+def _listed(words: Sequence[str], language: Language) -> str:
+    return f" {language.phrases.last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else list(words))
 
 
 def _sentence(text: str) -> str:

@@ -1,34 +1,34 @@
-"""Captions: the LLM writes from evidence, the checker reads, a template stands in where it must."""
+"""The writer of captions: the LLM writes from evidence, the checker reads, the template stands in where it must."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
-from genrec.captions import caption_grammar
-from genrec.captions import caption_prompt as captions
-from genrec.captions import picture_captions as picture_caption
+from genrec.captions import caption_grammar, picture_captions
 from genrec.captions.caption_checker import check
 from genrec.captions.caption_languages import ENGLISH_CODE, Language
-from genrec.captions.caption_prompt import Caption, CaptionFacts
-from genrec.captions.caption_template import template_caption as from_template
+from genrec.captions.caption_prompt import (
+    LANGUAGE_PROMPT,
+    PICTURE_PROMPT,
+    PROMPT,
+    Caption,
+    CaptionFacts,
+    parse_caption,
+    render_prompt,
+)
+from genrec.captions.caption_template import template_caption
 from genrec.errors import UnfinishedError
 from genrec.llm.protocol import LLM, WriteRequest
 from genrec.prompts import Prompts
-from genrec.reasons.facts import NAME_CHARS, TITLE_CHARS, VALUE_CHARS
 from genrec.settings.sections import CaptionSettings
 from genrec.types import CaptionSource
 
-LANGUAGE_PROMPT = "caption_language"
 TRIES = (0.0, 0.7)
 """Temperatures, one try each."""
 MINUTE = 60.0
-
-BearsOut = Callable[[int, str], bool]
-"""Whether the picture in a row of the vectors bears out a term."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class CaptionRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenCaption:
-    """A caption that may be kept, who wrote it, why earlier tries were refused. `seen`: terms that only the picture bears out."""
+    """A caption that the checker accepts. `refused`: why earlier tries were not; `seen`: terms that only the picture supports."""
 
     caption: Caption
     source: CaptionSource
@@ -52,50 +52,15 @@ class WrittenCaption:
 
 @dataclass(slots=True)
 class Usage:
-    """What the engine was asked for so far."""
+    """What the LLM was asked for so far."""
 
     requests: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
 
 
-class Writer(Protocol):
-    """Writes captions one at a time; calls may be made concurrently."""
-
-    @property
-    def prompt(self) -> str:
-        """Digest of the template, empty where none is used."""
-        ...
-
-    def uses(self, prompt: str) -> bool:
-        """Whether a caption that notes the digest `prompt` was written from the same template."""
-        ...
-
-    @property
-    def adapter(self) -> str:
-        """The LoRA adapter that writes, empty for the base model."""
-        ...
-
-    @property
-    def spent(self) -> Usage:
-        """What the engine was asked for so far."""
-        ...
-
-    def prefix(self) -> str:
-        """The part of the prompt that is the same for all items. Raises PromptError."""
-        ...
-
-    def rest(self, request: CaptionRequest) -> str:
-        """The other part. Raises PromptError."""
-        ...
-
-    async def write(self, request: CaptionRequest, seed: int) -> WrittenCaption:
-        """Raises EngineError when the engine gives no text at all, PromptError."""
-        ...
-
-
 class RateLimiter:
-    """At most so much a minute, evenly spaced: what is asked for too soon waits for its turn."""
+    """Lets at most so much through in a minute, evenly spaced: what comes too soon waits for its turn."""
 
     def __init__(self, per_minute: float) -> None:
         """0: no limit."""
@@ -112,160 +77,132 @@ class RateLimiter:
         await asyncio.sleep(start - now)
 
 
-class TemplateWriter:
-    """No LLM."""
+class CaptionWriter:
+    """Writes captions with `llm`, or from the template where there is none; calls may be made concurrently.
 
-    prompt = ""
-    adapter = ""
+    The LLM writes greedily, then by sampling where the first text is refused or repeats itself; what the checker refuses twice is
+    left to the template. English is written with the adapter that learned it, any other language by the base model with a prompt
+    of its own. A model that sees is shown the picture first, where there is one (English only); what it says beyond the evidence
+    must be supported by the picture.
 
-    def __init__(self, wording: Language) -> None:
-        self._wording = wording
-        self.spent = Usage()
-
-    def uses(self, prompt: str) -> bool:
-        return prompt == self.prompt
-
-    def prefix(self) -> str:
-        return ""
-
-    def rest(self, request: CaptionRequest) -> str:
-        return ""
-
-    async def write(self, request: CaptionRequest, seed: int) -> WrittenCaption:
-        return WrittenCaption(caption=from_template(request.facts, self._wording), source="template")
-
-
-@dataclass(slots=True)
-class TextWriter:
-    """The LLM writes from evidence in words, greedily, then by sampling, where the first text is refused or says a thing twice;
-    what the checker refuses twice is left to the template.
-
-    English with the adapter that learned it, any other language by the base model with a prompt of its own. A model that sees is
-    shown the picture first, where there is one (English only); what it says beyond the evidence must be borne out by the picture.
+    model      the LLM's id, empty for the template
+    adapter    the LoRA adapter that writes, empty for the base model
+    prompt     digest of the templates of prompts, empty where none is used
     """
 
-    llm: LLM
-    prompts: Prompts
-    settings: CaptionSettings
-    wording: Language
-    adapter: str = ""
-    bears_out: BearsOut | None = None
-    spent: Usage = field(default_factory=Usage)
-    prompt: str = field(init=False)
-    requests: RateLimiter = field(init=False)
-    tokens: RateLimiter = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.requests, self.tokens = RateLimiter(self.settings.requests_per_minute), RateLimiter(self.settings.tokens_per_minute)
-        if self.wording.code != ENGLISH_CODE:
-            self.adapter = ""
-        self.prompt = "+".join(map(self.prompts.digest, self._prompts))
+    def __init__(
+        self,
+        llm: LLM | None,
+        prompts: Prompts,
+        settings: CaptionSettings,
+        language: Language,
+        adapter: str = "",
+        picture_supports: Callable[[int, str], bool] | None = None,
+    ) -> None:
+        """`picture_supports(row, term)`: whether the picture in a row of the vectors shows the term. Raises PromptError."""
+        english = language.code == ENGLISH_CODE
+        self._llm, self._prompts, self._settings, self._language = llm, prompts, settings, language
+        self._picture_supports = picture_supports
+        self._requests, self._tokens = RateLimiter(settings.requests_per_minute), RateLimiter(settings.tokens_per_minute)
+        self._shows_pictures = llm is not None and llm.sees and english  # the picture encoder knows no other language
+        self._text_prompt = PROMPT if english else LANGUAGE_PROMPT
+        names = (PICTURE_PROMPT, self._text_prompt) if self._shows_pictures else (self._text_prompt,)
+        self._prompt_names = names if llm is not None else ()
+        self.model = "" if llm is None else llm.id
+        self.adapter = adapter if llm is not None and english else ""
+        self.prompt = "+".join(map(prompts.digest, self._prompt_names))
+        self.usage = Usage()
 
     def uses(self, prompt: str) -> bool:
-        return self.prompts.agree(prompt, *self._prompts)
+        """Whether a caption that notes the digest `prompt` was written from the same templates."""
+        return self._prompts.agree(prompt, *self._prompt_names) if self._prompt_names else not prompt
 
-    @property
-    def _prompts(self) -> tuple[str, ...]:
-        of_text = captions.PROMPT if self.wording.code == ENGLISH_CODE else LANGUAGE_PROMPT
-        return (picture_caption.PROMPT, of_text) if self._shows else (of_text,)
-
-    @property
-    def _shows(self) -> bool:
-        """Whether pictures are shown to the model."""
-        return self.llm.sees and self.wording.code == picture_caption.LANGUAGE
-
-    def prefix(self) -> str:
-        return self._parts(CaptionFacts(tags=("x",)))[0]
-
-    def rest(self, request: CaptionRequest) -> str:
-        return self._parts(request.facts)[1]
+    def prompt_tokens(self, facts: Iterable[CaptionFacts]) -> int:
+        """Tokens of the prompts, without pictures, for one caption of each of `facts`. Raises PromptError, EngineError."""
+        if self._llm is None:
+            return 0
+        rest = [self._render(one)[1] for one in facts]
+        prefix, _ = self._render(CaptionFacts(tags=("x",)))
+        return self._llm.count_tokens(prefix) * len(rest) + sum(map(self._llm.count_tokens, rest))
 
     async def write(self, request: CaptionRequest, seed: int) -> WrittenCaption:
+        """Raises EngineError when the engine gives no text at all, PromptError."""
         refused: list[str] = []
-        if self._shows and (found := await self._from_picture(request, seed, refused)):
-            return found
-        prefix, rest = self._parts(request.facts)
-        asked = WriteRequest(
+        if self._llm is not None:
+            if self._shows_pictures and (found := await self._from_picture(self._llm, request, seed, refused)):
+                return found
+            if found := await self._from_text(self._llm, request.facts, seed, refused):
+                return found
+        return WrittenCaption(caption=template_caption(request.facts, self._language), source="template", refused=tuple(refused))
+
+    async def _from_text(self, llm: LLM, facts: CaptionFacts, seed: int, refused: list[str]) -> WrittenCaption | None:
+        """What the LLM writes from the evidence in words; None where the checker refuses all of it."""
+        prefix, rest = self._render(facts)
+        request = WriteRequest(
             prefix=prefix,
             prompt=rest,
-            max_tokens=self.settings.max_tokens,
+            max_tokens=self._settings.max_tokens,
             stop=("\n",),
-            schema=caption_grammar.schema(request.facts, self.wording),
+            schema=caption_grammar.schema(facts, self._language),
             adapter=self.adapter,
         )
-        clumsy: WrittenCaption | None = None  # true, but kept only where nothing better comes
-        async for written in self._tries(asked, request.facts, seed, refused):
-            found = check(written, request.facts, self.wording)
+        repetitive: WrittenCaption | None = None  # true, but kept only where nothing better comes
+        async for caption in self._drafts(llm, request, facts, seed, refused):
+            found = check(caption, facts, self._language)
+            written = WrittenCaption(caption=caption, source="llm", refused=tuple(refused))
             if found.fault:
                 refused.append(found.fault)
             elif found.repetition:
-                clumsy = clumsy or WrittenCaption(caption=written, source="llm", refused=tuple(refused))
+                repetitive = repetitive or written
             else:
-                return WrittenCaption(caption=written, source="llm", refused=tuple(refused))
-        if clumsy is not None:
-            return clumsy
-        return WrittenCaption(caption=from_template(request.facts, self.wording), source="template", refused=tuple(refused))
+                return written
+        return repetitive
 
-    async def _from_picture(self, request: CaptionRequest, seed: int, refused: list[str]) -> WrittenCaption | None:
+    async def _from_picture(self, llm: LLM, request: CaptionRequest, seed: int, refused: list[str]) -> WrittenCaption | None:
         """What a model that sees writes; None where there is no whole picture, or nothing of it may be kept."""
-        if request.image is None or await asyncio.to_thread(picture_caption.picture_fault, request.image):
+        if request.image is None or await asyncio.to_thread(picture_captions.picture_fault, request.image):
             return None
-        prefix, rest = picture_caption.prompt(self.prompts, request.facts)
-        bears_out = partial(self.bears_out, request.row) if self.bears_out is not None and request.row >= 0 else None
+        prefix, rest = render_prompt(self._prompts, request.facts, PICTURE_PROMPT)
+        supports = (
+            partial(self._picture_supports, request.row) if self._picture_supports is not None and request.row >= 0 else None
+        )
         asked = WriteRequest(
             prefix=prefix,
             prompt=rest,
-            max_tokens=self.settings.max_tokens,
-            schema=picture_caption.schema(request.facts),
+            max_tokens=self._settings.max_tokens,
+            schema=picture_captions.schema(request.facts),
             images=(request.image,),
         )
-        async for written in self._tries(asked, request.facts, seed, refused):
-            judged = await asyncio.to_thread(picture_caption.check_with_picture, written, request.facts, bears_out)
-            if not judged.fault:
-                return WrittenCaption(caption=judged.caption, source="picture", refused=tuple(refused), seen=judged.seen)
-            refused.append(judged.fault)
+        async for caption in self._drafts(llm, asked, request.facts, seed, refused):
+            found = await asyncio.to_thread(picture_captions.check_with_picture, caption, request.facts, supports)
+            if not found.fault:
+                return WrittenCaption(caption=found.caption, source="picture", refused=tuple(refused), seen=found.seen)
+            refused.append(found.fault)
         return None
 
-    async def _tries(self, request: WriteRequest, facts: CaptionFacts, seed: int, refused: list[str]) -> AsyncIterator[Caption]:
-        """What the engine writes, try by try; what is no caption goes to `refused`."""
+    async def _drafts(
+        self, llm: LLM, request: WriteRequest, facts: CaptionFacts, seed: int, refused: list[str]
+    ) -> AsyncIterator[Caption]:
+        """What the LLM writes, try by try, within the limits; why an answer is no caption goes to `refused`."""
+        size = llm.count_tokens(request.prefix) + llm.count_tokens(request.prompt)
         for number, temperature in enumerate(TRIES):
-            asked = replace(request, temperature=temperature, seed=seed + number)
-            if written := await self._asked(asked, facts, refused):
-                yield written
+            await self._requests.wait()
+            await self._tokens.wait(size + request.max_tokens)
+            self.usage.requests += 1
+            self.usage.tokens_in += size
+            try:
+                (text,) = await llm.write([replace(request, temperature=temperature, seed=seed + number)])
+            except UnfinishedError as error:  # of this text: the engine is well
+                self.usage.tokens_out += request.max_tokens
+                refused.append(str(error))
+                continue
+            self.usage.tokens_out += llm.count_tokens(text)
+            try:
+                caption = parse_caption(text, facts)
+            except ValueError as error:
+                refused.append(str(error))
+            else:
+                yield caption
 
-    async def _asked(self, request: WriteRequest, facts: CaptionFacts, refused: list[str]) -> Caption | None:
-        """What the engine writes, within the limits; None, with the reason in `refused`, where that is no caption."""
-        size = self.llm.count_tokens(request.prefix) + self.llm.count_tokens(request.prompt)
-        await self.requests.wait()
-        await self.tokens.wait(size + request.max_tokens)
-        self.spent.requests += 1
-        self.spent.tokens_in += size
-        try:
-            (text,) = await self.llm.write([request])
-        except UnfinishedError as error:  # of this text: the engine is well
-            self.spent.tokens_out += request.max_tokens
-            refused.append(str(error))
-            return None
-        self.spent.tokens_out += self.llm.count_tokens(text)
-        try:
-            return captions.parse_caption(text, facts)
-        except ValueError as error:
-            refused.append(str(error))
-            return None
-
-    def _parts(self, facts: CaptionFacts) -> Sequence[str]:
-        if self.wording.code == ENGLISH_CODE:
-            return captions.render_prompt(self.prompts, facts, tuned=bool(self.adapter))
-        return self.prompts.parts(
-            LANGUAGE_PROMPT,
-            2,
-            {
-                "facts": facts,
-                "code": self.wording.code,
-                "language": self.wording.name,
-                "phrases": self.wording.phrases,
-                "title_chars": TITLE_CHARS,
-                "value_chars": VALUE_CHARS,
-                "name_chars": NAME_CHARS,
-            },
-        )
+    def _render(self, facts: CaptionFacts) -> tuple[str, str]:
+        return render_prompt(self._prompts, facts, self._text_prompt, tuned=bool(self.adapter), language=self._language)

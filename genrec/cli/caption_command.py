@@ -101,7 +101,7 @@ def _run(workspace: "Workspace", options: "CaptionOptions", *, dry_run: bool, bu
     if json:
         print_value(_outcome(outcome))
     else:
-        ids = [target.known.item.item_id for target in planned.targets]
+        ids = [target.evidence.item.item_id for target in planned.targets]
         _print_some(workspace, [item_id for item_id in ids if item_id not in outcome.failed])
     if built is not None:
         say_built(built)
@@ -133,9 +133,9 @@ def _say_outcome(outcome: "Captioned") -> None:
     by = ", ".join(f"{count} by {_WHO[source]}" for source, count in outcome.sources.most_common())
     speed = f"{outcome.written / outcome.seconds:.1f} a second" if outcome.seconds else ""
     say(f"{outcome.written} captions in {outcome.seconds:.1f} s ({speed}): {by}; {outcome.refused} texts were refused")
-    if outcome.spent.requests:
-        spent = outcome.spent
-        say(f"{spent.requests} requests, {spent.tokens_in} prompt tokens, {spent.tokens_out} written")
+    if outcome.usage.requests:
+        usage = outcome.usage
+        say(f"{usage.requests} requests, {usage.tokens_in} prompt tokens, {usage.tokens_out} written")
     for item_id, why in list(outcome.failed.items())[:SHOWN]:
         say(f"{item_id}: left out: {why}")
     if len(outcome.failed) > SHOWN:
@@ -176,7 +176,7 @@ def _outcome(outcome: "Captioned") -> dict[str, Any]:
         "refused": outcome.refused,
         "failed": outcome.failed,
         "seconds": round(outcome.seconds, 3),
-        **dataclasses.asdict(outcome.spent),
+        **dataclasses.asdict(outcome.usage),
         "lacking": outcome.plan.lacking,
         "unchanged": outcome.plan.unchanged,
         "nothing_known": list(outcome.plan.nothing),

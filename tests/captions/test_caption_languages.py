@@ -147,3 +147,31 @@ def test_a_workspace_may_bring_a_language(tmp_path: Path) -> None:
     own.write_text(text.replace("1 = uno", "1 uno"), encoding="utf-8")
     with pytest.raises(PromptError, match="`1 uno una un` has no `=`"):
         load_language("ca", prompts)
+
+
+def test_english_is_a_file_as_any_other(tmp_path: Path) -> None:
+    shipped = Prompts().path("plain/en.txt")
+    assert shipped is not None
+    (tmp_path / "plain").mkdir()
+    own = tmp_path / "plain" / "en.txt"
+    text = shipped.read_text(encoding="utf-8")
+    own.write_text(text.replace("near = Close to {}", "near = Like {}"), encoding="utf-8")
+    words = load_language("en", Prompts(tmp_path))
+    assert template_caption(FACTS["near"], words).title == 'Like "Blue Train"'
+    assert load_language("en", Prompts()).plain == words.plain == ENGLISH.plain
+    assert load_language("de", Prompts()).judgements > ENGLISH.judgements  # values may be English in any language
+
+
+@pytest.mark.parametrize("text", ["Often picked along with {}.", "Who also chose {}.", 'Close to "Azul", and often with {}.'])
+def test_a_lead_between_slashes_is_a_regular_expression(text: str, tmp_path: Path) -> None:
+    facts = CaptionFacts(near=("Azul",), together=("Go",), title="Chess")
+    assert fault(Caption(title="Chess", caption=text.format('"Go"')), facts) == ""
+    assert "without saying how" in fault(Caption(title="Chess", caption='Take "Go".'), facts)
+    shipped = Prompts().path("plain/en.txt")
+    assert shipped is not None
+    (tmp_path / "plain").mkdir()
+    broken = shipped.read_text(encoding="utf-8").replace("/\\bbeside(", "/\\bbeside((")
+    (tmp_path / "plain" / "en.txt").write_text(broken, encoding="utf-8")
+    with pytest.raises(PromptError, match="not a regular expression") as caught:
+        load_language("en", Prompts(tmp_path))
+    assert caught.value.hint
