@@ -1,4 +1,4 @@
-"""One cell at a time: text, ids, numbers and times. Every function raises CellFault with the column's name."""
+"""Cells to values: text, ids, numbers and timestamps. What cannot be read raises CellFault with the column's name."""
 
 import html
 import math
@@ -20,10 +20,10 @@ _NOT_IN_ID = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029{_BIDI}\ud800-\udfff]")
 _LINE_ENDS = re.compile("\r\n?|\u2028|\u2029|\x85")
 _ENTITY = re.compile(r"&(?:(?:amp|AMP|#0*38|#[xX]0*26);)*(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 _ESCAPED = 8
-"""Passes over a text of entities within entities; those that are only escaped several times need one."""
+"""Most passes over entities within entities; what is only escaped several times needs one."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 ABSENT_WORDS = frozenset({"", "nan", "none", "null", "\\n"})
-"""Text (lower case) that means `no value` in a column of a delimited file that is not a title or text."""
+"""Text (lower case) that means `no value` in a column of a delimited file, except in a title or text."""
 
 # Seconds, milliseconds, microseconds, nanoseconds: read as seconds each range starts in 1973 of the finer unit.
 _FINER = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
@@ -33,18 +33,18 @@ _LAST_SECOND = 1e11
 def clean_text(text: str) -> str:
     """NFC text without control characters, surrogates and bidirectional overrides.
 
-    Line ends become newlines, tabs become spaces; text that runs right to left is kept as it is. Entities of HTML that end in a
-    semicolon become what they stand for (`&reg;`, `&#39;`, and `&amp;reg;`, which was escaped twice).
+    Line ends become newlines, tabs become spaces; right-to-left text is kept as it is. HTML entities that end in a semicolon
+    become what they stand for (`&reg;`, `&#39;`, and `&amp;reg;`, which was escaped twice).
     """
     for _ in range(_ESCAPED if "&" in text else 0):
-        if (clean := _printable(_ENTITY.sub(_meant, text))) == text:
+        if (clean := _printable(_ENTITY.sub(_unescaped, text))) == text:
             return clean
         text = clean
     return _printable(text)
 
 
-def _meant(entity: re.Match[str]) -> str:
-    """The sign that an entity stands for; a name that stands for none is kept."""
+def _unescaped(entity: re.Match[str]) -> str:
+    """The character that an entity stands for; an unknown name is kept."""
     name = f"{entity[1]};"
     return html.unescape(f"&{name}") if name[0] == "#" else html5.get(name, entity[0])
 
@@ -76,9 +76,9 @@ def plain(value: Any) -> str | None:
 
 
 def identifier(value: Any, column: str, *, what: str = "id", limit: int = MAX_ID_CHARS) -> str:
-    """An id, or another name by which things are told apart, as text of at most `limit` characters.
+    """An id, or another identifying name, as text of at most `limit` characters.
 
-    7.0 is "7" (a column of numbers with gaps is read as floats). `what` it is called in the fault.
+    7.0 is "7" (a column of whole numbers with gaps is read as floats). `what`: its name in the fault.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)

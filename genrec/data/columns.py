@@ -1,9 +1,9 @@
 """Which column of a table is which field: by a mapping, else by name.
 
-A mapping (`--map`, any number of times) says one of
+A pair of the mapping (`--map`, any number of times) is one of
 
     title=Product Name          the field `title` is in that column
-    text=plot,review            several columns are joined to the text of an item
+    text=plot,review            several columns are joined into the text of an item
     platform==netflix           a constant, for `platform`, the `kind` of events and the `relation` of triples
     genres[|]=Genre             a list attribute `genres`, split from a text column at `|` (any separator; `json`: a JSON list)
     interests[;]=likes          the same for the interests of a user
@@ -11,8 +11,8 @@ A mapping (`--map`, any number of times) says one of
     item_id=#2                  the second column of a file without a header line
 
 What is not mapped is found by name, whatever the case and the signs between words: first the field's own name, then the
-usual other names. All other columns of items and users are attributes under their own names, but for files and URLs in columns
-such as `audio` and `video_url` of items: they are kept as the item's audio and video, and are not text about it.
+usual other names. All other columns of items and users are attributes under their own names, except files and URLs in columns
+such as `audio` and `video_url` of items: they become the item's audio and video and are not text about it.
 """
 
 import re
@@ -39,7 +39,7 @@ _MEDIA_FILE = re.compile(
 )
 _TIMES = ("ts", "time", "date", "datetime", "unix", "unixtime", "unixreviewtime", "eventtime", "createdat", "sorttimestamp")
 
-# For each field its names from the best to the last resort; two names of one rank in a table are ambiguous.
+# For each field its names, best first, names of equal rank in brackets; two columns of one rank are ambiguous.
 _NAMES: dict[TableKind, dict[str, tuple[str | tuple[str, ...], ...]]] = {
     "items": {
         "item_id": (*_ITEM, ("id", "key")),
@@ -64,7 +64,7 @@ _NAMES: dict[TableKind, dict[str, tuple[str | tuple[str, ...], ...]]] = {
     },
 }  # fmt: skip
 _ALSO = {"events": {"rating": "value", "position": "timestamp"}}
-"""Names that a mapping may give a field as a table does."""
+"""Other names of fields that a mapping may use."""
 _TEXTS = ("text", "description", "plot", "overview", "summary", "synopsis", "abstract", "storyline", "body")
 _REQUIRED: dict[TableKind, tuple[str, ...]] = {
     "items": ("item_id",),
@@ -102,9 +102,9 @@ class Layout:
 
 
 def media_of(column: str, cell: Any) -> tuple[str, str] | None:
-    """("audio" or "video", path or URL) where a cell of an item is one, by the column's name and what stands there.
+    """("audio" or "video", path or URL) where a cell of an item holds one, by the column's name and the cell's content.
 
-    `Dolby 5.1` in a column `audio` is none. Of a list of files the first counts.
+    `Dolby 5.1` in a column `audio` is no file. Of a list of files the first counts.
     """
     kind = _MEDIA.get(normal(column))
     if kind is None:
@@ -130,7 +130,7 @@ def parse_map(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def normal(name: str) -> str:
-    """A column's name without case and signs: `Movie ID`, `movie_id` and `movieId` are one."""
+    """A column's name without case and signs: `Movie ID`, `movie_id` and `movieId` become the same."""
     return re.sub(r"[\W_]+", "", name.casefold())
 
 

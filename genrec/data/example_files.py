@@ -1,4 +1,4 @@
-"""Files of examples to learn from: JSON lines, each fault with its file and line."""
+"""Files of training examples: JSON lines, each fault with its file and line."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -10,10 +10,10 @@ from genrec.errors import RowError, TableError
 T = TypeVar("T")
 
 
-def read_lines(paths: Sequence[Path], take: Callable[[Any], T]) -> list[T]:
-    """What `take` makes of each line that is not empty, in order.
+def read_lines(paths: Sequence[Path], convert: Callable[[Any], T]) -> list[T]:
+    """What `convert` makes of each line that is not blank, in order.
 
-    Raises TableError for a file that cannot be read, RowError with file and line where `take` raises ValueError.
+    Raises TableError for a file that cannot be read, RowError with file and line where `convert` raises ValueError.
     """
     found: list[T] = []
     for path in paths:
@@ -25,20 +25,21 @@ def read_lines(paths: Sequence[Path], take: Callable[[Any], T]) -> list[T]:
             if not line.strip():
                 continue
             try:
-                found.append(take(json.loads(line)))
+                found.append(convert(json.loads(line)))
             except (ValueError, RecursionError) as error:
                 raise RowError(f"{path}, line {number}: {error}", hint="Mend the line, see docs/training.md.") from error
     return found
 
 
-def an_object(value: Any, name: str) -> dict[str, Any]:
-    """Raises ValueError, as all of these do: another type, a key that is missing, a text that is not Unicode."""
+def checked_object(value: Any, name: str) -> dict[str, Any]:
+    """`value`, if it is an object. Raises ValueError, as `checked` and `checked_texts` do."""
     if not isinstance(value, dict):
         raise ValueError(f"{name} is {value!r:.60}, it must be an object")
     return value
 
 
-def get(row: dict[str, Any], name: str, kind: type[T]) -> T:
+def checked(row: dict[str, Any], name: str, kind: type[T]) -> T:
+    """The value of a key. Raises ValueError where it is missing, of another type, or a text that is not Unicode."""
     if name not in row:
         raise ValueError(f"{name} is missing")
     value = row[name]
@@ -49,6 +50,6 @@ def get(row: dict[str, Any], name: str, kind: type[T]) -> T:
     return value
 
 
-def texts(row: dict[str, Any], name: str) -> tuple[str, ...]:
-    values = get(row, name, list)
-    return tuple(get({name: value}, name, str) for value in values)
+def checked_texts(row: dict[str, Any], name: str) -> tuple[str, ...]:
+    """The texts of a list."""
+    return tuple(checked({name: value}, name, str) for value in checked(row, name, list))

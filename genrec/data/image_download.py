@@ -1,8 +1,8 @@
-"""Fetching a picture from an address that a table names, without letting the table reach into the local network.
+"""Downloads a picture from a URL in a table, without letting the table reach into the local network.
 
-Every name is resolved here, every address it has must be public, and the connection goes to the very address that was
-checked: a name that changes its address in between (DNS rebinding) gains nothing. Redirects pass the same way. One
-deadline covers the whole exchange, so that a server which sends a byte now and then cannot hold the reader.
+Every host name is resolved here, every address it has must be public, and the connection goes to the very address that was
+checked, so that a name which changes its address in between (DNS rebinding) gains nothing. Redirects are checked the same way.
+One deadline covers the whole exchange, so that a server which sends a byte now and then cannot keep the reader waiting.
 """
 
 import ipaddress
@@ -99,7 +99,7 @@ def is_public(address: str) -> bool:
 
 
 class _Guarded(httpcore.NetworkBackend):
-    """Connects to checked addresses only and lets no operation pass the deadline."""
+    """Connects to checked addresses only; no operation outlasts the deadline."""
 
     def __init__(self, deadline: float, allow_private: bool) -> None:
         self._deadline = deadline

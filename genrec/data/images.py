@@ -1,4 +1,4 @@
-"""Pictures into the workspace: checked by decoding them, stored under the digest of their bytes."""
+"""Pictures of items: fetched or read, checked by decoding them, stored in the workspace under the digest of their bytes."""
 
 import base64
 import binascii
@@ -22,7 +22,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
 _DEFAULTS = IngestSettings()
 LEAST_PIXELS = 16
-"""Spacers and counting pixels of web pages are smaller; a picture encoder would see something in them all the same."""
+"""Spacers and tracking pixels of web pages are smaller; an encoder would make a vector of them nevertheless."""
 
 
 class MediaFolder:

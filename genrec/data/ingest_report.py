@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from genrec.errors import RowError
 
 FAULTS_SHOWN = 10
-"""Faults of one kind that the lines of a report name."""
+"""How many faults of one kind the summary names."""
 
 TableKind = Literal["items", "users", "events", "triples", "captions"]
 
@@ -34,7 +34,7 @@ class Fault:
 
 
 class CellFault(Exception):  # noqa: N818 - a fault of the table, as in `Fault`
-    """A cell or row is wrong: raised while one row is converted, caught by the reader, which knows the file and row."""
+    """A cell or row is wrong. Raised while one row is converted, caught by the reader, which knows the file and row."""
 
     def __init__(self, kind: str, column: str, message: str) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class Counts:
     """Rows of one kind of table: `read = kept + merged + faulty`.
 
     `merged` rows repeat an id and went into another row's record; `faulty` rows were left out. A row that is kept without
-    its picture is not faulty, though the picture is a fault.
+    its picture is not faulty, though the picture counts as a fault.
     """
 
     read: int = 0
@@ -65,8 +65,8 @@ class Report:
     """Collects counts and faults over any number of tables.
 
     `strict`      the first fault raises RowError
-    `max_faults`  so many faults are kept in `faults`; `totals` goes on counting them by kind
-    `notes`       what was not kept for the whole table (ignored columns, pictures without a media folder) and what to do about
+    `max_faults`  at most so many faults are kept in `faults`; `totals` counts all of them by kind
+    `notes`       what was not kept of a whole table (ignored columns, pictures without a media folder) and what to do about
                   faults, once each
     """
 

@@ -1,6 +1,6 @@
 """JSON lines, a JSON array of objects, or one JSON object of objects by id (then the id is the column `key`).
 
-Nested objects become columns with dotted names. All three are read in pieces, never as a whole.
+Nested objects become columns with dotted names. None of the three is ever held in memory as a whole.
 """
 
 import json
@@ -19,11 +19,11 @@ _SPACE = " \t\r\n"
 _EXAMPLE = '{"item_id": "1"}'
 
 Found = tuple[int, Any, str, int]
-"""Line, value (or None), what is wrong with it (or ""), its length in characters."""
+"""Line, value (or None), what is wrong with it (or ""), length in characters."""
 
 
 def json_lines(source: InputFile) -> Iterator[Found]:
-    """The value of each line that is not empty."""
+    """The value of each line that is not blank."""
     for line, text in source.lines():
         if not text.strip():
             continue
@@ -104,7 +104,7 @@ def _is_lines(source: InputFile) -> bool:
 
 
 class _Document:
-    """One JSON document, whose elements are decoded one at a time from a buffer that is filled as needed."""
+    """One JSON document, whose elements are decoded one at a time from a buffer that is refilled as needed."""
 
     def __init__(self, source: InputFile) -> None:
         self._source = source
@@ -155,7 +155,7 @@ class _Document:
         self._at = to
 
     def _next(self) -> str:
-        """The next character that is not space, "" at the end."""
+        """The next character that is not white space, "" at the end."""
         while True:
             at = self._at
             while at < len(self._text) and self._text[at] in _SPACE:

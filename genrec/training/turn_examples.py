@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from genrec.data.example_files import an_object, get, read_lines, texts
+from genrec.data.example_files import checked, checked_object, checked_texts, read_lines
 from genrec.errors import DataError
 from genrec.filters import AttributeType, Field
 from genrec.llm.protocol import WriteRequest
@@ -87,7 +87,7 @@ def read_turns(paths: Sequence[Path]) -> list[Turn]:
     shops: dict[str, Shop] = {}
 
     def take(row: Any) -> Turn | None:
-        if "turn" in an_object(row, "the line"):
+        if "turn" in checked_object(row, "the line"):
             return _turn(row, shops)
         shop = _shop(row)
         if shop.name in shops:
@@ -119,32 +119,32 @@ def summary(turns: Sequence[Turn]) -> dict[str, Any]:
 
 
 def _shop(row: dict[str, Any]) -> Shop:
-    attributes = get(row, "attributes", dict)
+    attributes = checked(row, "attributes", dict)
     for name, told in attributes.items():
-        kind = get(an_object(told, name), "type", str)
-        values = get(told, "values", list) if kind != "boolean" else []
+        kind = checked(checked_object(told, name), "type", str)
+        values = checked(told, "values", list) if kind != "boolean" else []
         wanted: type | tuple[type, ...] = str if kind == "text" else (int, float)
         if kind not in _TYPES or not all(isinstance(one, wanted) for one in values) or (kind != "boolean" and not values):
             raise ValueError(f"attributes: {name} is {told!r:.80}, it must have a type and values of it")
         if kind == "text" and len(values) > ALL:
             raise ValueError(f"attributes: {name} has {len(values)} values, at most {ALL} are shown")
-    return Shop(get(row, "catalogue", str), attributes, texts(row, "titles"))
+    return Shop(checked(row, "catalogue", str), attributes, checked_texts(row, "titles"))
 
 
 def _turn(row: dict[str, Any], shops: Mapping[str, Shop]) -> Turn:
-    name = get(row, "catalogue", str)
+    name = checked(row, "catalogue", str)
     if name not in shops:
         raise ValueError(f"no catalogue {name!r:.60} stands above it")
-    shop, text = shops[name], get(row, "turn", str)
+    shop, text = shops[name], checked(row, "turn", str)
     if text != tidied(text):
         raise ValueError("the turn has spaces or signs that are taken out of what people say")
-    shown = texts(row, "shown") if "shown" in row else ()
-    asked = get(row, "asked", str) if "asked" in row else ""
+    shown = checked_texts(row, "shown") if "shown" in row else ()
+    asked = checked(row, "asked", str) if "asked" in row else ""
     if unknown := sorted({*shown} - {*shop.titles}):
         raise ValueError(f"shown: the catalogue has no {unknown[0]!r:.60}")
     if asked and asked not in shop.attributes:
         raise ValueError(f"asked: the catalogue has no attribute {asked!r:.60}")
-    turn = Turn(shop, text, Context(shown=shown, asked=asked), an_object(row.get("out"), "out"))
+    turn = Turn(shop, text, Context(shown=shown, asked=asked), checked_object(row.get("out"), "out"))
     heard = turn.heard
     if heard.about and heard.intent != "ask":
         raise ValueError("about is of questions alone")

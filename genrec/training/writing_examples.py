@@ -12,7 +12,7 @@ from genrec.captions import caption_checker as caption_check
 from genrec.captions import caption_grammar
 from genrec.captions import caption_prompt as captions
 from genrec.captions.caption_prompt import Caption, CaptionFacts
-from genrec.data.example_files import an_object, get, read_lines, texts
+from genrec.data.example_files import checked, checked_object, checked_texts, read_lines
 from genrec.errors import DataError
 from genrec.llm.protocol import WriteRequest
 from genrec.prompts import Prompts, shipped_folder
@@ -87,35 +87,35 @@ def _accepted(row: Any) -> Written:
 
 
 def _written(row: Any) -> Written:
-    if "out" in an_object(row, "the line"):
-        out = an_object(row["out"], "out")
-        caption = Caption(title=get(out, "title", str), caption=get(out, "caption", str), tags=texts(out, "tags"))
+    if "out" in checked_object(row, "the line"):
+        out = checked_object(row["out"], "out")
+        caption = Caption(title=checked(out, "title", str), caption=checked(out, "caption", str), tags=checked_texts(out, "tags"))
         facts = _caption_facts(row)
         if facts.title and caption.title != facts.title:
             raise ValueError(f"out: title is {caption.title!r:.60}, the item has one of its own")
         return Written(facts=facts, text=captions.to_json(caption, facts), domain=_domain(row))
     facts = Facts(
-        past=texts(row, "past"),
-        liked=get(row, "liked", bool),
-        shared=_pairs(get(row, "shared", list), "shared"),
-        words=texts(row, "words"),
-        interests=texts(row, "interests"),
+        past=checked_texts(row, "past"),
+        liked=checked(row, "liked", bool),
+        shared=_pairs(checked(row, "shared", list), "shared"),
+        words=checked_texts(row, "words"),
+        interests=checked_texts(row, "interests"),
     )
-    return Written(facts=facts, text=get(row, "text", str), domain=_domain(row))
+    return Written(facts=facts, text=checked(row, "text", str), domain=_domain(row))
 
 
 def _caption_facts(row: dict[str, Any]) -> CaptionFacts:
     return CaptionFacts(
-        attributes=_pairs([[name, values] for name, values in get(row, "attributes", dict).items()], "attributes"),
-        tags=texts(row, "tags"),
-        near=texts(row, "near"),
-        together=texts(row, "together"),
-        title=get(row, "title", str),
+        attributes=_pairs([[name, values] for name, values in checked(row, "attributes", dict).items()], "attributes"),
+        tags=checked_texts(row, "tags"),
+        near=checked_texts(row, "near"),
+        together=checked_texts(row, "together"),
+        title=checked(row, "title", str),
     )
 
 
 def _domain(row: dict[str, Any]) -> str:
-    return get(row, "domain", str) if "domain" in row else ""
+    return checked(row, "domain", str) if "domain" in row else ""
 
 
 def _pairs(pairs: list[Any], name: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -123,7 +123,7 @@ def _pairs(pairs: list[Any], name: str) -> tuple[tuple[str, tuple[str, ...]], ..
     for pair in pairs:
         if not isinstance(pair, list) or len(pair) != 2:
             raise ValueError(f"{name} has {pair!r:.60}, it must be a name and its values")
-        made.append((get({name: pair[0]}, name, str), texts({name: pair[1]}, name)))
+        made.append((checked({name: pair[0]}, name, str), checked_texts({name: pair[1]}, name)))
     return tuple(made)
 
 
