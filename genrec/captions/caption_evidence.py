@@ -21,7 +21,7 @@ from genrec.captions.informative_attributes import (
     with_units,
     without_volatile,
 )
-from genrec.captions.tag_evidence import LEAST_KNOWN, neighbours
+from genrec.captions.tag_evidence import MIN_KNOWN, neighbours
 from genrec.captions.tag_terms import Vocabulary, catalogue_vocabulary, general_vocabulary, phrases_of, values_of
 from genrec.captions.tagging import Encode, Tag, Tagger
 from genrec.errors import ModelError, WorkspaceError
@@ -85,7 +85,7 @@ class EvidenceCollector:
         self._all = given
         self._codes = code_attributes(given.values())
         self._named = attributes_named_in_titles(given.values())
-        self._common = _common(self._items) if len(self._items) >= LEAST_KNOWN else set()
+        self._common = _common(self._items) if len(self._items) >= MIN_KNOWN else set()
         people = read_json(workspace.vectors / POPULARITY, hint=REBUILD)
         self._people = np.asarray(people, np.int64)
         self._titled = np.array([bool(item.title) for item in self._items], bool)

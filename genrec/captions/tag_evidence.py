@@ -12,7 +12,8 @@ A known item is looked at as if it were unknown: it is not among its own neighbo
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -24,24 +25,26 @@ Neighbours = tuple[NDArray[np.int64], Floats]
 """Neighbours (n, k), nearest first, -1 where there is none, and their cosines (n, k)."""
 Pattern = tuple[str, ...]
 """Names of the modalities that an item has."""
-LEAST_KNOWN = 30
+MIN_KNOWN = 30
 """From fewer known items nothing is learned."""
 NEIGHBOURS = 32
-BLOCK_NUMBERS = 32_000_000
+MAX_BLOCK_NUMBERS = 32_000_000
 """Most numbers in a block of similarities (128 MB)."""
 RIDGES = (0.3, 3.0, 30.0)
 """Strengths of the ridge, in items; the one of the smallest leave-one-out error is taken."""
 VOTE_WEIGHT = 1.0
 """The share of all items counts as much as this many neighbours."""
-MOST_FOR_PROBE = 20_000
+MAX_PROBE_ITEMS = 20_000
 """Known items that a probe learns from, at most."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Modality:
-    """`rows` (N, d) unit rows, zero where `present` (N,) is False. `terms` (T, d): unit rows of the vocabulary in the same space.
+    """Vectors of one kind.
 
-    `trust` (N,) in [0, 1]: how much is behind each row (how many people chose the item); shrinks what its neighbours say.
+    rows      (N, d) unit rows, zero where `present` (N,) is False
+    terms     (T, d) unit rows of the vocabulary in the same space; None without an encoder
+    trust     (N,) in [0, 1]: how much is behind each row (how many people chose the item); shrinks what its neighbours say
     """
 
     name: str
@@ -49,35 +52,39 @@ class Modality:
     present: NDArray[np.bool_]
     terms: Floats | None = None
     trust: Floats | None = None
-    _moments: list[Floats] = field(default_factory=list, repr=False)
 
-    def moments(self) -> tuple[Floats, Floats]:
+    @cached_property
+    def _moments(self) -> tuple[Floats, Floats]:
         """Mean (d,) and covariance (d, d) of the present rows."""
-        if not self._moments:
-            rows = self.rows[self.present]
-            mean = rows.mean(axis=0, dtype=np.float64)
-            moved = rows - mean.astype(np.float32)
-            self._moments.extend([mean.astype(np.float32), (moved.T @ moved / max(1, len(rows))).astype(np.float32)])
-        return self._moments[0], self._moments[1]
+        rows = self.rows[self.present]
+        mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+        apart = rows - mean
+        return mean, (apart.T @ apart / max(1, len(rows))).astype(np.float32)
 
     def z_scores(self, which: NDArray[np.int64], terms: Floats) -> Floats:
         """(n, len(terms)) how far each term stands out for each item: standard deviations over the catalogue."""
-        mean, covariance = self.moments()
+        mean, covariance = self._moments
         spread = np.sqrt(np.maximum(((terms @ covariance) * terms).sum(axis=1), 1e-12))
         return ((self.rows[which] - mean) @ terms.T / spread).astype(np.float32)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def centred(terms: Floats) -> Floats:
+    """Terms of one group without what they have in common."""
+    return terms - terms.mean(axis=0) if len(terms) > 1 else terms
+
+
+@dataclass(frozen=True, kw_only=True)
 class Labels:
     """What is known of one group: `truth` (N, T) whether an item has a term; `known` (N,) whether the item says."""
 
     truth: sparse.csr_array
     known: NDArray[np.bool_]
-    share: Floats = field(init=False)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def share(self) -> Floats:
+        """(T,) of the known items that have each term."""
         total = np.asarray(self.truth[np.flatnonzero(self.known)].sum(axis=0)).ravel()
-        object.__setattr__(self, "share", ((total + 0.5) / (self.known.sum() + 1.0)).astype(np.float32))
+        return ((total + 0.5) / (self.known.sum() + 1.0)).astype(np.float32)
 
     def rows(self, which: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(n, T) the truth of these items."""
@@ -95,7 +102,7 @@ def neighbours(
     if not k:
         return
     pool = np.ascontiguousarray(rows[allowed])
-    size = max(1, BLOCK_NUMBERS // len(allowed))
+    size = max(1, MAX_BLOCK_NUMBERS // len(allowed))
     place = np.full(len(rows), -1)
     place[allowed] = np.arange(len(allowed))
     for start in range(0, len(which), size):
@@ -130,12 +137,12 @@ def votes(near: NDArray[np.int64], cosines: Floats, labels: Labels) -> Floats:
 
 
 class Probe:
-    """Ridge regression from rows (N, d) to the terms of a group, learned from at most `MOST_FOR_PROBE` known items."""
+    """Ridge regression from rows (N, d) to the terms of a group, learned from at most `MAX_PROBE_ITEMS` known items."""
 
-    def __init__(self, modality: Modality, labels: Labels, seed: int = 0) -> None:
+    def __init__(self, modality: Modality, labels: Labels) -> None:
         pool = np.flatnonzero(labels.known & modality.present)
-        if len(pool) > MOST_FOR_PROBE:
-            pool = np.sort(np.random.default_rng(seed).choice(pool, MOST_FOR_PROBE, replace=False))
+        if len(pool) > MAX_PROBE_ITEMS:
+            pool = np.sort(np.random.default_rng(0).choice(pool, MAX_PROBE_ITEMS, replace=False))
         self._rows = modality.rows
         self._pool = pool
         x = modality.rows[pool].astype(np.float64)
@@ -180,7 +187,7 @@ class GroupEvidence:
 
     def __init__(self, modalities: Sequence[Modality], labels: Labels, terms: range) -> None:
         self.labels, self.terms = labels, terms
-        self._modalities = {m.name: m for m in modalities if (labels.known & m.present).sum() >= LEAST_KNOWN}
+        self._modalities = {m.name: m for m in modalities if (labels.known & m.present).sum() >= MIN_KNOWN}
         self._probes = {name: Probe(m, labels) for name, m in self._modalities.items()}
         self.prior = _logit(labels.share).astype(np.float64)  # (T,) log-odds
 
@@ -196,10 +203,10 @@ class GroupEvidence:
             found += [f"{name}:near"] * 3 + [f"{name}:terms"] * 2 * (self._modalities[name].terms is not None)
         return tuple(found)
 
-    def probes(self, pattern: Pattern) -> tuple[int, ...]:
+    def probe_features(self, pattern: Pattern) -> tuple[int, ...]:
         """Places of the probes' scores among the features."""
-        starts = np.cumsum([0, *(3 + 2 * (self._modalities[name].terms is not None) for name in pattern)])
-        return tuple(int(start) + 1 for start in starts[:-1])
+        kinds = self.kinds(pattern)
+        return tuple(kinds.index(f"{name}:near") + 1 for name in pattern)
 
     def features(self, which: NDArray[np.int64], pattern: Pattern, near: Mapping[str, Neighbours]) -> Floats:
         """(n, T, F) float32 for items that have all modalities of `pattern`. `near`: by modality, their neighbours."""
@@ -210,9 +217,8 @@ class GroupEvidence:
             probe = self._probes[name].scores(which) * trust
             parts += [votes(*near[name], self.labels) * trust, probe, margin(probe)]
             if m.terms is not None:
-                terms = m.terms[self.terms.start : self.terms.stop]
-                standing = m.z_scores(which, terms - terms.mean(axis=0) if len(terms) > 1 else terms)
-                parts += [standing, margin(standing)]
+                z = m.z_scores(which, centred(m.terms[self.terms.start : self.terms.stop]))
+                parts += [z, margin(z)]
         return np.stack(parts, axis=2)
 
 

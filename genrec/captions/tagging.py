@@ -8,15 +8,26 @@ missing.
 Text vectors take no part: those of known items contain the very words that are to be found.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, special
 
-from genrec.captions.tag_calibration import Calibration, LogisticWeights, calibrate, concatenated, fit_logistic
-from genrec.captions.tag_evidence import LEAST_KNOWN, Floats, GroupEvidence, Labels, Modality, Neighbours, Pattern, neighbours
+from genrec.captions.tag_calibration import SEED, Calibration, LogisticWeights, calibrate, fit_pooled
+from genrec.captions.tag_evidence import (
+    MIN_KNOWN,
+    Floats,
+    GroupEvidence,
+    Labels,
+    Modality,
+    Neighbours,
+    Pattern,
+    centred,
+    neighbours,
+)
 from genrec.captions.tag_terms import PHRASES, TermKind, Vocabulary, phrases_of, text_of, values_of
 from genrec.errors import DataError
 from genrec.progress import SILENT, Progress
@@ -26,11 +37,13 @@ Encode = Callable[[Sequence[str]], Floats]
 IGNORED = "text"
 """The modality that takes no part."""
 BLOCK = 2048
-MOST_PAIRS = 150_000
+MAX_PAIRS = 150_000
 """Pairs of item and term that a group's calibration sees, at most; whole items are drawn."""
-MOST_POOLED = 20_000
+MIN_ITEMS_DRAWN = 300
+"""However many terms the group has."""
+MAX_POOLED = 20_000
 SINGLE_SHARE = 0.02
-"""An attribute of which no more of the items have several values has one value at most."""
+"""An attribute counts as single-valued where no more of the items than this share have several values."""
 TRUST = 5.0
 """With this many people behind an item, its behaviour counts half."""
 GENERAL_PRIOR, PROPOSED_PRIOR = 0.002, 0.5
@@ -40,6 +53,7 @@ GENERAL_Z = 4.0
 UNLEARNED = LogisticWeights(scale=np.ones(1), slope=np.array([2.0]), base=-2.0)
 """Log-likelihood ratio of standing out, in nats, where no attribute of the catalogue shows what it is worth."""
 SOURCE_SHARE = 0.2
+"""A kind of evidence is a source of a tag when it carries this share of all that speaks for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +74,16 @@ class Tag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Group:
+    """An attribute, or the phrases. `single`: an item has at most one value of it."""
+
     kind: TermKind
     name: str
     evidence: GroupEvidence
     single: bool
+
+    def part(self, pattern: Pattern) -> Pattern:
+        """The modalities of `pattern` that say something about this group."""
+        return tuple(name for name in pattern if name in self.evidence.names)
 
 
 class Tagger:
@@ -76,19 +96,15 @@ class Tagger:
         groups: Sequence[_Group],
         encoders: Mapping[str, Encode],
         precision: float,
-        seed: int,
     ) -> None:
         self.vocabulary = vocabulary
         self._modalities = {m.name: m for m in modalities}
-        self._groups, self._encoders, self._precision, self._seed = list(groups), encoders, precision, seed
-        labelled = [group.evidence.labels.known for group in groups]
-        self._pools = {
-            m.name: np.flatnonzero(m.present & np.logical_or.reduce([*labelled, False & m.present])) for m in modalities
-        }
+        self._groups, self._encoders, self._precision = list(groups), encoders, precision
+        known = [group.evidence.labels.known for group in groups]
+        self._pools = {m.name: np.flatnonzero(m.present & np.logical_or.reduce([*known, False & m.present])) for m in modalities}
         self._calibrations: dict[tuple[int, Pattern], Calibration] = {}
         self._calibrated: set[Pattern] = set()
-        self._looks: dict[str, LogisticWeights] = {}
-        self._places = {(term.kind, term.text.lower()): place for place, term in reversed(list(enumerate(vocabulary.terms)))}
+        self._z_weights: dict[str, LogisticWeights] = {}
 
     @classmethod
     def fit(
@@ -101,7 +117,6 @@ class Tagger:
         encoders: Mapping[str, Encode],
         people: NDArray[np.integer] | None = None,
         precision: float = 0.9,
-        seed: int = 0,
         progress: Progress = SILENT,
     ) -> "Tagger":
         """Learn what the known items teach.
@@ -128,12 +143,11 @@ class Tagger:
             if kind == "general":
                 continue
             labels = _labels(items, vocabulary, kind, name, terms)
-            if labels.known.sum() >= LEAST_KNOWN:
+            if labels.known.sum() >= MIN_KNOWN:
                 several = (np.asarray(labels.truth.sum(axis=1)).ravel() > 1).sum()
                 single = kind == "attribute" and several <= SINGLE_SHARE * labels.known.sum()
-                evidence = GroupEvidence(modalities, labels, terms)
-                groups.append(_Group(kind=kind, name=name, evidence=evidence, single=single))
-        return cls(modalities, vocabulary, groups, encoders, precision, seed)
+                groups.append(_Group(kind=kind, name=name, evidence=GroupEvidence(modalities, labels, terms), single=single))
+        return cls(modalities, vocabulary, groups, encoders, precision)
 
     def tags(self, which: Sequence[int] | NDArray[np.int64], progress: Progress = SILENT) -> list[tuple[Tag, ...]]:
         """Tags of each item, most probable first; none of a group that the item itself tells, none where nothing is known."""
@@ -142,13 +156,13 @@ class Tagger:
         progress.start("tagging", len(wanted))
         try:
             for pattern, rows in self._by_pattern(wanted).items():
-                self._prepare(pattern)
+                self._calibrate(pattern)
                 for start in range(0, len(rows), BLOCK):
                     block = rows[start : start + BLOCK]
-                    near = {name: self._near(name, block) for name in pattern}
-                    for number in range(len(self._groups)):
-                        self._learned(number, block, pattern, near, found)
-                    self._general(block, pattern, found)
+                    near = {name: self._neighbours(name, block) for name in pattern}
+                    learned = (self._learned_tags(number, block, pattern, near) for number in range(len(self._groups)))
+                    for row, tag in chain(*learned, self._general_tags(block, pattern)):
+                        found[row].append(tag)
                     progress.advance(len(block))
         finally:
             progress.finish()
@@ -156,29 +170,19 @@ class Tagger:
         return [ordered[int(row)] for row in wanted]
 
     def picture_supports(self, row: int, term: str) -> bool:
-        """Whether what the item looks (or sounds) like bears out `term`, any text: it stands out from the catalogue so far that
+        """Whether what the item looks (or sounds) like supports `term`, any text: it stands out from the catalogue so far that
         a proposed term is true with the wished precision. False for an item without such a modality.
         """
         for name, encode in self._encoders.items():
             m = self._modalities.get(name)
-            if m is None or m.terms is None or not m.present[row] or m.present.sum() < LEAST_KNOWN:
+            if m is None or m.terms is None or not m.present[row] or m.present.sum() < MIN_KNOWN:
                 continue
             vector = _unit(np.asarray(encode([term, f"a picture of {term}"])).mean(axis=0, keepdims=True))
-            standing = m.z_scores(np.array([row]), vector - m.terms.mean(axis=0))
-            odds = self._look(name).log_odds(standing[..., None]) + special.logit(PROPOSED_PRIOR)
+            z = m.z_scores(np.array([row]), vector - m.terms.mean(axis=0))
+            odds = self._weights_of_z(name).log_odds(z[..., None]) + special.logit(PROPOSED_PRIOR)
             if special.expit(odds).item() >= self._precision:
                 return True
         return False
-
-    def expected(self) -> dict[str, dict[str, tuple[float, float, float]]]:
-        """By modalities (`behaviour+image`), by group: (least probability of a tag, precision, recall), as seen on known items;
-        for the patterns that were asked for so far.
-        """
-        found: dict[str, dict[str, tuple[float, float, float]]] = {}
-        for (number, pattern), made in self._calibrations.items():
-            figures = (made.threshold, made.precision, made.recall)
-            found.setdefault("+".join(pattern), {})[self._groups[number].name] = figures
-        return found
 
     def _by_pattern(self, wanted: NDArray[np.int64]) -> dict[Pattern, NDArray[np.int64]]:
         names = sorted(self._modalities)
@@ -189,26 +193,24 @@ class Tagger:
             if value
         }
 
-    def _near(self, name: str, rows: NDArray[np.int64]) -> Neighbours:
+    def _neighbours(self, name: str, rows: NDArray[np.int64]) -> Neighbours:
         found = list(neighbours(self._modalities[name].rows, rows, self._pools[name]))
         if not found:
             return np.full((len(rows), 1), -1), np.full((len(rows), 1), -1.0, np.float32)
         return np.concatenate([near for _, near, _ in found]), np.concatenate([cosines for _, _, cosines in found])
 
-    def _prepare(self, pattern: Pattern) -> None:
+    def _calibrate(self, pattern: Pattern) -> None:
         """Calibrate every group for items of these modalities, from known items that are looked at through them alone."""
-        for part in {tuple(n for n in pattern if n in group.evidence.names) for group in self._groups} - {()}:
-            if part in self._calibrated:
-                continue
-            samples = self._sampled(part)
+        for part in {group.part(pattern) for group in self._groups} - {()} - self._calibrated:
+            samples = self._samples(part)
             by_kinds: dict[tuple[str, ...], list[tuple[Floats, NDArray, NDArray]]] = {}
             for number, features, truth in samples:
                 evidence = self._groups[number].evidence
-                few = features[: max(1, MOST_POOLED // features.shape[1])]
+                few = features[: max(1, MAX_POOLED // features.shape[1])]
                 prior = np.tile(evidence.prior, len(few))
                 flat = few.reshape(-1, features.shape[2])
                 by_kinds.setdefault(evidence.kinds(part), []).append((flat, truth[: len(few)].ravel(), prior))
-            pooled = {kinds: fit_logistic(*concatenated(rows)) for kinds, rows in by_kinds.items()}
+            pooled = {kinds: fit_pooled(rows) for kinds, rows in by_kinds.items()}
             for number, features, truth in samples:
                 group = self._groups[number]
                 self._calibrations[number, part] = calibrate(
@@ -218,94 +220,94 @@ class Tagger:
                     pooled=pooled[group.evidence.kinds(part)],
                     single=group.single,
                     precision=self._precision,
-                    looks=group.evidence.probes(part),
-                    seed=self._seed,
+                    novelty_features=group.evidence.probe_features(part),
                 )
             self._calibrated.add(part)
 
-    def _sampled(self, pattern: Pattern) -> list[tuple[int, Floats, NDArray[np.bool_]]]:
+    def _samples(self, pattern: Pattern) -> list[tuple[int, Floats, NDArray[np.bool_]]]:
         """(group, features, truth) of known items that have all modalities of `pattern`."""
         having = np.logical_and.reduce([self._modalities[name].present for name in pattern])
-        order = np.random.default_rng(self._seed).permutation(len(having))
+        order = np.random.default_rng(SEED).permutation(len(having))
         chosen: dict[int, NDArray[np.int64]] = {}
         for number, group in enumerate(self._groups):
             rows = order[(having & group.evidence.labels.known)[order]]
-            if len(rows) >= LEAST_KNOWN and set(pattern) <= group.evidence.names:
-                chosen[number] = np.sort(rows[: max(300, MOST_PAIRS // len(group.evidence.terms))])
+            if len(rows) >= MIN_KNOWN and set(pattern) <= group.evidence.names:
+                chosen[number] = np.sort(rows[: max(MIN_ITEMS_DRAWN, MAX_PAIRS // len(group.evidence.terms))])
         if not chosen:
             return []
         union = np.unique(np.concatenate(list(chosen.values())))
-        near = {name: self._near(name, union) for name in pattern}
+        near = {name: self._neighbours(name, union) for name in pattern}
         found = []
         for number, rows in chosen.items():
-            place = np.searchsorted(union, rows)
             evidence = self._groups[number].evidence
-            own = {name: (ids[place], cosines[place]) for name, (ids, cosines) in near.items()}
-            features = evidence.features(rows, pattern, own)
+            features = evidence.features(rows, pattern, _taken(near, pattern, np.searchsorted(union, rows)))
             found.append((number, features, evidence.labels.rows(rows)))
         return found
 
-    def _learned(
-        self, number: int, rows: NDArray[np.int64], pattern: Pattern, near: Mapping[str, Neighbours], found: dict[int, list[Tag]]
-    ) -> None:
-        group = self._groups[number]
-        part = tuple(name for name in pattern if name in group.evidence.names)
-        made = self._calibrations.get((number, part))
-        here = np.flatnonzero(~group.evidence.labels.known[rows])
-        if made is None or made.threshold > 1 or not len(here):
+    def _learned_tags(
+        self, number: int, rows: NDArray[np.int64], pattern: Pattern, near: Mapping[str, Neighbours]
+    ) -> Iterator[tuple[int, Tag]]:
+        """(row, tag) from one group, for those of `rows` that do not tell it themselves."""
+        group, evidence = self._groups[number], self._groups[number].evidence
+        part = group.part(pattern)
+        calibration = self._calibrations.get((number, part))
+        here = np.flatnonzero(~evidence.labels.known[rows])
+        if calibration is None or calibration.threshold > 1 or not len(here):
             return
-        own = {name: (near[name][0][here], near[name][1][here]) for name in part}
-        features = group.evidence.features(rows[here], part, own)
-        chances = made.probabilities(features, group.evidence.prior)
-        kinds = group.evidence.kinds(part)
-        for place, term in np.argwhere(chances >= made.threshold):
-            said = made.weights.slope / made.weights.scale * features[place, term]
-            found[int(rows[here[place]])].append(
+        features = evidence.features(rows[here], part, _taken(near, part, here))
+        chances = calibration.probabilities(features, evidence.prior)
+        weights, kinds = calibration.weights, evidence.kinds(part)
+        for place, term in np.argwhere(chances >= calibration.threshold):
+            yield (
+                int(rows[here[place]]),
                 Tag(
                     kind=group.kind,
                     group=group.name,
-                    text=self.vocabulary.terms[group.evidence.terms[term]].text,
+                    text=self.vocabulary.terms[evidence.terms[term]].text,
                     probability=float(chances[place, term]),
-                    sources=_sources(kinds, said),
-                )
+                    sources=_sources(kinds, weights.slope / weights.scale * features[place, term]),
+                ),
             )
 
-    def _general(self, rows: NDArray[np.int64], pattern: Pattern, found: dict[int, list[Tag]]) -> None:
+    def _general_tags(self, rows: NDArray[np.int64], pattern: Pattern) -> Iterator[tuple[int, Tag]]:
+        """(row, tag): of each general group, the term that stands out most, where it stands out enough."""
         for name in pattern:
             m = self._modalities[name]
-            if m.terms is None or m.present.sum() < LEAST_KNOWN:
+            if m.terms is None or m.present.sum() < MIN_KNOWN:
                 continue
             for (kind, group), terms in self.vocabulary.groups().items():
                 if kind != "general" or len(terms) < 2:
                     continue
-                vectors = m.terms[terms.start : terms.stop]
-                standing = m.z_scores(rows, vectors - vectors.mean(axis=0))
-                best = standing.argmax(axis=1)
-                top = standing[np.arange(len(rows)), best]
-                chance = special.expit(self._look(name).log_odds(top[:, None]) + special.logit(GENERAL_PRIOR))
+                z = m.z_scores(rows, centred(m.terms[terms.start : terms.stop]))
+                best, top = z.argmax(axis=1), z.max(axis=1)
+                chance = special.expit(self._weights_of_z(name).log_odds(top[:, None]) + special.logit(GENERAL_PRIOR))
                 for place in np.flatnonzero((top >= GENERAL_Z) & (chance >= self._precision)):
                     text = self.vocabulary.terms[terms[int(best[place])]].text
-                    tag = Tag(
-                        kind="general", group=group, text=text, probability=float(chance[place]), sources=(f"{name}:terms",)
+                    sources = (f"{name}:terms",)
+                    yield (
+                        int(rows[place]),
+                        Tag(kind="general", group=group, text=text, probability=float(chance[place]), sources=sources),
                     )
-                    found[int(rows[place])].append(tag)
 
-    def _look(self, name: str) -> LogisticWeights:
+    def _weights_of_z(self, name: str) -> LogisticWeights:
         """What standing out is worth in this modality: log-likelihood ratio, learned on the attributes."""
-        if name not in self._looks:
+        if name not in self._z_weights:
             m, parts = self._modalities[name], []
-            order = np.random.default_rng(self._seed).permutation(len(m.present))
+            order = np.random.default_rng(SEED).permutation(len(m.present))
             for group in self._groups:
                 labels, terms = group.evidence.labels, group.evidence.terms
-                rows = order[(m.present & labels.known)[order]][: max(1, MOST_POOLED // len(terms))]
-                if group.kind != "attribute" or len(terms) < 2 or len(rows) < LEAST_KNOWN or m.terms is None:
+                rows = order[(m.present & labels.known)[order]][: max(1, MAX_POOLED // len(terms))]
+                if group.kind != "attribute" or len(terms) < 2 or len(rows) < MIN_KNOWN or m.terms is None:
                     continue
-                vectors = m.terms[terms.start : terms.stop]
-                standing = m.z_scores(rows, vectors - vectors.mean(axis=0))
-                truth = labels.rows(rows)
-                parts.append((standing.reshape(-1, 1), truth.ravel(), np.tile(group.evidence.prior, len(rows))))
-            self._looks[name] = fit_logistic(*concatenated(parts)) if parts else UNLEARNED
-        return self._looks[name]
+                z = m.z_scores(rows, centred(m.terms[terms.start : terms.stop])).reshape(-1, 1)
+                parts.append((z, labels.rows(rows).ravel(), np.tile(group.evidence.prior, len(rows))))
+            self._z_weights[name] = fit_pooled(parts) if parts else UNLEARNED
+        return self._z_weights[name]
+
+
+def _taken(near: Mapping[str, Neighbours], pattern: Pattern, places: NDArray[np.int64]) -> dict[str, Neighbours]:
+    """By modality of `pattern`, the neighbours of the items at these places."""
+    return {name: (near[name][0][places], near[name][1][places]) for name in pattern}
 
 
 def _encode(encode: Encode, vocabulary: Vocabulary, progress: Progress) -> Floats:
@@ -332,22 +334,22 @@ def _labels(items: Sequence[Item], vocabulary: Vocabulary, kind: TermKind, name:
     texts = sum(bool(item.text) for item in items) >= 0.2 * sum(bool(item.title) for item in items)
     for row, item in enumerate(items):
         if kind == "attribute":
-            said = {value.lower() for value in values_of(item.attributes.get(name, ()))}
-            known[row] = bool(said)
+            own = {value.lower() for value in values_of(item.attributes.get(name, ()))}
+            known[row] = bool(own)
         else:
             known[row] = bool(item.text if texts else item.title)
-            said = phrases_of(text_of(item)) if known[row] else set()
-        indices.extend(sorted(place[word] for word in said if word in place))
+            own = phrases_of(text_of(item)) if known[row] else set()
+        indices.extend(sorted(place[word] for word in own if word in place))
         offsets.append(len(indices))
     data = np.ones(len(indices), np.float32)
     truth = sparse.csr_array((data, np.array(indices, np.int64), np.array(offsets, np.int64)), shape=(len(items), len(terms)))
     return Labels(truth=truth, known=known)
 
 
-def _sources(kinds: Sequence[str], said: NDArray) -> tuple[str, ...]:
-    """Kinds of evidence that carry at least a fifth of what speaks for the term, strongest first."""
+def _sources(kinds: Sequence[str], contributions: NDArray) -> tuple[str, ...]:
+    """Kinds of evidence that carry at least `SOURCE_SHARE` of what speaks for the term, strongest first."""
     total: dict[str, float] = {}
-    for kind, part in zip(kinds, said, strict=True):
+    for kind, part in zip(kinds, contributions, strict=True):
         total[kind] = total.get(kind, 0.0) + float(part)
     whole = sum(max(part, 0.0) for part in total.values())
     ordered = sorted(total.items(), key=lambda pair: -pair[1])

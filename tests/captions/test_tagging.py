@@ -257,7 +257,7 @@ def test_what_is_typical() -> None:
     typical = NoveltyDetector.fit(looks, value, 4, fold)
     assert typical is not None
     again = np.eye(3)[value] * 4 + rng.normal(size=(600, 3))
-    assert 0.96 < typical.holds(again, value).mean() < 0.995
-    assert typical.holds(again, (value + 1) % 3).mean() < 0.05
-    assert not typical.holds(again, np.full(600, 3)).any()  # nobody has that value
+    assert 0.96 < typical.is_typical(again, value).mean() < 0.995
+    assert typical.is_typical(again, (value + 1) % 3).mean() < 0.05
+    assert not typical.is_typical(again, np.full(600, 3)).any()  # nobody has that value
     assert NoveltyDetector.fit(looks[:8], value[:8], 4, fold[:8]) is None
