@@ -143,12 +143,12 @@ class _Document:
         self._move(self._at + 1)
         return key
 
-    def _fill(self) -> None:
+    def _fill(self) -> bool:
+        """Read on; False at the end of the file."""
         piece = next(self._pieces, None)
-        if piece is None:
-            self._ended = True
-            return
-        self._text, self._at = self._text[self._at :] + piece, 0
+        self._ended = piece is None
+        self._text, self._at = self._text[self._at :] + (piece or ""), 0
+        return not self._ended
 
     def _move(self, to: int) -> None:
         self._line += self._text.count("\n", self._at, to)
@@ -163,9 +163,8 @@ class _Document:
             self._move(at)
             if at < len(self._text):
                 return self._text[at]
-            if self._ended:
+            if not self._fill():
                 return ""
-            self._fill()
 
     def _decode(self) -> tuple[Any, int]:
         while True:

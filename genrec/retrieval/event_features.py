@@ -1,7 +1,7 @@
 """Events as the numbers that the sequence encoder reads. Training and serving use the same functions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ class EventSpace:
         return np.where(known, buckets, np.where(likes, self.liked, 0))
 
     def to_json(self) -> dict[str, Any]:
-        return {"kinds": list(self.kinds), "platforms": list(self.platforms), "spread": self.spread, "liked": self.liked}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "EventSpace":

@@ -6,7 +6,7 @@ item had before is left out, never guessed.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -131,24 +131,13 @@ class FeatureSpace:
 
     def to_json(self) -> dict[str, Any]:
         """All but `means`, which are tensors."""
-        return {
-            "item_ids": list(self.item_ids),
-            "entities": list(self.entities),
-            "relations": list(self.relations),
-            "n_attributes": self.n_attributes,
-            "edges": {name: list(bounds) for name, bounds in self.edges.items()},
-        }
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "means"}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], means: Mapping[str, NDArray[np.float32]]) -> "FeatureSpace":
-        return cls(
-            item_ids=tuple(data["item_ids"]),
-            means=dict(means),
-            entities=tuple(data["entities"]),
-            relations=tuple(data["relations"]),
-            n_attributes=int(data["n_attributes"]),
-            edges={name: tuple(bounds) for name, bounds in data["edges"].items()},
-        )
+        names = {name: tuple(data[name]) for name in ("item_ids", "entities", "relations")}
+        edges = {name: tuple(bounds) for name, bounds in data["edges"].items()}
+        return cls(**names, means=dict(means), n_attributes=int(data["n_attributes"]), edges=edges)
 
 
 def deciles(items: Sequence[Item]) -> dict[str, tuple[float, ...]]:
