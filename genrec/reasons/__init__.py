@@ -1,4 +1,5 @@
-"""Why an item is recommended: evidence, the facts it comes to, the writer and the checker.
+"""Why an item is recommended. Evidence is computed (`evidence.py`) and put in words (`facts.py`), a reason is written from these
+facts (`reason_writer.py`) and shown only if it says nothing else (`reason_checker.py`).
 
-Import `gather`, `state`, `ReasonWriter`.
+Import `gather_evidence`, `facts_of`, `reason_checker.fault` and `ReasonWriter` from their files.
 """

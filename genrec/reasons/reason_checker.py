@@ -1,7 +1,7 @@
-"""The checker: a written reason is shown only when all that it says occurs in the facts.
+"""The checker of reasons: a written reason is shown only if all that it says occurs in the facts.
 
-It works from the closed side: what a sentence says is either a fact, letter for letter, or one of the plain words below, which
-claim nothing about an item; everything else refuses the text. So a name, number, genre or judgement that was not computed
+It works with a closed vocabulary: each word of a sentence is part of a fact, letter for letter, or one of the plain words below,
+which claim nothing about an item; any other word refuses the text. So a name, number, genre or judgement that was not computed
 cannot get through.
 """
 
@@ -30,7 +30,7 @@ NOTHING = frozenset("fills history list nothing points".split())
 ANY_PLAIN = PLAIN | ASKED | CHOSE | LIKED | POPULAR | NOTHING
 TITLE, FACT = "\x00", "\x01"
 MAX_CHARS = 400
-"""Beside the cited titles."""
+"""Without the cited titles."""
 _POSSESSIVE = re.compile(r"['’]s$")
 _SENTENCE_END = re.compile(r"[.!?](?:\s|$)")
 _CHOSE_IT = re.compile(r"\b(?:liked|enjoyed|chose|picked)\s+(?:it|this|that|these|those|them)\b", re.IGNORECASE)
@@ -43,8 +43,13 @@ _JUDGED = re.compile(rf"\b(?:good|very)\s+{FACT}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """`text` with titles and facts replaced by marks; what was cited; names and values in the order of the text."""
+class _Masked:
+    """A reason whose titles and facts are masked by `TITLE` and `FACT`.
+
+    cited        quoted titles, with how often each is cited
+    facts        names and values in lower case, in the order of the text
+    wrong_pair   why a value that follows an attribute's name is none of it, or an empty string
+    """
 
     text: str
     cited: Counter[str]
@@ -58,9 +63,14 @@ def fault(text: str, facts: Facts) -> str:
         return "it is not one line of text"
     if added := quoted_description(facts):  # the quotation is marked as generated: it is no claim of the reason
         text = text.removesuffix(added)
-    said = _read(text, facts)
-    words = [word.lower() for word in WORD.findall(said.text)]
-    return _shape_fault(said.text) or _title_fault(said, facts) or _word_fault(words, facts) or _claim_fault(said, words, facts)
+    masked = _mask(text, facts)
+    words = [word.lower() for word in WORD.findall(masked.text)]
+    return (
+        _shape_fault(masked.text)
+        or _title_fault(masked, facts)
+        or _word_fault(words, facts)
+        or _claim_fault(masked, words, facts)
+    )
 
 
 def _shape_fault(text: str) -> str:
@@ -75,16 +85,16 @@ def _shape_fault(text: str) -> str:
     return ""
 
 
-def _title_fault(said: _Said, facts: Facts) -> str:
-    if facts.past and f'"{facts.past[0]}"' not in said.cited:
+def _title_fault(masked: _Masked, facts: Facts) -> str:
+    if facts.past and f'"{facts.past[0]}"' not in masked.cited:
         return "it does not cite the past item that counts most"
-    if any(count > 1 for count in said.cited.values()):
+    if any(count > 1 for count in masked.cited.values()):
         return "it names a title twice"
-    if _WHICH_TITLE.search(said.text):
+    if _WHICH_TITLE.search(masked.text):
         return "it has `which you liked` before the title instead of behind it"
-    if _IS_TITLE.search(said.text):
+    if _IS_TITLE.search(masked.text):
         return "it takes the item for a past one"
-    if not facts.liked and _LIKES_TITLE.search(said.text):
+    if not facts.liked and _LIKES_TITLE.search(masked.text):
         return "it says `like` of what was only chosen"
     return ""
 
@@ -101,48 +111,48 @@ def _word_fault(words: list[str], facts: Facts) -> str:
     return ""
 
 
-def _claim_fault(said: _Said, words: list[str], facts: Facts) -> str:
+def _claim_fault(masked: _Masked, words: list[str], facts: Facts) -> str:
     asked = {word.lower() for word in (*facts.words, *facts.interests)}
     counted = facts.people and not facts.past and not asked
     values = {value.lower() for _, values in facts.shared for value in values}
     if sum(word in LIKED | CHOSE - {"was", "were"} for word in words) > 1:
         return "it says twice that something was chosen"
-    if not counted and _CHOSE_IT.search(said.text):
+    if not counted and _CHOSE_IT.search(masked.text):
         return "it says that the item itself was chosen"
-    if _JUDGED.search(said.text):
+    if _JUDGED.search(masked.text):
         return "it judges"
-    if said.wrong_pair:
-        return said.wrong_pair
-    if values and not values.intersection(said.facts) and not asked:
+    if masked.wrong_pair:
+        return masked.wrong_pair
+    if values and not values.intersection(masked.facts) and not asked:
         return "it names none of the shared values"
     for name, own in facts.shared:
-        spoken = {*_forms(name.lower())}.difference(ANY_PLAIN, asked, values).intersection(said.facts)
-        if spoken and not {*map(str.lower, own)}.intersection(said.facts):
+        spoken = {*_forms(name.lower())}.difference(ANY_PLAIN, asked, values).intersection(masked.facts)
+        if spoken and not {*map(str.lower, own)}.intersection(masked.facts):
             return f"it says `{name}` and none of its values"
-    if asked and not (asked | values).intersection(said.facts):
+    if asked and not (asked | values).intersection(masked.facts):
         return "it names nothing of what was asked for"
-    if counted and str(facts.people) not in said.facts:
+    if counted and str(facts.people) not in masked.facts:
         return "it does not say how many people"
     if len(facts.past) < 2 and "both" in words:
         return "it says `both` of one thing"
-    if facts.past and not {"it", "another", "more"}.intersection([*words, *said.facts]):
+    if facts.past and not {"it", "another", "more"}.intersection([*words, *masked.facts]):
         return "it says nothing about the item"
     return ""
 
 
-def _read(text: str, facts: Facts) -> _Said:
-    """Mark what is fact, from left to right, the longest first: quoted titles, and names and values as whole phrases."""
+def _mask(text: str, facts: Facts) -> _Masked:
+    """Mask what is fact, from left to right, the longest first: quoted titles, and names and values as whole phrases."""
     names = {form for name, _ in facts.shared for form in _forms(name)}
     values = {value for _, values in facts.shared for value in values}
     titles = [f'"{name}"' for name in facts.past]
     bare = {_POSSESSIVE.sub("", value): value for value in values}  # `Children's` may be said as `children`
-    bare = {said: value for said, value in bare.items() if said.lower() not in PLAIN}
+    bare = {word: value for word, value in bare.items() if word.lower() not in PLAIN}
     phrases = {*names, *values, *bare, *facts.words, *facts.interests, str(facts.people or "")} - {""}
     meant = {phrase.lower(): value.lower() for phrase, value in bare.items()}
     # a title is cited letter for letter, the case of a fact does not matter
     pattern = rf"(?P<title>{alternation(titles)})|(?<![^\W_])(?P<fact>(?i:{alternation(phrases)}))(?![^\W_])"
     cited: Counter[str] = Counter()
-    said: list[str] = []
+    found_facts: list[str] = []
     parts, wrong, before, done = [], "", "", 0
     for found in re.finditer(pattern, text):
         between, done, title, fact = text[done : found.start()], found.end(), found["title"], (found["fact"] or "").lower()
@@ -151,12 +161,12 @@ def _read(text: str, facts: Facts) -> _Said:
         if title:
             cited[title] += 1
         else:
-            said.append(fact)
+            found_facts.append(fact)
             # an attribute may be called `and`: a plain word says nothing of what follows it
             if before and before not in ANY_PLAIN and not between.strip(" ,:") and not _fits(facts, before, fact):
                 wrong = f"`{fact}` is no {before}"
         before = fact
-    return _Said("".join([*parts, text[done:]]), cited, tuple(said), wrong)
+    return _Masked("".join([*parts, text[done:]]), cited, tuple(found_facts), wrong)
 
 
 def _forms(name: str) -> tuple[str, ...]:

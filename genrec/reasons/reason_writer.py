@@ -1,4 +1,4 @@
-"""Reasons: the LLM writes one sentence from the facts, the checker reads it, a template stands in where it must."""
+"""The writer of reasons: the LLM writes a sentence from the facts, the checker reads it, the template stands in where it must."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -13,9 +13,9 @@ from genrec.types import Reason
 PROMPT = "reason"
 UNTUNED_TRIES = (0.0, 0.7)
 TUNED_TRIES = (0.4, 0.8, 1.0, 0.0)
-"""Temperatures, one try each. An adapter knows many ways to say a thing, and people compare the reasons of a list."""
+"""Temperatures, one try each. An adapter has learned many ways to say a thing, and people compare the reasons of a list."""
 SEEDS = 10_000
-"""Between the seeds of a reason's tries: more than there are reasons in a list."""
+"""Distance between the seeds of a reason's tries: more than there are reasons in a list."""
 OPENINGS = ("Since you", "If you", "You", "Because you")
 
 
@@ -39,9 +39,9 @@ class ReasonWriter:
         return [reasons[number] for number in range(len(facts))]
 
     async def stream(self, facts: Sequence[Facts]) -> AsyncIterator[tuple[int, Reason]]:
-        """(place, reason) as each is done; a sentence that is there already is written anew. Raises EngineError, PromptError."""
-        taken: set[str] = set()
-        tasks = [asyncio.create_task(self._numbered(number, one, taken)) for number, one in enumerate(facts)]
+        """(place in `facts`, reason) as each is done; a sentence that another reason has is tried again. Raises as `write`."""
+        used: set[str] = set()
+        tasks = [asyncio.create_task(self._write_one(number, one, used)) for number, one in enumerate(facts)]
         try:
             for task in asyncio.as_completed(tasks):
                 yield await task
@@ -49,10 +49,7 @@ class ReasonWriter:
             for task in tasks:
                 task.cancel()
 
-    async def _numbered(self, number: int, facts: Facts, taken: set[str]) -> tuple[int, Reason]:
-        return number, await self._one(number, facts, taken)
-
-    async def _one(self, number: int, facts: Facts, taken: set[str]) -> Reason:
+    async def _write_one(self, number: int, facts: Facts, used: set[str]) -> tuple[int, Reason]:
         repeated = ""
         if self._llm is not None and facts.kind:
             opening = "" if self._adapter else _opening(number, facts)
@@ -62,11 +59,11 @@ class ReasonWriter:
                 text = insert_titles((opening + written).strip(), facts.past)
                 if fault(text, facts):
                     continue
-                if text not in taken:
-                    taken.add(text)
-                    return _by_llm(text, facts)
+                if text not in used:
+                    used.add(text)
+                    return number, _by_llm(text, facts)
                 repeated = text
-        return _by_llm(repeated, facts) if repeated else template_reason(facts)
+        return number, _by_llm(repeated, facts) if repeated else template_reason(facts)
 
     def _request(self, facts: Facts, opening: str, temperature: float, seed: int) -> WriteRequest:
         prefix, prompt = reason_prompt(self._prompts, facts, opening=opening, tuned=bool(self._adapter))
@@ -102,14 +99,14 @@ def reason_prompt(prompts: Prompts, facts: Facts, *, opening: str = "", tuned: b
 
 
 def _opening(number: int, facts: Facts) -> str:
-    """The first words are given: a small model then keeps to the facts, and a list does not read like one sentence."""
+    """First words for a base model: a small one then keeps to the facts, and the reasons of a list do not all begin alike."""
     if facts.kind.startswith("past"):
         return f"{OPENINGS[number % len(OPENINGS)]} {'liked' if facts.liked else 'chose'}"
     return "It matches your search for" if facts.words else "It fits your interest in"
 
 
 def _by_llm(text: str, facts: Facts) -> Reason:
-    evidence = tuple(e for e in facts.evidence if e.kind != "caption")  # it is for the template, the LLM has not seen it
+    evidence = tuple(e for e in facts.evidence if e.kind != "caption")  # quoted by the template only: the LLM has not seen it
     return Reason(text=text, evidence=evidence, verified=True, source="llm", generated=facts.generated)
 
 

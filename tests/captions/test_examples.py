@@ -10,7 +10,7 @@ from genrec.captions import caption_checker as caption_check
 from genrec.captions.caption_prompt import MAX_TAGS, Caption, CaptionFacts, caption_facts
 from genrec.prompts import shipped_folder
 from genrec.reasons import reason_checker as check
-from genrec.reasons.facts import NAME_CHARS, TITLE_CHARS, VALUE_CHARS, WORDS, Facts, one_line
+from genrec.reasons.facts import MAX_WORDS, NAME_CHARS, TITLE_CHARS, VALUE_CHARS, Facts, one_line
 
 FOLDER = shipped_folder() / "examples"
 Line = tuple[str, dict[str, Any]]
@@ -83,7 +83,7 @@ def test_the_facts_of_every_reason_are_as_the_code_makes_them() -> None:
     wrong = []
     for place, line in REASONS:
         shared, words, interests = _shared(line), line["words"], line["interests"]
-        asked = max(len(words), len(interests)) <= WORDS and not (words and interests)
+        asked = max(len(words), len(interests)) <= MAX_WORDS and not (words and interests)
         stated = all(one_line(one, TITLE_CHARS) == one for one in line["past"]) and all(
             one_line(name, NAME_CHARS) == name and all(one_line(value, VALUE_CHARS) == value for value in values)
             for name, values in shared

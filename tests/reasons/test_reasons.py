@@ -9,7 +9,7 @@ from genrec.errors import EngineError
 from genrec.llm.fake import FakeLLM
 from genrec.llm.protocol import LLM, WriteRequest
 from genrec.prompts import Prompts
-from genrec.reasons.facts import BRIEF_CHARS, Facts, short_title, template_sentence
+from genrec.reasons.facts import SHORT_TITLE_CHARS, Facts, short_title, template_sentence
 from genrec.reasons.reason_checker import fault
 from genrec.reasons.reason_writer import SEEDS, ReasonWriter, reason_prompt
 from genrec.settings.sections import ReasonSettings
@@ -79,7 +79,7 @@ def test_the_engine_sees_the_first_part_of_a_title() -> None:
     assert short_title("A (B)") == "A (B)"
     assert short_title("Face/Off") == "Face/Off"
     assert short_title("Rapesco Spinna Front Push-Button Loading Stapler of Metal") == "Rapesco Spinna Front Push-Button Loading"
-    assert short_title("字" * 90) == "字" * BRIEF_CHARS
+    assert short_title("字" * 90) == "字" * SHORT_TITLE_CHARS
     assert short_title("") == ""
 
 
