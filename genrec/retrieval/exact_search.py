@@ -86,6 +86,7 @@ def top_k(
     Memory: about 50 MB a thread, and the items in the precision of the first pass; as many threads as torch may use.
     Raises DataError for shapes that do not fit and values that are not finite.
     """
+    exclude = exclude or (np.zeros(len(users) + 1, np.int64), np.zeros(0, np.int64))
     _check(users, items, k, exclude)
     out = (np.full((len(users), k), -1, np.int64), np.full((len(users), k), -np.inf, np.float32))
     if not len(users) or not len(items):
@@ -100,7 +101,7 @@ def top_k(
 
 
 def _in_blocks(
-    users: NDArray[np.float32], items: NDArray[np.float32], k: int, exclude: Exclude | None, precision: Precision, out: Result
+    users: NDArray[np.float32], items: NDArray[np.float32], k: int, exclude: Exclude, precision: Precision, out: Result
 ) -> NDArray[np.int64]:
     """Fill in the answer; returns the people left to `_plain`."""
     threads = torch.get_num_threads()
@@ -129,7 +130,7 @@ def _in_blocks(
         torch.set_num_threads(threads)  # what the threads set is what later threads start with
 
 
-def _check(users: NDArray[np.float32], items: NDArray[np.float32], k: int, exclude: Exclude | None) -> None:
+def _check(users: NDArray[np.float32], items: NDArray[np.float32], k: int, exclude: Exclude) -> None:
     if users.ndim != 2 or items.ndim != 2 or users.shape[1] != items.shape[1]:
         raise DataError(f"exact search: users {users.shape} and items {items.shape} are not (B, D) and (N, D)")
     if users.dtype != np.float32 or items.dtype != np.float32:
@@ -144,8 +145,6 @@ def _check(users: NDArray[np.float32], items: NDArray[np.float32], k: int, exclu
         longest *= float(np.sqrt(squares.max()))
     if longest > 1e37:
         raise DataError(f"exact search: scores up to {longest:.1g} do not fit float32", hint="Scale the vectors.")
-    if exclude is None:
-        return
     offsets, excluded = exclude
     if offsets.shape != (len(users) + 1,) or offsets[0] != 0 or offsets[-1] != len(excluded) or (np.diff(offsets) < 0).any():
         raise DataError(f"exact search: the offsets of `exclude` do not fit {len(users)} users and {len(excluded)} items")
@@ -358,10 +357,8 @@ def _table(row: Tensor, values: Tensor, n: int, empty: float) -> Tensor:
     return table
 
 
-def _pairs(exclude: Exclude | None, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _pairs(exclude: Exclude, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(person within `rows`, item) of each excluded pair."""
-    if exclude is None:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     offsets, items = exclude[0].astype(np.int64), exclude[1]
     counts = np.diff(offsets)[rows]
     person = np.repeat(np.arange(len(rows)), counts)
@@ -371,7 +368,7 @@ def _pairs(exclude: Exclude | None, rows: NDArray[np.int64]) -> tuple[NDArray[np
 
 
 def _plain(
-    users: NDArray[np.float32], items: NDArray[np.float32], k: int, exclude: Exclude | None, rows: NDArray[np.int64], out: Result
+    users: NDArray[np.float32], items: NDArray[np.float32], k: int, exclude: Exclude, rows: NDArray[np.int64], out: Result
 ) -> None:
     """Fill in `rows` from all scores in float32."""
     step = max(1, (1 << 24) // len(items))

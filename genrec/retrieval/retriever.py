@@ -17,6 +17,11 @@ from genrec.retrieval.user_encoders import MeanUserEncoder, UserEncoder
 from genrec.settings.sections import RetrievalSettings
 from genrec.types import NOT_NOW, SEEN, Candidate, Event
 
+EXACT_FROM = 64
+"""From so many histories in one call on, those without words and filters are searched exactly, all together."""
+COLD_POOL = 4
+"""A list of k for a user without history is chosen for diversity among the 4·k most popular."""
+
 
 def mmr(relevance: NDArray[np.floating], rows: NDArray[np.float32], k: int, diversity: float) -> list[int]:
     """Positions of at most k of the n candidates, best first.
@@ -36,12 +41,6 @@ def mmr(relevance: NDArray[np.floating], rows: NDArray[np.float32], k: int, dive
         similar = rows @ rows[best]
         nearest = similar if len(taken) == 1 else np.maximum(nearest, similar)
     return taken
-
-
-EXACT_FROM = 64
-"""From so many histories in one call on, those without words and filters are searched exactly, all together."""
-COLD_POOL = 4
-"""A list of k for a user without history is chosen for diversity among the 4·k most popular."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
