@@ -1,5 +1,5 @@
-"""What is known of items that lack text: their own attributes, tags from vectors, items of like pictures, items that the same
-people chose. All of it is computed from what people gave; nothing that a model wrote is evidence.
+"""What is known of items that lack text: their own attributes, tags from vectors, items with similar pictures, items that
+the same people chose. All of it is computed from what people gave; nothing that a model wrote is evidence.
 """
 
 import hashlib
@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,20 +37,20 @@ from genrec.workspace.manifest import REBUILD
 IMAGE = "image"
 LOOKED_AT = 24
 """Neighbours looked at for those that may be named."""
-TOGETHER_PEOPLE = 2
-"""Two items are chosen together when at least so many people chose both."""
-BACKGROUND = 0.99
-"""An item is close when it is closer than this share of all pairs."""
-PAIRS = 20_000
+MIN_PEOPLE_TOGETHER = 2
+"""Two items are chosen together when at least this many people chose both."""
+CLOSER_THAN = 0.99
+"""A picture is close when it is closer than this share of random pairs."""
+RANDOM_PAIRS = 20_000
 COMMON = 0.5
-"""A value that more of the items have tells nothing of this one (as in `reasons/evidence.py`)."""
+"""A value that a larger share of the items have says nothing about one of them (as in `reasons/evidence.py`)."""
 OWN_PHRASES, OWN_TEXT = 6, "text"
-"""So many phrases of an item's own text are evidence for its title; they are no tags: its text has them."""
+"""At most this many phrases of an item's own text are evidence for its title, in a group of their own; they are no tags."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemEvidence:
-    """What is known of one item. `row`: its row among the vectors, -1 where it came in after the build. `record`: JSON."""
+    """What is known of one item. `row`: its row among the vectors, -1 where it came after the build. `record`: what is stored."""
 
     item: Item
     facts: CaptionFacts
@@ -59,18 +60,22 @@ class ItemEvidence:
 
     @property
     def digest(self) -> str:
-        """Changes when what may be said changes: not with a probability, not with an order of the neighbours' scores."""
+        """Changes when what may be said changes, not with a probability or a score."""
         said = asdict(self.facts) | {"given": self.tag_texts, "image": self.item.image}
         return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
 
     @property
     def tag_texts(self) -> tuple[str, ...]:
-        """The tags that the item gets, whoever words them."""
+        """The tags that the item gets, whatever is written."""
         return tuple({tag.text.lower(): tag.text for tag in self.tags if tag.group != OWN_TEXT}.values())
 
 
 class EvidenceCollector:
-    """Looks at items of a built workspace. `notes`: what could not be used, and why."""
+    """Collects what is known of items of a built workspace.
+
+    items    all items of the store as people gave them, by id
+    notes    what could not be used, and why
+    """
 
     def __init__(self, workspace: Workspace, progress: Progress = SILENT) -> None:
         """Raises WorkspaceError when there is no build, PromptError for a damaged vocabulary."""
@@ -78,26 +83,17 @@ class EvidenceCollector:
         self._workspace = workspace
         self._progress = progress
         self._vectors = ModalityVectors.load(workspace.vectors)
-        given = {item.item_id: item for batch in workspace.store.all_items(given=True) for item in batch}
-        if lost := [item_id for item_id in self._vectors.item_ids if item_id not in given]:
+        self.items: Mapping[str, Item] = {item.item_id: item for batch in workspace.store.all_items(given=True) for item in batch}
+        if lost := [item_id for item_id in self._vectors.item_ids if item_id not in self.items]:
             raise WorkspaceError(f"the build holds {len(lost)} items that the store has not, {lost[0]!r} first", hint=REBUILD)
-        self._items = [given[item_id] for item_id in self._vectors.item_ids]
-        self._all = given
-        self._codes = code_attributes(given.values())
-        self._named = attributes_named_in_titles(given.values())
-        self._common = _common(self._items) if len(self._items) >= MIN_KNOWN else set()
-        people = read_json(workspace.vectors / POPULARITY, hint=REBUILD)
-        self._people = np.asarray(people, np.int64)
-        self._titled = np.array([bool(item.title) for item in self._items], bool)
-        self._tagger: Tagger | None = None
-        pictures = sum(bool(item.image) for item in self._items)
+        self._built = [self.items[item_id] for item_id in self._vectors.item_ids]  # by row
+        self._codes = code_attributes(self.items.values())
+        self._named_in_titles = attributes_named_in_titles(self.items.values())
+        self._common = _common_values(self._built) if len(self._built) >= MIN_KNOWN else set()
+        self._people = np.asarray(read_json(workspace.vectors / POPULARITY, hint=REBUILD), np.int64)
+        pictures = sum(bool(item.image) for item in self._built)
         if pictures and IMAGE not in self._vectors.matrices and workspace.settings.models.image:
             self.notes.append(f"the pictures of {pictures} items tell nothing: the build has no vectors of them")
-
-    @property
-    def items(self) -> Mapping[str, Item]:
-        """All items of the store as people gave them, by id."""
-        return self._all
 
     def collect(self, which: Sequence[str]) -> list[ItemEvidence]:
         """What is known of each of these items of the store, in order."""
@@ -107,38 +103,31 @@ class EvidenceCollector:
         rows = np.array(sorted(row_of.values()), np.int64)
         tags = dict(zip(rows.tolist(), self.tagger.tags(rows, self._progress), strict=True)) if len(rows) else {}
         tags = {row: [tag for tag in own if (tag.group, tag.text.lower()) not in self._common] for row, own in tags.items()}
-        near = self._near(rows)
-        together = self._together(rows)
-        vocabulary = self.tagger.vocabulary if len(self._items) else Vocabulary(terms=())
+        near, together = self._near(rows), self._together(rows)
+        vocabulary = self.tagger.vocabulary if len(self._built) else Vocabulary(terms=())
         phrases = {term.text for term in vocabulary.terms if term.kind == "phrase"}
         found = []
         for item_id in which:
-            row = row_of.get(item_id, -1)
-            own = _own_phrases(self._all[item_id], phrases)
-            found.append(
-                self._known(self._all[item_id], row, (*tags.get(row, ()), *own), near.get(row, []), together.get(row, []))
-            )
+            item, row = self.items[item_id], row_of.get(item_id, -1)
+            own = (*tags.get(row, ()), *_own_phrases(item, phrases))
+            found.append(self._item_evidence(item, row, own, near.get(row, []), together.get(row, [])))
         return found
 
-    @property
+    @cached_property
     def tagger(self) -> Tagger:
-        if self._tagger is None:
-            vectors = self._vectors
-            vocabulary = catalogue_vocabulary(self._items, general_vocabulary(self._workspace.folder / "prompts"))
-            self._tagger = Tagger.fit(
-                self._items,
-                vectors.matrices,
-                vectors.present,
-                vocabulary,
-                encoders=self._encoders(),
-                people=self._people,
-                precision=self._workspace.settings.caption.precision,
-                progress=self._progress,
-            )
-        return self._tagger
+        return Tagger.fit(
+            self._built,
+            self._vectors.matrices,
+            self._vectors.present,
+            catalogue_vocabulary(self._built, general_vocabulary(self._workspace.folder / "prompts")),
+            encoders=self._encoders(),
+            people=self._people,
+            precision=self._workspace.settings.caption.precision,
+            progress=self._progress,
+        )
 
     def _encoders(self) -> dict[str, Encode]:
-        """What brings words into the space of the pictures; noted where it cannot be had."""
+        """By modality, what encodes words into its space: that of pictures; a note where it cannot be had."""
         made_by = self._vectors.models.get(IMAGE, "")
         if IMAGE not in self._vectors.matrices:
             return {}
@@ -154,72 +143,69 @@ class EvidenceCollector:
             return {}
         return {IMAGE: encoder.encode_texts}
 
-    def _known(
-        self, item: Item, row: int, tags: Sequence[Tag], near: Sequence[tuple[int, float]], together: Sequence[tuple[int, int]]
+    def _item_evidence(
+        self, item: Item, row: int, tags: Sequence[Tag], near: list[tuple[int, float]], together: list[tuple[int, int]]
     ) -> ItemEvidence:
         attributes = {
-            name: told
+            name: informative
             for name, value in without_volatile(item.attributes).items()
-            if name not in self._codes and name != TAGS and (told := self._telling(name, value)) != ()
+            if name not in self._codes and name != TAGS and (informative := self._without_common(name, value)) != ()
         }
-        own_tags = item.attributes.get(TAGS, ())
-        shown = list(scalars(own_tags))
+        shown = list(scalars(item.attributes.get(TAGS, ())))
         for tag in tags:
             if tag.kind == "attribute" and tag.group != TAGS:
-                before = attributes.get(tag.group, ())
-                attributes[tag.group] = (*scalars(before), tag.text)
+                attributes[tag.group] = (*scalars(attributes.get(tag.group, ())), tag.text)
             elif len(shown) < EVIDENCE_TAGS:
                 shown.append(tag.text)
-        titles = [self._items[place].title for place, _ in near]
-        chosen = [self._items[place].title for place, _ in together]
         facts = caption_facts(
-            with_units(put_first(attributes, self._named)), tags=map(str, shown), near=titles, together=chosen, title=item.title
+            with_units(put_first(attributes, self._named_in_titles)),
+            tags=map(str, shown),
+            near=[self._built[place].title for place, _ in near],
+            together=[self._built[place].title for place, _ in together],
+            title=item.title,
         )
         record: dict[str, Any] = {
             "facts": asdict(facts),
             "tags": [asdict(tag) | {"probability": round(tag.probability, 4)} for tag in tags],
-            "near": [{"item_id": self._items[place].item_id, "cosine": round(cosine, 4)} for place, cosine in near],
-            "together": [{"item_id": self._items[place].item_id, "people": people} for place, people in together],
+            "near": [{"item_id": self._built[place].item_id, "cosine": round(cosine, 4)} for place, cosine in near],
+            "together": [{"item_id": self._built[place].item_id, "people": people} for place, people in together],
         }
         return ItemEvidence(item=item, facts=facts, tags=tuple(tags), row=row, record=record)
 
-    def _telling(self, name: str, value: AttributeValue) -> AttributeValue:
-        """Without the texts that most of the catalogue has."""
+    def _without_common(self, name: str, value: AttributeValue) -> AttributeValue:
+        """`value` without the texts that most of the catalogue has."""
         values = scalars(value)
         left = tuple(one for one in values if not (isinstance(one, str) and (name, one.lower()) in self._common))
         return value if len(left) == len(values) else left
 
     def _near(self, rows: NDArray[np.int64]) -> dict[int, list[tuple[int, float]]]:
-        """By row: the nearest items by picture that have a title of their own, with their cosine; only close ones."""
-        matrix, present = self._vectors.matrices.get(IMAGE), self._vectors.present.get(IMAGE)
-        if matrix is None or present is None:
+        """By row: items of similar pictures that have a title of their own, with their cosine; only close ones."""
+        if IMAGE not in self._vectors.matrices:
             return {}
-        close = self._close(matrix, present, rows, background_cosine(matrix[present]))
-        return {row: _distinct(found, self._items) for row, found in close.items()}
+        floor = background_cosine(self._vectors.matrices[IMAGE][self._vectors.present[IMAGE]])
+        return {row: _distinct(found, self._built) for row, found in self._nearest(IMAGE, rows, floor).items()}
 
-    def _close(
-        self, matrix: NDArray[np.float32], present: NDArray[np.bool_], rows: NDArray[np.int64], floor: float
-    ) -> dict[int, list[tuple[int, float]]]:
+    def _together(self, rows: NDArray[np.int64]) -> dict[int, list[tuple[int, int]]]:
+        """By row: items with a title of their own that the same people chose, with how many did; nearest by behaviour first."""
+        if BEHAVIOUR not in self._vectors.matrices:
+            return {}
+        chosen = self._choices()
+        found: dict[int, list[tuple[int, int]]] = {}
+        for row, close in self._nearest(BEHAVIOUR, rows, 0.0).items():
+            places = [place for place, _ in close]
+            both = np.asarray((chosen[:, [row]].T @ chosen[:, places]).todense()).ravel() if places else np.zeros(0)
+            pairs = [(place, int(people)) for place, people in zip(places, both.tolist(), strict=True)]
+            found[row] = _distinct([pair for pair in pairs if pair[1] >= MIN_PEOPLE_TOGETHER], self._built)
+        return found
+
+    def _nearest(self, modality: str, rows: NDArray[np.int64], floor: float) -> dict[int, list[tuple[int, float]]]:
         """By row: the nearest items that have a title of their own, with their cosine, which is above `floor`."""
-        allowed = np.flatnonzero(present & self._titled)
+        matrix, present = self._vectors.matrices[modality], self._vectors.present[modality]
+        allowed = np.flatnonzero(present & np.array([bool(item.title) for item in self._built], bool))
         found: dict[int, list[tuple[int, float]]] = {}
         for block, near, cosines in neighbours(matrix, rows[present[rows]], allowed, LOOKED_AT):
             for row, ids, sims in zip(block.tolist(), near.tolist(), cosines.tolist(), strict=True):
                 found[row] = [(place, sim) for place, sim in zip(ids, sims, strict=True) if place >= 0 and sim > floor]
-        return found
-
-    def _together(self, rows: NDArray[np.int64]) -> dict[int, list[tuple[int, int]]]:
-        """By row: items with a title of their own that the same people chose, with how many did; nearest by behaviour first."""
-        matrix, present = self._vectors.matrices.get(BEHAVIOUR), self._vectors.present.get(BEHAVIOUR)
-        if matrix is None or present is None:
-            return {}
-        chosen = self._choices()
-        found: dict[int, list[tuple[int, int]]] = {}
-        for row, close in self._close(matrix, present, rows, 0.0).items():
-            places = [place for place, _ in close]
-            both = np.asarray((chosen[:, [row]].T @ chosen[:, places]).todense()).ravel() if places else np.zeros(0)
-            pairs = [(place, int(people)) for place, people in zip(places, both.tolist(), strict=True)]
-            found[row] = _distinct([pair for pair in pairs if pair[1] >= TOGETHER_PEOPLE], self._items)
         return found
 
     def _choices(self) -> Any:
@@ -230,20 +216,20 @@ class EvidenceCollector:
         there = columns >= 0
         pairs = np.unique(np.stack([events.users[there].astype(np.int64), columns[there]]), axis=1)
         ones = np.ones(pairs.shape[1], np.float32)
-        shape = (len(events.user_ids), len(self._items))
+        shape = (len(events.user_ids), len(self._built))
         return sparse.csc_array((ones, (pairs[0], pairs[1])), shape=shape)
 
 
 def background_cosine(rows: NDArray[np.float32]) -> float:
-    """The cosine that `BACKGROUND` of random pairs of these unit rows stay below; 1 where there are no two."""
+    """The cosine that `CLOSER_THAN` of random pairs of these unit rows (N, d) stay below; 1 for fewer than two rows."""
     if len(rows) < 2:
         return 1.0
     rng = np.random.default_rng(0)
-    one, shift = rng.integers(len(rows), size=PAIRS), rng.integers(1, len(rows), size=PAIRS)
-    return float(np.quantile((rows[one] * rows[(one + shift) % len(rows)]).sum(axis=1), BACKGROUND))
+    one, shift = rng.integers(len(rows), size=RANDOM_PAIRS), rng.integers(1, len(rows), size=RANDOM_PAIRS)
+    return float(np.quantile((rows[one] * rows[(one + shift) % len(rows)]).sum(axis=1), CLOSER_THAN))
 
 
-def _common(items: Sequence[Item]) -> set[tuple[str, str]]:
+def _common_values(items: Sequence[Item]) -> set[tuple[str, str]]:
     """(attribute, value in lower case) of more than `COMMON` of the catalogue."""
     values: Counter[tuple[str, str]] = Counter()
     for item in items:
@@ -252,7 +238,7 @@ def _common(items: Sequence[Item]) -> set[tuple[str, str]]:
 
 
 def _own_phrases(item: Item, phrases: set[str]) -> Iterator[Tag]:
-    """Phrases of the catalogue that the item's own text has, longest first: what a title may be made of."""
+    """Phrases of the catalogue that occur in the item's own text, longest first: what a title may be made of."""
     if item.title or not item.text:
         return
     own = sorted(phrases_of(item.text) & phrases, key=lambda phrase: (-len(phrase.split()), item.text.lower().find(phrase)))
@@ -261,7 +247,7 @@ def _own_phrases(item: Item, phrases: set[str]) -> Iterator[Tag]:
 
 
 def _distinct(close: list[tuple[int, Any]], items: Sequence[Item]) -> list[tuple[int, Any]]:
-    """The first few of different titles."""
+    """The first few with different titles."""
     titles: dict[str, tuple[int, Any]] = {}
     for place, figure in close:
         titles.setdefault(items[place].title.lower(), (place, figure))

@@ -43,7 +43,7 @@ class CatalogueCounts:
 
 
 def past_items(events: Sequence[Event], items: Mapping[str, Item]) -> list[PastItem]:
-    """Past items, oldest first, each once at its last event; `liked`: by a like, or by a value not below the person's own mean."""
+    """Past items, oldest first, each once at its last event; `liked`: by a like, or a value not below the person's own mean."""
     values = [event.value for event in events if event.value is not None]
     mean = sum(values) / len(values) if values else 0.0
     last = {event.item_id: event for event in events}
