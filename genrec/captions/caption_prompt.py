@@ -29,7 +29,10 @@ UNKNOWN = frozenset({"", "-", "?", "n/a", "na", "nan", "no", "none", "not applic
 class CaptionFacts:
     """The evidence for one caption.
 
-    `near`: titles of similar items; `together`: titles of items that the same people chose; `title`: the item's own, or empty.
+    attributes   (name, values as texts); a true flag has the value `yes`
+    near         titles of items with similar pictures
+    together     titles of items that the same people chose
+    title        the item's own, or empty
     """
 
     attributes: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -51,13 +54,13 @@ class CaptionFacts:
 
     @property
     def empty(self) -> bool:
-        """Nothing is known, so nothing can be written."""
+        """Whether nothing is known, so that nothing can be written."""
         return not (self.attributes or self.tags or self.near or self.together or self.title)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caption:
-    """What is written: a title of 2-80 characters, one or two sentences, tags out of the evidence."""
+    """What is written: a title of 2-80 characters, a caption of one or two sentences, tags from the evidence."""
 
     title: str
     caption: str
@@ -107,7 +110,7 @@ def render_prompt(
 
 
 def caption_schema(facts: CaptionFacts, tags: Mapping[str, object], **texts: Mapping[str, object]) -> str:
-    """The JSON schema of a caption, whose `tags` have a schema of their own and so may the `texts`, title and caption."""
+    """The JSON schema of a caption, with a schema for `tags`, and for title and caption where `texts` has one."""
     title = {"type": "string", "maxLength": 0 if facts.title else TITLE_CHARS}
     said = {"title": title, "caption": {"type": "string", "maxLength": CAPTION_CHARS}} | texts
     return json.dumps(
@@ -122,8 +125,8 @@ def caption_schema(facts: CaptionFacts, tags: Mapping[str, object], **texts: Map
 
 
 def parse_caption(text: str, facts: CaptionFacts) -> Caption:
-    """The caption in one line of JSON that was written from `facts`: titles in the place of their marks, the item's own title
-    where it has one, each tag once. Raises ValueError that says what is wrong with it.
+    """The caption in one line of JSON that was written from `facts`: titles in place of their marks, the item's own title if it
+    has one, each tag once. Raises ValueError that says what is wrong with it.
     """
     try:
         value = json.loads(text)
@@ -136,7 +139,7 @@ def parse_caption(text: str, facts: CaptionFacts) -> Caption:
 
 
 def to_json(caption: Caption, facts: CaptionFacts) -> str:
-    """The one line of JSON that a model is to write from `facts` for `caption`; `read` reads it."""
+    """The one line of JSON that a model is to write for `caption`; `parse_caption` reads it."""
     title = "" if facts.title else mark_titles(caption.title, facts.cited)
     value = {"title": title, "caption": mark_titles(caption.caption, facts.cited), "tags": list(caption.tags)}
     return json.dumps(value, ensure_ascii=False)
@@ -151,18 +154,15 @@ def _text(value: dict[str, Any], name: str) -> str:
 def _tags(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
         raise ValueError("tags is not a list of texts")
-    found: dict[str, str] = {}
-    for tag in value:
-        found.setdefault(tag.strip().lower(), tag.strip())
-    return tuple(found.values())
+    return _first_spellings(tag.strip() for tag in value)
 
 
 def _values(value: AttributeValue) -> tuple[str, ...]:
-    found = _distinct(map(_said, scalars(value)), VALUE_CHARS)
+    found = _distinct(map(_as_text, scalars(value)), VALUE_CHARS)
     return tuple(one for one in found if one.lower() not in UNKNOWN)[:VALUES]
 
 
-def _said(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -171,9 +171,13 @@ def _said(value: object) -> str:
 
 
 def _distinct(texts: Iterable[str], limit: int) -> tuple[str, ...]:
-    """Each text once, whatever its case, in order, without the empty ones."""
+    """Each text once, as one line, without the empty ones."""
+    return _first_spellings(line for text in texts if (line := one_line(text, limit)))
+
+
+def _first_spellings(texts: Iterable[str]) -> tuple[str, ...]:
+    """Each text once, whatever its case, in order."""
     found: dict[str, str] = {}
     for text in texts:
-        if said := one_line(text, limit):
-            found.setdefault(said.lower(), said)
+        found.setdefault(text.lower(), text)
     return tuple(found.values())

@@ -1,11 +1,10 @@
-"""The plain caption: what is known, said in the fewest words. True by construction, in any language that has words."""
+"""The template's caption: what is known, in the fewest words. True by construction, in any language that has a file."""
 
 import re
-from collections.abc import Sequence
 
 from genrec.captions.caption_languages import Language
 from genrec.captions.caption_prompt import CAPTION_CHARS, MAX_TAGS, YES, Caption, CaptionFacts
-from genrec.prompts import data
+from genrec.prompts import data, listed
 from genrec.reasons.facts import TITLE_CHARS
 
 TITLE_PARTS = 3
@@ -23,7 +22,7 @@ def template_caption(facts: CaptionFacts, language: Language) -> Caption:
 
 
 def _title(facts: CaptionFacts, language: Language) -> str:
-    """Its best words; where there are fewer than two, also a title that it belongs to."""
+    """The item's best words; where there are fewer than two, also a title that it is related to."""
     words = _words(facts)[:TITLE_PARTS]
     phrase, titles = (language.phrases.near, facts.near) if facts.near else (language.phrases.together, facts.together)
     if not words:
@@ -32,13 +31,13 @@ def _title(facts: CaptionFacts, language: Language) -> str:
     tries = [", ".join(words[:most]) for most in range(len(words), 0, -1)]
     if titles and len(words) == 1:
         cited = phrase.format(f'"{titles[0]}"')
-        tries = [f"{words[0]}, {_small(cited)}", *tries]
+        tries = [f"{words[0]}, {_uncapitalised(cited)}", *tries]
     fitting = next(title for title in tries if len(title) <= TITLE_CHARS)  # one value does: it is cut at VALUE_CHARS
-    return _sentence(fitting).rstrip(".!?,;:")
+    return _capitalised(fitting).rstrip(".!?,;:")
 
 
 def _words(facts: CaptionFacts) -> list[str]:
-    """Best first: of two attributes or more their first values, then tags, then other values; of one attribute tags first.
+    """Best first: where two attributes or more have words, their first values, then tags, then other values; else tags first.
 
     A number says nothing alone: it is left out, or under its name where there is nothing else.
     """
@@ -52,32 +51,28 @@ def _words(facts: CaptionFacts) -> list[str]:
 
 def _text(facts: CaptionFacts, language: Language) -> str:
     """At most `CAPTION_CHARS` characters: what does not fit is left out from the end of each list."""
-    fitting = (text for most in range(NAMED, 1, -1) if len(text := _said(facts, language, most)) <= CAPTION_CHARS)
-    return next(fitting, data(_said(facts, language, 1), CAPTION_CHARS - 1).rstrip(".") + ".")
+    fitting = (text for most in range(NAMED, 1, -1) if len(text := _sentences(facts, language, most)) <= CAPTION_CHARS)
+    return next(fitting, data(_sentences(facts, language, 1), CAPTION_CHARS - 1).rstrip(".") + ".")
 
 
-def _said(facts: CaptionFacts, language: Language, most: int) -> str:
-    said = language.phrases
+def _sentences(facts: CaptionFacts, language: Language, most: int) -> str:
+    phrases = language.phrases
     values = [name if own == YES else f"{name}: {', '.join(own[:most])}" for name, own in facts.attributes[:most]]
-    shown = [said.shows.format(_listed(facts.tags[:most], language))] if facts.tags else []
-    near = [said.near.format(_listed([f'"{title}"' for title in facts.near[:most]], language))] if facts.near else []
+    shown = [phrases.shows.format(listed(facts.tags[:most], phrases.last))] if facts.tags else []
+    near = [phrases.near.format(listed([f'"{title}"' for title in facts.near[:most]], phrases.last))] if facts.near else []
     titles = [f'"{title}"' for title in facts.together[:most] if title not in facts.near[:most]]  # each is cited once
-    chosen = [said.together.format(_listed(titles, language))] if titles else []
+    chosen = [phrases.together.format(listed(titles, phrases.last))] if titles else []
     sentences = [
-        _sentence("; ".join([*shown, *values])),
-        _sentence(", ".join([*near, *(map(_small, chosen) if near else chosen)])),
+        _capitalised("; ".join([*shown, *values])),
+        _capitalised(", ".join([*near, *(map(_uncapitalised, chosen) if near else chosen)])),
     ]
     written = " ".join(f"{sentence}." for sentence in sentences if sentence)
     return written or f"{facts.title.rstrip('.')}."
 
 
-def _listed(words: Sequence[str], language: Language) -> str:
-    return f" {language.phrases.last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else list(words))
-
-
-def _sentence(text: str) -> str:
+def _capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _small(text: str) -> str:
+def _uncapitalised(text: str) -> str:
     return text[:1].lower() + text[1:]

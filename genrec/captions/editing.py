@@ -1,4 +1,4 @@
-"""Captions by hand: what a person writes wins for ever; the doubtful ones to look at; to a file and back."""
+"""Captions by hand: edits, which win over everything else; doubtful captions to review; export to a file and import."""
 
 import codecs
 import csv
@@ -51,20 +51,21 @@ def revert(workspace: Workspace, item_id: str) -> StoredCaption | None:
 
 
 def doubtful(workspace: Workspace, least: float | None = None) -> list[StoredCaption]:
-    """Captions by a model of at least this doubt (`caption.doubtful`), worst first, but for those that a person wrote over."""
+    """Captions by a model of at least this doubt (`caption.doubtful`), worst first, without those that a person replaced."""
     floor = workspace.settings.caption.doubtful if least is None else least
-    found, mended = [], {}
+    found, by_person = [], {}
     for batch in workspace.store.all_captions():
         for one in batch:
             if one.source == HUMAN:
-                mended[one.item_id] = one
+                by_person[one.item_id] = one
             elif one.doubt >= floor:
                 found.append(one)
-    left = [one for one in found if one.item_id not in mended or _still_shown(one, mended[one.item_id])]
+    left = [one for one in found if one.item_id not in by_person or _still_shown(one, by_person[one.item_id])]
     return sorted(left, key=lambda one: (-one.doubt, one.item_id))
 
 
 def _still_shown(caption: StoredCaption, person: StoredCaption) -> bool:
+    """Whether the person left some part of the model's caption in place."""
     parts = ("title", "text", "tags")
     return any(getattr(caption, part) and getattr(person, part) is None for part in parts)
 
@@ -101,8 +102,8 @@ def _write_lines(file: Any, rows: Iterator[dict[str, Any]]) -> int:
 
 
 def _write_csv(file: Any, rows: Iterator[dict[str, Any]]) -> int:
-    """Tags and evidence as JSON; a part that was not written is an empty cell, one that was left empty `""` in quotes is not
-    told apart from it: JSON lines tell all.
+    """Tags and evidence as JSON. A part that was not written and one that was left empty are both an empty cell: only JSON lines
+    tell them apart.
     """
     table = csv.writer(file)
     table.writerow(COLUMNS)

@@ -1,4 +1,4 @@
-"""Which attributes of a catalogue tell what an item is: codes and prices do not, and people's titles name some before others."""
+"""Which attributes tell what an item is: codes and prices do not; those that people's titles name come first."""
 
 import re
 from collections import Counter
@@ -9,13 +9,13 @@ from genrec.captions.tag_terms import values_of
 from genrec.types import AttributeValue, Item
 
 CODE_SHARE = 0.9
-"""An attribute whose values are codes, nearly each of them another one, says nothing in a caption."""
+"""At least this share of an attribute's values must be codes, and distinct, for it to say nothing in a caption."""
 CODE_DIGITS = 7
-"""Whole numbers of at least so many digits are codes then, too: article numbers, times in seconds."""
-LEAST_TITLES = 5
-"""Titles that an attribute is judged by."""
-NAMED = 0.1
-"""An attribute counts as named in titles where so many of them name its value."""
+"""Whole numbers of at least this many digits can be codes, too: article numbers, times in seconds."""
+MIN_TITLES = 5
+"""From fewer titles an attribute is not judged."""
+MIN_NAMED = 0.1
+"""An attribute counts as named in titles when at least this share of them name its value."""
 UNITS = frozenset(
     """
     chf cl cm days eur ft g gb gbp h hours inch inches kg km kw l lb lbs m mah mb mg min mins minutes ml mm months mp oz pages
@@ -23,13 +23,13 @@ UNITS = frozenset(
     """.split()
 )
 """Endings of columns that are units."""
-PASSING = frozenset(
+VOLATILE = frozenset(
     """
     bewertung clicks cost costs discount downloads inventory lagerbestand likes popularity precio preis price prices prix rank
     ranking rating ratings reviews sales sold stock views votes
     """.split()
 )
-"""Numbers under such names tell of an offer and how it does: they change while the item stays what it is."""
+"""Numbers under such names describe an offer and its success: they change while the item stays the same."""
 _CODE = re.compile(r"(?=\S*\d)\S+|\w+://\S*")
 _WORD = re.compile(r"\w+")
 _PART = re.compile(r"[\s_()-]+")
@@ -37,7 +37,7 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def code_attributes(items: Iterable[Item]) -> frozenset[str]:
-    """Attributes whose values are addresses, or codes that hardly any two items share: `tt0114709`, `4006381333931`."""
+    """Attributes whose values are addresses, or codes that hardly any two items share (`tt0114709`, `4006381333931`)."""
     seen: dict[str, Counter[object]] = {}
     coded: Counter[str] = Counter()
     for item in items:
@@ -57,8 +57,8 @@ def _is_code(value: str | int) -> bool:
 
 
 def without_volatile(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
-    """Without prices, stocks and ratings: a caption that names them would be false tomorrow, or paid for each day anew."""
-    return {name: value for name, value in attributes.items() if not (_is_number(value) and PASSING & _parts(name))}
+    """Without prices, stocks and ratings: a caption that names them would soon be false, or paid for again every day."""
+    return {name: value for name, value in attributes.items() if not (_is_number(value) and VOLATILE & _parts(name))}
 
 
 def attributes_named_in_titles(items: Iterable[Item]) -> list[str]:
@@ -71,8 +71,8 @@ def attributes_named_in_titles(items: Iterable[Item]) -> list[str]:
         for name, value in item.attributes.items():
             if values := values_of(value):
                 named.setdefault(name, []).append(any(_words(one) in title for one in values))
-    shares = {name: fmean(found) for name, found in named.items() if len(found) >= LEAST_TITLES}
-    return sorted((name for name, share in shares.items() if share >= NAMED), key=lambda name: -shares[name])
+    shares = {name: fmean(found) for name, found in named.items() if len(found) >= MIN_TITLES}
+    return sorted((name for name, share in shares.items() if share >= MIN_NAMED), key=lambda name: -shares[name])
 
 
 def put_first(attributes: Mapping[str, AttributeValue], first: Sequence[str]) -> dict[str, AttributeValue]:
@@ -104,5 +104,5 @@ def _is_number(value: AttributeValue) -> bool:
 
 
 def _words(text: str) -> str:
-    """Words in lower case between blanks, so that whole words are found within one another."""
+    """Words in lower case with a space before and after each, so that a substring is whole words."""
     return f" {' '.join(_WORD.findall(text.lower()))} "

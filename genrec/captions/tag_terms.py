@@ -24,17 +24,17 @@ PHRASES = "phrases"
 """The group of all phrases."""
 MIN_ITEMS = 5
 """A value or phrase of fewer items is no term: nothing can be learned from it."""
-MOST_VALUES = 400
-"""Most values of one attribute, most frequent first."""
-MOST_PHRASES = 400
-MOST_SHARE = 0.3
-"""A phrase that more of the texts have tells items apart too little."""
+MAX_VALUES = 400
+"""Values of one attribute, most frequent first."""
+MAX_PHRASES = 400
+MAX_PHRASE_SHARE = 0.3
+"""A phrase that a larger share of the texts have hardly tells items apart."""
 MIN_NPMI = 0.4
-"""How much words belong together: normalised pointwise mutual information (Bouma, 2009), 0 by chance, at most 1."""
+"""How strongly words must be associated: normalised pointwise mutual information (Bouma, 2009), 0 by chance, at most 1."""
 DEFAULT_TEMPLATES = ("a picture of a {}", "a picture of {}", "{}")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _BREAK = re.compile(r"[.!?;:,()\[\]\"“”|/\n]+")
-STOP = frozenset(
+STOP_WORDS = frozenset(
     """
     a about after again all also always an and any are as at away back be became because been before being best
     between both but by can come comes could day days did do does down during each even ever every few find finds
@@ -51,8 +51,10 @@ STOP = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """`group`: an attribute's name as the catalogue has it, `PHRASES`, or a group of the general file. `prompts`: what is
-    encoded to compare it with pictures."""
+    """`group`: an attribute's name as the catalogue has it, `PHRASES`, or a group of the general file.
+
+    `prompts`: texts that are encoded to compare the term with pictures.
+    """
 
     kind: TermKind
     group: str
@@ -62,7 +64,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vocabulary:
-    """Terms, those of a group side by side; none of the catalogue's own words stands in it twice."""
+    """Terms, those of a group side by side."""
 
     terms: tuple[Term, ...]
 
@@ -100,15 +102,15 @@ def general_vocabulary(folder: Path | None = None) -> dict[str, TermGroup]:
 
 
 def catalogue_vocabulary(items: Sequence[Item], groups: Mapping[str, TermGroup]) -> Vocabulary:
-    """The vocabulary of a catalogue: its attribute values, its phrases, and what of `groups` it does not have itself."""
+    """The vocabulary of a catalogue: its attribute values, its phrases, and those terms of `groups` that are not among them."""
     templates = {name: group.templates for group in groups.values() for name in group.names}
-    values = list(_values(items))
+    values = list(_frequent_values(items))
     terms = [
         Term(kind="attribute", group=name, text=text, prompts=_prompts(templates.get(name.lower(), DEFAULT_TEMPLATES), text))
         for name, text in values
     ]
     known = {text.lower() for _, text in values}
-    found = [phrase for phrase in _phrases(items) if not _made_of(phrase, known)]
+    found = [phrase for phrase in _frequent_phrases(items) if not _made_of(phrase, known)]
     terms += [Term(kind="phrase", group=PHRASES, text=text, prompts=_prompts(DEFAULT_TEMPLATES, text)) for text in found]
     known |= set(found)
     for name, group in groups.items():
@@ -129,16 +131,16 @@ def phrases_of(text: str) -> set[str]:
     for part in _BREAK.split(text.lower()):
         words = _WORD.findall(part)
         for start, word in enumerate(words):
-            if word in STOP or len(word) < 3:
+            if word in STOP_WORDS or len(word) < 3:
                 continue
             for end in range(start + 1, min(start + 4, len(words) + 1)):
-                if words[end - 1] not in STOP and len(words[end - 1]) >= 3:
+                if words[end - 1] not in STOP_WORDS and len(words[end - 1]) >= 3:
                     found.add(" ".join(words[start:end]))
     return found
 
 
 def text_of(item: Item) -> str:
-    """What phrases are looked for in."""
+    """The text in which phrases are looked for."""
     return f"{item.title}\n{item.text}"
 
 
@@ -160,8 +162,8 @@ def _prompts(templates: Iterable[str], text: str) -> tuple[str, ...]:
     return tuple(template.replace("{}", text) for template in templates)
 
 
-def _values(items: Iterable[Item]) -> Iterator[tuple[str, str]]:
-    """(attribute, value) of at least `MIN_ITEMS` items, by attribute, most frequent first; cases are not told apart."""
+def _frequent_values(items: Iterable[Item]) -> Iterator[tuple[str, str]]:
+    """(attribute, value) of at least `MIN_ITEMS` items, by attribute, most frequent first; in any case, as first spelled."""
     counts: dict[str, Counter[str]] = {}
     shown: dict[tuple[str, str], str] = {}
     for item in items:
@@ -170,13 +172,13 @@ def _values(items: Iterable[Item]) -> Iterator[tuple[str, str]]:
                 counts.setdefault(name, Counter())[text.lower()] += 1
                 shown.setdefault((name, text.lower()), text)
     for name in sorted(counts):
-        for low, count in sorted(counts[name].items(), key=lambda pair: (-pair[1], pair[0]))[:MOST_VALUES]:
+        for low, count in sorted(counts[name].items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_VALUES]:
             if count >= MIN_ITEMS:
                 yield name, shown[name, low]
 
 
-def _phrases(items: Iterable[Item]) -> list[str]:
-    """The most frequent phrases within the bounds; a longer one only where its words belong together."""
+def _frequent_phrases(items: Iterable[Item]) -> list[str]:
+    """The most frequent phrases within the bounds; a longer one only where its words are associated."""
     counts: Counter[str] = Counter()
     texts = 0
     for item in items:
@@ -185,7 +187,7 @@ def _phrases(items: Iterable[Item]) -> list[str]:
         counts.update(found)
     kept = []
     for phrase, count in counts.items():
-        if not MIN_ITEMS <= count <= MOST_SHARE * texts:
+        if not MIN_ITEMS <= count <= MAX_PHRASE_SHARE * texts:
             continue
         words = phrase.split()
         apart = sum(math.log(counts[word] / texts) for word in words if counts[word])  # stop words inside are not counted
@@ -193,11 +195,11 @@ def _phrases(items: Iterable[Item]) -> list[str]:
         if len(words) == 1 or together - apart >= MIN_NPMI * (len(words) - 1) * -together:
             kept.append((count, phrase))
     kept.sort(key=lambda pair: (-pair[0], pair[1]))
-    return _without_parts(kept)[:MOST_PHRASES]
+    return _without_parts(kept)[:MAX_PHRASES]
 
 
 def _without_parts(kept: Sequence[tuple[int, str]]) -> list[str]:
-    """Without a part of a longer phrase that hardly ever stands alone (`kong` of `hong kong`)."""
+    """Without those that hardly ever occur outside a longer phrase (`kong` in `hong kong`)."""
     covered: Counter[str] = Counter()
     for count, phrase in kept:
         words = phrase.split()
