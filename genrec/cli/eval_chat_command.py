@@ -9,7 +9,7 @@ from genrec.cli.printing import Bars, print_columns, print_value, say
 
 if TYPE_CHECKING:
     from genrec.evaluation.dialogue_recall import DialogueResults
-    from genrec.evaluation.simulated_users import Heard
+    from genrec.evaluation.simulated_users import Reply
     from genrec.progress import Progress
     from genrec.recommender import Recommender
 
@@ -102,12 +102,12 @@ class Chatting:
             self._genrec.workspace.store.delete_session(self._session)
         self._session = ""
 
-    def say(self, text: str) -> "Heard":
-        from genrec.evaluation.simulated_users import Heard
+    def say(self, text: str) -> "Reply":
+        from genrec.evaluation.simulated_users import Reply
 
         answer = self._genrec.chat(text, session_id=self._session, k=self._k)
         self._session = answer.session_id
-        return Heard(answer.text, tuple(row.item.item_id for row in answer.items), answer.question)
+        return Reply(answer.text, tuple(row.item.item_id for row in answer.items), answer.question)
 
 
 def _simulated(genrec: "Recommender", n: int, *, seed: int, k: int, progress: "Progress") -> dict[str, Any]:

@@ -51,7 +51,7 @@ STEERED, REFUSED = 0.2, 0.15
 
 
 @dataclass(frozen=True, slots=True)
-class TurnReading:
+class Reply:
     """An answer: its text, the items shown, best first, and the attribute that it asks for, if it asks."""
 
     text: str
@@ -66,7 +66,7 @@ class Talks(Protocol):
         """Forget the dialogue before."""
         ...
 
-    def say(self, text: str) -> TurnReading: ...
+    def say(self, text: str) -> Reply: ...
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ class SimulatedUser:
         self.said = self._unsaid()[:OPENED]
         return self._one(OPENINGS).format(_together(self.said) or "good")
 
-    def reply(self, heard: TurnReading, shown: Sequence[Item]) -> str:
+    def reply(self, heard: Reply, shown: Sequence[Item]) -> str:
         """To an answer that has not the target; `shown` are its items."""
         if heard.question:
             return self._answer(heard.question)
@@ -136,7 +136,7 @@ def _together(aspects: Sequence[Aspect]) -> str:
 @dataclass(frozen=True, slots=True)
 class Turn:
     said: str
-    heard: TurnReading
+    heard: Reply
     milliseconds: float
 
 
@@ -256,7 +256,7 @@ class TextSearch:
     def begin(self) -> None:
         self._said, self._shown = [], set()
 
-    def say(self, text: str) -> TurnReading:
+    def say(self, text: str) -> Reply:
         self._said.append(clean_text(text))
         words = " ".join(self._said)
         legs: list[Leg] = [Lexical(words)]
@@ -265,7 +265,7 @@ class TextSearch:
         (hits,) = self._index.search([Query(legs=legs, limit=self._k, exclude=frozenset(self._shown))])
         ids = tuple(hit.item_id for hit in hits)
         self._shown.update(ids)
-        return TurnReading(", ".join(ids), ids)
+        return Reply(", ".join(ids), ids)
 
 
 def simulate(

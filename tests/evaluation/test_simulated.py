@@ -12,11 +12,11 @@ from genrec.evaluation.aspects import Memory, aspects_of, direction, directions_
 from genrec.evaluation.simulated_users import (
     INDIFFERENT,
     Crowd,
+    Reply,
     SimulatedUser,
     TextSearch,
     Told,
     Turn,
-    TurnReading,
     as_json,
     simulate,
     summary,
@@ -82,11 +82,11 @@ class Script:
     def begin(self) -> None:
         self.heard, self.begun = [], self.begun + 1
 
-    def say(self, text: str) -> TurnReading:
+    def say(self, text: str) -> Reply:
         turn = len(self.heard)
         self.heard.append(text)
         shown = tuple(self.lists[turn]) if turn < len(self.lists) else ()
-        return TurnReading("…", shown, self.questions[turn] if turn < len(self.questions) else "")
+        return Reply("…", shown, self.questions[turn] if turn < len(self.questions) else "")
 
 
 @pytest.mark.parametrize("n", range(0, 46, 5))
@@ -160,8 +160,8 @@ def test_the_target_ends_it_and_nothing_else_does() -> None:
 
 
 def test_figures() -> None:
-    turn = Turn("a", TurnReading("b", ("x", "y"), ""), 10.0)
-    asked = Turn("a", TurnReading("b", ("x",), "year"), 30.0)
+    turn = Turn("a", Reply("b", ("x", "y"), ""), 10.0)
+    asked = Turn("a", Reply("b", ("x",), "year"), 30.0)
     told = [Told("x", 1, (turn,)), Told("z", 0, (turn, asked)), Told("z", 2, (asked, turn)), Told("z", 0, (turn, turn))]
     found = summary(told, turns=2)
     assert found["success"] == [0.25, 0.5]
