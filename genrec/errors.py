@@ -15,7 +15,7 @@ Each carries a `hint`: what the caller can do about it. `retryable` says whether
     ├── UnknownError           an id that is not there
     │   ├── UnknownUserError
     │   ├── UnknownItemError
-    │   └── UnknownSessionError  a dialogue that is not there, or is somebody else's
+    │   └── UnknownSessionError  a dialogue that is not there, or belongs to somebody else
     ├── ModelError             weights cannot be had or an engine failed
     │   ├── WeightsError       weights were found nowhere
     │   ├── LabelError         a label is not a single token, or a label's score is missing

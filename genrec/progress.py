@@ -1,4 +1,4 @@
-"""Progress without a dependency: every long step takes a `Progress`, the command line passes a bar, a library nothing."""
+"""How long steps report their progress: each takes a `Progress`; the command line passes a bar, a library call `SILENT`."""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 class Progress(Protocol):
-    """Receives the advance of one task at a time."""
+    """Told of one task at a time: its start, with the number of steps if that is known, each advance, its end."""
 
     def start(self, task: str, total: int | None) -> None: ...
 

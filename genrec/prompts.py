@@ -1,7 +1,7 @@
-"""Prompts: one Jinja2 file a task, strict about variables, sandboxed, with a digest that goes into every trace.
+"""Prompts: one Jinja2 file for each task, strict about variables, sandboxed, with a digest that goes into every trace.
 
-A template is `<name>.j2`. The workspace's own folder overrides the shipped one file by file. Text that comes from tables or
-people goes through the filter `data`, so that it can neither end its line nor speak in the chat template's own tokens:
+A template is `<name>.j2`. The workspace's own folder overrides the shipped one file by file. Text from tables or people goes
+through the filter `data`, so that it can neither end its line nor contain the chat template's own tokens:
 
     {{ item.title | data(80) }}
 """
@@ -29,7 +29,7 @@ _SHIPPED_IN_0_1_0 = {
     "63377c1306b6": "a46dec3acc71",
     "845b45af101c": "64f0863b2551",
 }
-"""Digests of the shipped templates with their comments, as cards and captions of that version have them → without."""
+"""Digests of the shipped templates with their comments, as cards and captions of version 0.1.0 have them → without."""
 ELLIPSIS = "…"
 CUT = "\x1e"
 """The record separator: `data` takes it out of every text, so only a template can place it, as `{{ cut }}`."""
@@ -111,7 +111,7 @@ class Prompts:
         return next((folder / file for folder in self._folders if (folder / file).is_file()), None)
 
     def paths(self, folder: str, pattern: str) -> list[Path]:
-        """The files of a folder beside the templates, the workspace's own in place of shipped ones of the same name."""
+        """Files that match `pattern` in a folder beside the templates, a workspace's own in place of a shipped one of that name."""
         found: dict[str, Path] = {}
         for above in self._folders:
             for path in sorted((above / folder).glob(pattern)):
@@ -150,9 +150,9 @@ class Prompts:
         return _short_digest(self._without_comments(text) for text in self._texts(f"{name}.j2", []))
 
     def agree(self, noted: str, *names: str) -> bool:
-        """Whether `noted`, as a card or a caption has it, is the digest of the templates `names` here, joined by `+`.
+        """Whether `noted`, from a card or a caption, is the digests of the templates `names` as they are here, joined by `+`.
 
-        Version 0.1.0 counted comments in; such digests are still recognised. Raises PromptError.
+        Version 0.1.0 included comments; such digests are still recognised. Raises PromptError.
         """
         parts = noted.split("+")
         return len(parts) == len(names) and all(map(self._agrees, parts, names))
@@ -192,7 +192,7 @@ class Prompts:
             path = folder / f"{name}.j2"
             if path.is_file():
                 try:
-                    # bytes, not read_text: line ends are Jinja's to settle, for the text and its digest alike
+                    # bytes, not read_text: Jinja converts line ends, for the text and its digest alike
                     self._sources[name] = (path.read_bytes().decode("utf-8"), str(path))
                 except (OSError, UnicodeDecodeError) as error:
                     raise PromptError(f"{path}: {error}", hint="The file must be readable UTF-8 text.") from error

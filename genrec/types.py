@@ -41,9 +41,9 @@ DISLIKE: Feedback = "dislike"
 SEEN: Feedback = "seen"
 NOT_NOW: Feedback = "not-now"
 FEEDBACK: tuple[Feedback, ...] = (LIKE, DISLIKE, SEEN, NOT_NOW)
-"""Kinds of events that are a person's own word about an item."""
+"""Kinds of events that a person states about an item."""
 NOT_TASTE: frozenset[str] = frozenset({DISLIKE, SEEN, NOT_NOW})
-"""Kinds of events that do not speak for their item: nobody learns from them what goes together or what is popular."""
+"""Kinds of events that do not count in favour of their item: neither co-occurrence nor popularity is learned from them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Item:
     """One thing that can be recommended. `image` is a path below the workspace's media folder; `audio` and `video`
     are paths or URLs as their table has them.
 
-    `generated`: its parts that a model wrote, out of `title`, `text` and `tags` (the attribute of that name).
+    `generated`: those of `title`, `text` and `tags` (the attribute of that name) that a model wrote.
     """
 
     item_id: str
@@ -109,7 +109,7 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One action. `timestamp` is seconds since 1970 UTC, or the position in the sequence where the table has no times."""
+    """One action. `timestamp`: seconds since 1970 UTC, or the position in the sequence where the table has no times."""
 
     user_id: str
     item_id: str
@@ -121,7 +121,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Triple:
-    """One fact of a knowledge graph: `head` stands in `relation` to `tail`. Both ends are item ids or names of anything else."""
+    """One fact of a knowledge graph: `head` stands in `relation` to `tail`. Each end is an item id or any other name."""
 
     head: str
     relation: str
@@ -130,7 +130,7 @@ class Triple:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """An item that retrieval found. `sources`: each leg that found it (`fused`, `text`, `bm25`, `popular`…) to its score."""
+    """An item that retrieval found. `sources`: its score in each source that found it (`fused`, `text`, `bm25`, `popular`…)."""
 
     item_id: str
     score: float
@@ -145,10 +145,10 @@ class Evidence:
     """A computed fact behind a recommendation; a reason may say nothing else.
 
     history     `item_ids` = (past item,), `value` = `liked` (valued at or above the person's own mean) or `chosen`,
-                `weight` = how much of the score falls when it is left out: a share in (0, 1], or nats of the
-                ranker's; 0: it is cited for what it shares only
+                `weight` = how much of the score is lost when it is left out: a share in (0, 1], or nats of the
+                ranker's score; 0: it is cited only for what it shares
     attribute   the item's `attribute` has `value`; `item_ids` = cited past items that have it too; `weight` = share of the
-                catalogue that has it not
+                catalogue that lacks it
     query       `value` = a word of the query that the item's own text contains
     interest    `value` = a stated interest that the item's own text contains
     popularity  `value` = number of people with an event on it, as text

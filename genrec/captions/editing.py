@@ -3,8 +3,9 @@
 import codecs
 import csv
 import json
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -79,47 +80,43 @@ def export(workspace: Workspace, path: Path) -> int:
 
     Raises DataError when the file cannot be written.
     """
-    rows = (_row(one) for batch in workspace.store.all_captions() for one in batch)
+    count = 0
     try:
         with replacing(path) as binary:
             file = codecs.getwriter("utf-8")(binary)
-            count = _write_csv(file, rows) if path.suffix.lower() == ".csv" else _write_lines(file, rows)
+            write = _csv_rows(file) if path.suffix.lower() == ".csv" else _json_lines(file)
+            for batch in workspace.store.all_captions():
+                for one in batch:
+                    write({name: value for name, value in asdict(one).items() if name in COLUMNS and value is not None})
+                    count += 1
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}", hint="Choose a file that can be written.") from error
     return count
 
 
-def _row(caption: StoredCaption) -> dict[str, Any]:
-    return {name: value for name, value in asdict(caption).items() if name in COLUMNS}
+def _json_lines(file: Any) -> Callable[[dict[str, Any]], object]:
+    return lambda row: file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def _write_lines(file: Any, rows: Iterator[dict[str, Any]]) -> int:
-    count = 0
-    for row in rows:
-        file.write(json.dumps({name: value for name, value in row.items() if value is not None}, ensure_ascii=False) + "\n")
-        count += 1
-    return count
-
-
-def _write_csv(file: Any, rows: Iterator[dict[str, Any]]) -> int:
+def _csv_rows(file: Any) -> Callable[[dict[str, Any]], object]:
     """Tags and evidence as JSON. A part that was not written and one that was left empty are both an empty cell: only JSON lines
     tell them apart.
     """
     table = csv.writer(file)
     table.writerow(COLUMNS)
-    count = 0
-    for row in rows:
-        row |= {name: json.dumps(row[name], ensure_ascii=False) for name in ("tags", "evidence") if row[name] is not None}
-        table.writerow("" if row[name] is None else row[name] for name in COLUMNS)
-        count += 1
-    return count
+
+    def write(row: dict[str, Any]) -> None:
+        row |= {name: json.dumps(row[name], ensure_ascii=False) for name in ("tags", "evidence") if name in row}
+        table.writerow(row.get(name, "") for name in COLUMNS)
+
+    return write
 
 
 def load(workspace: Workspace, path: Path, report: Report | None = None) -> Report:
     """Take captions from a file of `export`, or any table with `item_id` and `title`, `text` or `tags`.
 
     Rows keep their provenance; one that does not say who wrote it was written by a person. What a person wrote here stays unless
-    the row is a person's, too, and later. A model's caption from a file is left alone by later runs. Faulty rows are left out and
+    the row is also a person's, and later. Later runs leave a model's caption from a file as it is. Faulty rows are left out and
     reported. Raises TableError, RowError (strict), StoreError.
     """
     report = report or Report()
@@ -134,10 +131,9 @@ def load(workspace: Workspace, path: Path, report: Report | None = None) -> Repo
                 report.add(Fault(file=str(path), row=row, column="item_id", kind="unknown item", message=message))
             else:
                 kept.append(one)
-        here = {one.item_id: one for one in workspace.store.captions([one.item_id for one in kept]) if one.source == HUMAN}
-        workspace.store.put_captions([one for one in kept if one.source != HUMAN or _later(one, here.get(one.item_id))])
+        stored = workspace.store.captions([one.item_id for one in kept])
+        here = {one.item_id: one.made_at for one in stored if one.source == HUMAN}
+        workspace.store.put_captions(
+            [one for one in kept if one.source != HUMAN or one.made_at > here.get(one.item_id, -math.inf)]
+        )
     return report
-
-
-def _later(one: StoredCaption, here: StoredCaption | None) -> bool:
-    return here is None or one.made_at > here.made_at
