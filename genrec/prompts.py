@@ -111,7 +111,7 @@ class Prompts:
         return next((folder / file for folder in self._folders if (folder / file).is_file()), None)
 
     def paths(self, folder: str, pattern: str) -> list[Path]:
-        """Files that match `pattern` in a folder beside the templates, a workspace's own in place of a shipped one of that name."""
+        """Files matching `pattern` in a folder beside the templates; a workspace's own replaces a shipped one of that name."""
         found: dict[str, Path] = {}
         for above in self._folders:
             for path in sorted((above / folder).glob(pattern)):

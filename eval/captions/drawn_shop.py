@@ -235,7 +235,6 @@ def tagged(world: World, image: ImageEncoder) -> dict[str, Any]:
     return {
         **tag_figures(plain, world.shop),
         "by group": by_kind(tags, world.shop),
-        "expected": tagger.expected(),
         "seconds": round(time.perf_counter() - start, 1),
     }
 

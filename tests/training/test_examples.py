@@ -100,7 +100,7 @@ def test_a_row_without_room_is_refused(base: Base) -> None:
 
 def test_a_row_longer_than_the_model_reads_is_refused(base: Base, tmp_path: Path) -> None:
     course = tuning.course(base, tuning.events(9), tuning.settings(length=base.longest + 1))
-    with pytest.raises(ConfigError, match=r"rerank\.length is 1025"):
+    with pytest.raises(ConfigError, match=r"rank\.train\.length is 1025"):
         course.histories(0)
 
 
